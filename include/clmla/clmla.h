@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// clmla: Multi-head Latent Attention decode on any OpenCL device. This header includes all others; read them in this
+// order.
+#ifndef CLMLA_H
+#define CLMLA_H
+
+#include <clmla/version.h>
+#include <clmla/status.h>     // what calls answer
+#include <clmla/log.h>        // callbacks: log lines, host memory, device times
+#include <clmla/opencl.h>     // what every enqueue promises
+#include <clmla/device.h>     // devices and their facts
+#include <clmla/context.h>    // one device and its programs
+#include <clmla/types.h>      // element types
+#include <clmla/config.h>     // a model's dimensions, rotary embedding and scale
+#include <clmla/checkpoint.h> // tensors in safetensors files
+#include <clmla/rows.h>       // what a cached row looks like
+#include <clmla/cache.h>      // pages and sequences
+#include <clmla/plan.h>       // the schedule of a step
+#include <clmla/layer.h>      // a layer's weights and its step
+#include <clmla/operations.h> // the step's parts, on the caller's own memory
+#include <clmla/variants.h>   // which kernel, and why
+
+#endif

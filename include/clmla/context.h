@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// The context: one OpenCL device, its facts, and the kernel programs compiled for it.
+//
+// Programs are OpenCL C text inside the library, specialised by -D options, compiled when first needed and kept as
+// binaries in a folder on disk, so that a second process compiles nothing. An entry is used only if its key (SHA-256
+// over text, options, device, driver, platform and library version) and its checksum fit; anything off about an
+// entry, or about the folder, costs a rebuild and nothing else. Two processes may use one folder at once.
+#ifndef CLMLA_CONTEXT_H
+#define CLMLA_CONTEXT_H
+
+#include <clmla/device.h>
+#include <clmla/log.h>
+#include <clmla/opencl.h>
+#include <clmla/status.h>
+
+CLMLA_BEGIN
+
+// Opaque. Thread-safe: any number of threads may create objects and enqueue operations with one context. Must
+// outlive every plan, cache and layer made from it.
+typedef struct clmla_context clmla_context;
+
+typedef struct clmla_context_params {
+    const char *device; // a query as in clmla_device_pick; ignored when opencl.context is set
+
+    // The application's own objects: retained by the clmla context, never owned; both or neither.
+    struct {
+        cl_context context;
+        cl_device_id device;
+    } opencl;
+
+    clmla_log log;
+    clmla_allocator allocator;
+    clmla_profile profile;
+
+    // Where program binaries are kept. NULL: the environment's CLMLA_PROGRAM_CACHE (a folder, or "off"), else
+    // clmla/programs in the user's cache folder (XDG_CACHE_HOME or ~/.cache; LOCALAPPDATA on Windows), made with mode
+    // 0700. "": no disk cache. A folder that belongs to another user is not used.
+    const char *program_folder;
+    uint64_t program_folder_bytes; // oldest entries go beyond this; 0 = 256 MiB
+} clmla_context_params;
+
+// What became of the programs asked for so far.
+typedef struct clmla_program_counts {
+    uint32_t built;       // compiled from text
+    uint32_t loaded;      // made from a binary on disk
+    uint32_t stored;      // written to disk
+    uint32_t rejected;    // entries on disk that were off and led to a rebuild
+    double build_seconds; // spent compiling; the driver's own cache may shorten it
+    double load_seconds;  // spent loading binaries
+} clmla_program_counts;
+
+// Makes a context. params may be NULL: the default device, no callbacks.
+// Out     : *out, to be given to clmla_context_destroy; NULL on failure.
+// Errors  : CLMLA_E_NO_DEVICE; CLMLA_E_ARGUMENT (only one of opencl.context and opencl.device, a device that is not
+//           the context's, a device without a compiler); CLMLA_E_OPENCL; CLMLA_E_MEMORY.
+CLMLA_API clmla_status clmla_context_create(clmla_context **out, const clmla_context_params *params);
+
+// Releases the context and sets *context to NULL. Accepts NULL and a pointer to NULL. Work that is still enqueued
+// finishes: OpenCL keeps what it needs.
+CLMLA_API void clmla_context_destroy(clmla_context **context);
+
+// The OpenCL objects behind a context, for making buffers and queues. Ownership: the context's; retain to keep.
+CLMLA_API cl_context clmla_context_opencl(const clmla_context *context);
+CLMLA_API cl_device_id clmla_context_device(const clmla_context *context);
+
+// The device's facts. Ownership: the context's, constant while it lives.
+CLMLA_API const clmla_device_facts *clmla_context_facts(const clmla_context *context);
+
+// A snapshot of the program counts.
+CLMLA_API clmla_program_counts clmla_context_programs(const clmla_context *context);
+
+CLMLA_END
+
+#endif

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which kernel serves an operation, and why the others do not; and the numbers the kernels are tuned by.
+#ifndef CLMLA_VARIANTS_H
+#define CLMLA_VARIANTS_H
+
+#include <clmla/context.h>
+#include <clmla/rows.h>
+#include <stdbool.h>
+
+CLMLA_BEGIN
+
+typedef enum clmla_operation {
+    CLMLA_OP_PROJECT = 0,
+    CLMLA_OP_RMS_NORM,
+    CLMLA_OP_ROPE,
+    CLMLA_OP_APPEND,
+    CLMLA_OP_ABSORB,
+    CLMLA_OP_ATTEND,
+    CLMLA_OP_MERGE,
+    CLMLA_OP_OUTPUT, // its W_UV product; the product with o_proj is a project
+    CLMLA_OPERATION_COUNT
+} clmla_operation;
+
+// "project", "rms_norm", ...; "?" for a number that is none. Threads: any.
+CLMLA_API const char *clmla_operation_name(clmla_operation operation);
+
+// What a choice looks at besides the device. Zero fields stand for "any".
+typedef struct clmla_shape {
+    clmla_type weights;      // project, absorb, output
+    clmla_row_format format; // append, attend
+    uint32_t latent_dim, rope_dim, head_count;
+    uint32_t row_count; // tokens or rows of the call
+} clmla_shape;
+
+typedef struct clmla_variant {
+    const char *name; // "vector", "naive", ...: a constant
+    bool accepted;
+    bool chosen;      // the first that accepts
+    char reason[160]; // why it was refused; "" when accepted
+} clmla_variant;
+
+// Lists an operation's variants for a device, in order of preference. The last one, "naive", always accepts.
+// Out     : *count the number there is; variants[0 .. min(capacity, *count)) filled.
+// Errors  : CLMLA_E_ARGUMENT. Threads: any. facts may be made up.
+CLMLA_API clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t *count,
+                                          const clmla_device_facts *facts, clmla_operation operation, const clmla_shape *shape);
+
+// One tunable number of a context: its name ("attend.vector.block_tokens"), meaning, range and present value.
+typedef struct clmla_tuning {
+    const char *name, *meaning;
+    uint32_t minimum, maximum, value;
+} clmla_tuning;
+
+// Lists the tunables of a context. Out, as above. Threads: any.
+CLMLA_API clmla_status clmla_tuning_list(clmla_tuning *tunings, size_t capacity, size_t *count, const clmla_context *context);
+// Reads and sets one. A new value counts for plans and calls made after it. Errors: CLMLA_E_ARGUMENT (unknown name),
+// CLMLA_E_LIMIT (outside its range). Threads: any.
+CLMLA_API clmla_status clmla_tuning_get(uint32_t *value, const clmla_context *context, const char *name);
+CLMLA_API clmla_status clmla_tuning_set(clmla_context *context, const char *name, uint32_t value);
+
+CLMLA_END
+
+#endif
