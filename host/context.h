@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// One OpenCL device ready for use: handles, facts, callbacks and the programs built for it. Knows nothing of what the
+// programs compute.
+#ifndef HOST_CONTEXT_H
+#define HOST_CONTEXT_H
+
+#include "host/calls.h"
+#include <clmla/context.h>
+
+struct host_programs;
+
+typedef struct host_context {
+    const host_calls *calls;
+    clmla_log log;
+    clmla_allocator allocator;
+    clmla_profile profile;
+    cl_context cl;
+    cl_device_id device;
+    clmla_device_facts facts;
+    struct host_programs *programs; // see program.h; has a lock of its own
+} host_context;
+
+// Fills a context from public parameters; calls NULL = host_calls_default(). On failure everything is released again.
+clmla_status host_context_init(host_context *context, const clmla_context_params *params, const host_calls *calls);
+// Releases all; accepts a zeroed struct.
+void host_context_finish(host_context *context);
+
+#endif

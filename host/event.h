@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Events as the layers above hold them, without a cl*() call of their own.
+#ifndef HOST_EVENT_H
+#define HOST_EVENT_H
+
+#include "host/context.h"
+
+void host_event_retain(host_context *context, cl_event event);   // accepts NULL
+void host_event_release(host_context *context, cl_event *event); // accepts NULL inside; sets it NULL
+// Blocks until the event's command is done or failed. Accepts NULL.
+clmla_status host_event_wait(host_context *context, cl_event event);
+// Blocks until everything on the queue is done.
+clmla_status host_queue_finish(host_context *context, cl_command_queue queue);
+
+#endif

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/context.h"
+#include "host/error.h"
+#include "host/memory.h"
+#include "host/program.h"
+#include "lib/tuning.h"
+
+clmla_status context_create_with_calls(clmla_context **out, const clmla_context_params *params, const host_calls *calls) {
+    if (!out) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "context: out is NULL");
+    *out = NULL;
+    const clmla_context_params none = {0};
+    if (!params) params = &none;
+
+    clmla_context *context = host_allocate(&params->allocator, 1, sizeof *context);
+    if (!context) return host_fail(&params->log, CLMLA_E_MEMORY, 0, "context: no memory for %zu bytes", sizeof *context);
+    clmla_status status = host_context_init(&context->host, params, calls);
+    if (status != CLMLA_OK) {
+        host_release(&params->allocator, context);
+        return status;
+    }
+    pthread_mutex_init(&context->tuning_lock, NULL);
+    tuning_init(context);
+    *out = context;
+    return CLMLA_OK;
+}
+
+clmla_status clmla_context_create(clmla_context **out, const clmla_context_params *params) {
+    return context_create_with_calls(out, params, NULL);
+}
+
+void clmla_context_destroy(clmla_context **context) {
+    if (!context || !*context) return;
+    clmla_allocator allocator = (*context)->host.allocator;
+    host_context_finish(&(*context)->host);
+    pthread_mutex_destroy(&(*context)->tuning_lock);
+    host_release(&allocator, *context);
+    *context = NULL;
+}
+
+cl_context clmla_context_opencl(const clmla_context *context) {
+    return context->host.cl;
+}
+
+cl_device_id clmla_context_device(const clmla_context *context) {
+    return context->host.device;
+}
+
+const clmla_device_facts *clmla_context_facts(const clmla_context *context) {
+    return &context->host.facts;
+}
+
+clmla_program_counts clmla_context_programs(const clmla_context *context) {
+    return host_programs_counts(&context->host);
+}

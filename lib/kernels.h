@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel programs of cl/, embedded at build time: one per file.
+#ifndef LIB_KERNELS_H
+#define LIB_KERNELS_H
+
+#include "host/source.h"
+
+extern const host_source clmla_source_project_naive, clmla_source_project_vector;
+extern const host_source clmla_source_rms_norm_naive, clmla_source_rms_norm_vector;
+extern const host_source clmla_source_rope_naive, clmla_source_rope_vector;
+extern const host_source clmla_source_append_naive, clmla_source_append_vector;
+extern const host_source clmla_source_absorb_naive, clmla_source_absorb_vector;
+extern const host_source clmla_source_attend_naive, clmla_source_attend_vector;
+extern const host_source clmla_source_merge_naive, clmla_source_merge_vector;
+extern const host_source clmla_source_output_naive, clmla_source_output_vector;
+
+#endif

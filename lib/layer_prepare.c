@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prepare: every kernel a layer can use is built and launched before the first real step, because drivers finish
+// compiling at first launch (PoCL takes 0.1 s more then). It runs real steps over a small cache of its own.
+#include "host/error.h"
+#include "host/event.h"
+#include "host/memory.h"
+#include "lib/cache.h"
+#include "lib/layer.h"
+#include "lib/plan.h"
+#include "lib/tuning.h"
+
+#define PREPARE_TOKENS 8 // more than a product's tile of tokens
+
+typedef struct rehearsal {
+    clmla_layer layer; // a copy that writes cache layer 0
+    clmla_cache *cache;
+    clmla_plan *plan;
+    cl_mem input, output;
+} rehearsal;
+
+// One step of `tokens` new tokens for a new sequence.
+static clmla_status play(rehearsal *r, uint32_t tokens, cl_command_queue queue) {
+    clmla_sequence sequence;
+    clmla_status status = CLMLA_OK;
+    STATUS_OR_RETURN(clmla_cache_sequence_create(&sequence, r->cache));
+    clmla_batch batch = {.sequence_count = 1, .sequences = &sequence, .query_tokens = &tokens};
+    STATUS_OR_OUT(clmla_cache_reserve(r->cache, &batch));
+    STATUS_OR_OUT(clmla_plan_update(r->plan, r->cache, &batch, queue, 0, NULL, NULL));
+    STATUS_OR_OUT(clmla_layer_enqueue(&r->layer, r->plan, r->cache, (clmla_buffer){r->input, 0}, (clmla_buffer){r->output, 0},
+                                      queue, 0, NULL, NULL));
+    STATUS_OR_OUT(host_queue_finish(&r->layer.context->host, queue));
+out:
+    clmla_cache_sequence_drop(r->cache, sequence);
+    return status;
+}
+
+// Splits of one block: with more keys than a block, states are merged as well.
+static clmla_status make(rehearsal *r, const clmla_cache *cache, uint32_t tokens) {
+    clmla_context *context = r->layer.context;
+    uint64_t bytes = (uint64_t)tokens * r->layer.config.hidden_size * sizeof(float);
+    clmla_cache_params params = {.format = cache->layout.format,
+                                 .rope_order = cache->layout.rope_order,
+                                 .rope_order_given = true,
+                                 .layer_count = 1,
+                                 .page_tokens = PREPARE_TOKENS,
+                                 .page_count = (tokens + PREPARE_TOKENS - 1) / PREPARE_TOKENS};
+    clmla_plan_params plan = {.head_count = r->layer.head_count, .layout = cache->layout, .split_tokens = 1};
+    STATUS_OR_RETURN(clmla_cache_create(&r->cache, context, &cache->config, &params));
+    STATUS_OR_RETURN(clmla_plan_create(&r->plan, context, &plan));
+    float *zeros = host_allocate(&context->host.allocator, (size_t)bytes, 1);
+    if (!zeros) return host_fail(&context->host.log, CLMLA_E_MEMORY, 0, "prepare: no memory for %llu bytes", (unsigned long long)bytes);
+    clmla_status status = host_buffer_create(&r->input, &context->host, bytes, zeros, "prepare: input");
+    host_release(&context->host.allocator, zeros);
+    if (status == CLMLA_OK) status = host_buffer_create(&r->output, &context->host, bytes, NULL, "prepare: output");
+    return status;
+}
+
+clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *cache, cl_command_queue queue) {
+    if (!layer || !cache) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "prepare: layer or cache is NULL");
+    clmla_status status = CLMLA_OK;
+    rehearsal r = {.layer = *layer};
+    r.layer.cache_layer = 0;
+    uint32_t tokens = tuning_value(layer->context, TUNING_ATTEND_BLOCK_TOKENS) + PREPARE_TOKENS;
+    STATUS_OR_OUT(make(&r, cache, tokens));
+    STATUS_OR_OUT(play(&r, 1, queue));
+    STATUS_OR_OUT(play(&r, tokens, queue));
+out:
+    if (r.input) host_buffer_release(&layer->context->host, &r.input);
+    if (r.output) host_buffer_release(&layer->context->host, &r.output);
+    clmla_plan_destroy(&r.plan);
+    clmla_cache_destroy(&r.cache);
+    return status;
+}

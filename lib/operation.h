@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// What all operations share: their begin, their checks, their kernel arguments; and each one's inner form, which adds its
+// launches to a chain instead of making one. Inner forms check their parameters too.
+#ifndef LIB_OPERATION_H
+#define LIB_OPERATION_H
+
+#include "host/launch.h"
+#include "lib/context.h"
+#include "lib/variants.h"
+#include <clmla/operations.h>
+
+#define OPTIONS_MAX 256
+
+// Refuses NULL, then begins the chain of a public enqueue.
+clmla_status operation_begin(host_chain *chain, clmla_context *context, const void *params, const char *operation,
+                             cl_command_queue queue, cl_uint wait_count, const cl_event *wait, const cl_event *event);
+
+// f32 rows: [rows][stride] with width used.
+clmla_status operation_check_rows(clmla_context *context, clmla_buffer buffer, uint64_t rows, uint64_t stride, uint64_t width,
+                                  const char *operation, const char *name);
+// f32 heads: width values at token·token_stride + head·head_stride. Heads must not overlap each other when they are written.
+clmla_status operation_check_heads(clmla_context *context, clmla_buffer buffer, uint64_t tokens, uint64_t token_stride,
+                                   uint64_t heads, uint64_t head_stride, uint64_t width, const char *operation, const char *name);
+// Counts reach kernels as int.
+clmla_status operation_check_count(clmla_context *context, uint64_t count, const char *operation, const char *name);
+
+// "-cl-std=CL1.2 -D<element> -DVECTOR_WIDTH=16 <more>"; element and more may be NULL.
+void operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen, const char *element,
+                       const char *more);
+
+void operation_argument_f32(host_launch *launch, clmla_buffer buffer);
+void operation_argument_elements(host_launch *launch, clmla_buffer buffer, uint32_t element_bytes);
+
+clmla_status project_enqueue(clmla_context *context, const clmla_project_params *params, host_chain *chain);
+clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_params *params, host_chain *chain);
+clmla_status rope_enqueue(clmla_context *context, const clmla_rope_params *params, host_chain *chain);
+clmla_status append_enqueue(clmla_context *context, const clmla_append_params *params, host_chain *chain);
+clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *params, host_chain *chain);
+clmla_status output_enqueue(clmla_context *context, const clmla_output_params *params, host_chain *chain);
+clmla_status merge_enqueue(clmla_context *context, const clmla_merge_params *params, host_chain *chain);
+// The chain must already wait for the plan's upload (plan_chain_begin).
+clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain);
+
+// merge over an item list: see cl/common/state.clh. items.memory NULL = dense.
+typedef struct merge_work {
+    clmla_buffer states, lse, items, output, output_lse;
+    uint64_t state_stride;
+    uint32_t state_count, item_count, head_count, width;
+    const char *variant;
+} merge_work;
+clmla_status merge_launch(clmla_context *context, const merge_work *work, host_chain *chain);
+
+#endif

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/error.h"
+#include "host/memory.h"
+#include "lib/kv_b.h"
+#include "lib/matrix.h"
+#include "lib/operation.h"
+
+static clmla_status check(clmla_context *context, const clmla_output_params *params) {
+    const char *op = "output";
+    uint64_t pairs = (uint64_t)params->token_count * params->head_count;
+    uint64_t width = (uint64_t)params->head_count * params->value_dim;
+    STATUS_OR_RETURN(kv_b_check(context, &params->kv_b, params->token_count, params->head_count, params->nope_dim,
+                                params->value_dim, op));
+    STATUS_OR_RETURN(matrix_check(context, &params->o_proj, op, "o_proj"));
+    if (params->o_proj.columns != width)
+        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "output: o_proj: %llu columns expected (heads x value_dim), found %u",
+                         (unsigned long long)width, params->o_proj.columns);
+    STATUS_OR_RETURN(operation_check_rows(context, params->attended, pairs, params->kv_b.columns, params->kv_b.columns, op,
+                                          "attended"));
+    STATUS_OR_RETURN(operation_check_rows(context, params->heads, params->token_count, width, width, op, "heads"));
+    return operation_check_rows(context, params->output, params->token_count, params->output_stride, params->o_proj.rows, op,
+                                "output");
+}
+
+static clmla_status launch_heads(clmla_context *context, const clmla_output_params *params, const variant *chosen,
+                                 host_chain *chain) {
+    char options[OPTIONS_MAX];
+    operation_options(options, context, chosen, matrix_element(params->kv_b.type), NULL);
+    const char *const kernels[] = {"output_naive", "output_vector_single", "output_vector_many"};
+    host_launch launch = host_launch_begin(&context->host, "output", chosen->source, options,
+                                           kv_b_kernel(chosen, params->token_count, kernels));
+    kv_b_arguments(&launch, &params->kv_b, params->nope_dim, params->value_dim);
+    operation_argument_f32(&launch, params->attended);
+    operation_argument_f32(&launch, params->heads);
+    host_arg_int(&launch, (int32_t)params->head_count);
+    host_arg_int(&launch, (int32_t)params->token_count);
+    return kv_b_enqueue(&launch, chain, chosen, params->value_dim, params->head_count, params->token_count);
+}
+
+clmla_status output_enqueue(clmla_context *context, const clmla_output_params *params, host_chain *chain) {
+    const variant *chosen;
+    clmla_shape shape = {.weights = params->kv_b.type,
+                         .latent_dim = params->kv_b.columns,
+                         .head_count = params->head_count,
+                         .row_count = params->token_count};
+    STATUS_OR_RETURN(check(context, params));
+    STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_OUTPUT, &shape, params->variant));
+    if (params->token_count == 0) return CLMLA_OK;
+    clmla_project_params last = {
+        .matrix = params->o_proj,
+        .row_count = params->token_count,
+        .input = params->heads,
+        .input_stride = params->o_proj.columns,
+        .output = params->output,
+        .output_stride = params->output_stride,
+        .variant = params->project_variant,
+    };
+    STATUS_OR_RETURN(launch_heads(context, params, chosen, chain));
+    return project_enqueue(context, &last, chain);
+}
+
+clmla_status clmla_output(clmla_context *context, const clmla_output_params *params, cl_command_queue queue,
+                          cl_uint wait_count, const cl_event *wait, cl_event *event) {
+    host_chain chain;
+    STATUS_OR_RETURN(operation_begin(&chain, context, params, "output", queue, wait_count, wait, event));
+    return host_chain_finish(&chain, output_enqueue(context, params, &chain), event);
+}

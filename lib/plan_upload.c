@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/error.h"
+#include "host/event.h"
+#include "host/memory.h"
+#include "lib/context.h"
+#include "lib/plan.h"
+
+clmla_status plan_chain_begin(host_chain *chain, clmla_plan *plan, cl_command_queue queue, cl_uint wait_count,
+                              const cl_event *wait) {
+    STATUS_OR_RETURN(host_chain_begin(chain, &plan->context->host, queue, wait_count, wait, true));
+    clmla_status status = host_chain_wait(chain, plan->last);
+    return status == CLMLA_OK ? CLMLA_OK : host_chain_finish(chain, status, NULL);
+}
+
+clmla_status plan_chain_finish(host_chain *chain, clmla_plan *plan, clmla_status status, cl_event *event) {
+    cl_event last = NULL;
+    STATUS_OR_RETURN(host_chain_finish(chain, status, &last));
+    host_event_release(&plan->context->host, &plan->last);
+    plan->last = last;
+    if (event) {
+        host_event_retain(&plan->context->host, last);
+        *event = last;
+    }
+    return CLMLA_OK;
+}
+
+clmla_status plan_workspace_get(cl_mem *out, clmla_plan *plan, plan_workspace which, uint64_t bytes) {
+    host_context *host = &plan->context->host;
+    if (bytes > plan->workspace_bytes[which] || !plan->workspace[which]) {
+        cl_mem larger = NULL;
+        STATUS_OR_RETURN(host_buffer_create(&larger, host, bytes, NULL, "a step's workspace"));
+        host_buffer_release(host, &plan->workspace[which]);
+        plan->workspace[which] = larger;
+        plan->workspace_bytes[which] = bytes;
+    }
+    *out = plan->workspace[which];
+    return CLMLA_OK;
+}
+
+clmla_status plan_stage_take(plan_stage **out, clmla_plan *plan, uint64_t bytes) {
+    host_context *host = &plan->context->host;
+    plan_stage *stage = &plan->stages[plan->next_stage];
+    STATUS_OR_RETURN(host_event_wait(host, stage->uploaded));
+    host_event_release(host, &stage->uploaded);
+    if (bytes > stage->capacity) {
+        uint64_t room = bytes + bytes / 2;
+        host_release(&host->allocator, stage->memory);
+        stage->capacity = 0;
+        stage->memory = host_allocate(&host->allocator, (size_t)room, 1);
+        if (!stage->memory)
+            return host_fail(&host->log, CLMLA_E_MEMORY, 0, "plan: no memory for %llu bytes", (unsigned long long)room);
+        stage->capacity = (size_t)room;
+    }
+    plan->next_stage = (plan->next_stage + 1) % PLAN_STAGES;
+    *out = stage;
+    return CLMLA_OK;
+}
+
+clmla_status plan_upload(clmla_plan *plan, plan_stage *stage, uint64_t bytes, host_chain *chain) {
+    host_context *host = &plan->context->host;
+    if (bytes > plan->step_bytes) {
+        cl_mem larger = NULL;
+        uint64_t room = bytes + bytes / 2;
+        STATUS_OR_RETURN(host_buffer_create(&larger, host, room, NULL, "a step's schedule"));
+        host_buffer_release(host, &plan->step);
+        plan->step = larger;
+        plan->step_bytes = room;
+    }
+    STATUS_OR_RETURN(host_chain_write(chain, plan->step, 0, bytes, stage->memory));
+    return CLMLA_OK;
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/tuning.h"
+#include "host/error.h"
+#include <string.h>
+
+typedef struct tuning_row {
+    const char *name, *meaning;
+    uint32_t minimum, maximum, step, initial;
+} tuning_row;
+
+// Steps keep the tile rules at the head of cl/attend_vector.cl.
+static const tuning_row rows[TUNING_COUNT] = {
+    [TUNING_ATTEND_BLOCK_TOKENS] = {"attend.vector.block_tokens", "keys converted to f32 and scored at a time", 24, 192, 24, 48},
+    [TUNING_ATTEND_ROW_TILE] = {"attend.vector.row_tile", "rows (query token, head) one work item takes through its keys", 32,
+                                512, 32, 128},
+    [TUNING_ATTEND_WORKS_PER_UNIT] = {"attend.works_per_unit", "work items wanted for each compute unit", 1, 64, 1, 4},
+    [TUNING_ATTEND_LEAST_SPLIT] = {"attend.least_split", "fewest keys worth a work item of their own", 16, 65536, 1, 192},
+};
+
+void tuning_init(clmla_context *context) {
+    for (int i = 0; i < TUNING_COUNT; i++) context->tuning[i] = rows[i].initial;
+}
+
+uint32_t tuning_value(clmla_context *context, tuning_index index) {
+    pthread_mutex_lock(&context->tuning_lock);
+    uint32_t value = context->tuning[index];
+    pthread_mutex_unlock(&context->tuning_lock);
+    return value;
+}
+
+static clmla_status find(int *index, const clmla_context *context, const char *name) {
+    if (!context || !name) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "tuning: context or name is NULL");
+    for (int i = 0; i < TUNING_COUNT; i++)
+        if (strcmp(rows[i].name, name) == 0) {
+            *index = i;
+            return CLMLA_OK;
+        }
+    return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "tuning: no number is called '%s'", name);
+}
+
+clmla_status clmla_tuning_list(clmla_tuning *tunings, size_t capacity, size_t *count, const clmla_context *context) {
+    if (!count || !context || (!tunings && capacity > 0))
+        return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "tuning: context, count or the list is NULL");
+    *count = TUNING_COUNT;
+    for (size_t i = 0; i < TUNING_COUNT && i < capacity; i++)
+        tunings[i] = (clmla_tuning){rows[i].name, rows[i].meaning, rows[i].minimum, rows[i].maximum,
+                                    tuning_value((clmla_context *)context, (tuning_index)i)};
+    return CLMLA_OK;
+}
+
+clmla_status clmla_tuning_get(uint32_t *value, const clmla_context *context, const char *name) {
+    int index;
+    if (!value) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "tuning: value is NULL");
+    STATUS_OR_RETURN(find(&index, context, name));
+    *value = tuning_value((clmla_context *)context, (tuning_index)index);
+    return CLMLA_OK;
+}
+
+clmla_status clmla_tuning_set(clmla_context *context, const char *name, uint32_t value) {
+    int index;
+    STATUS_OR_RETURN(find(&index, context, name));
+    const tuning_row *row = &rows[index];
+    if (value < row->minimum || value > row->maximum || value % row->step != 0)
+        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "tuning: %s must be a multiple of %u from %u to %u, not %u", name,
+                         row->step, row->minimum, row->maximum, value);
+    pthread_mutex_lock(&context->tuning_lock);
+    context->tuning[index] = value;
+    pthread_mutex_unlock(&context->tuning_lock);
+    return CLMLA_OK;
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// The numbers kernels and schedules are tuned by, per context. Defaults, ranges and meanings are one table in tuning.c.
+#ifndef LIB_TUNING_H
+#define LIB_TUNING_H
+
+#include "lib/context.h"
+
+typedef enum tuning_index {
+    TUNING_ATTEND_BLOCK_TOKENS,
+    TUNING_ATTEND_ROW_TILE,
+    TUNING_ATTEND_WORKS_PER_UNIT,
+    TUNING_ATTEND_LEAST_SPLIT,
+    TUNING_COUNT
+} tuning_index;
+
+void tuning_init(clmla_context *context);
+uint32_t tuning_value(clmla_context *context, tuning_index index);
+
+#endif

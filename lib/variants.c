@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/variants.h"
+#include "host/error.h"
+#include "host/gemm.h"
+#include "lib/kernels.h"
+#include "lib/tuning.h"
+#include <stdio.h>
+#include <string.h>
+
+#define VARIANTS_MAX 4
+// Below this many rows CLBlast's general product does not pay its launches.
+#define CLBLAST_LEAST_ROWS 32
+// A row wider than this would make attend_vector's private block larger than a core's second-level cache.
+#define ATTEND_VECTOR_WIDEST_ROW 2048
+
+static const char *accept_all(const clmla_device_facts *facts, const clmla_shape *shape) {
+    (void)facts, (void)shape;
+    return NULL;
+}
+
+static const char *refuse_unless_cpu(const clmla_device_facts *facts, const clmla_shape *shape) {
+    (void)shape;
+    if (!(facts->type & CL_DEVICE_TYPE_CPU)) return "one work-item a group suits CPU devices alone";
+    return NULL;
+}
+
+static const char *refuse_attend_vector(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->latent_dim + shape->rope_dim > ATTEND_VECTOR_WIDEST_ROW)
+        return "rows wider than 2048 elements do not fit the block a core keeps in its cache";
+    return refuse_unless_cpu(facts, shape);
+}
+
+static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (!host_gemm_available()) return "built without CLBlast";
+    if (!(facts->type & CL_DEVICE_TYPE_GPU)) return "on devices other than GPUs our own products are faster";
+    if (shape->weights != CLMLA_TYPE_NONE && shape->weights != CLMLA_TYPE_F32) return "CLBlast takes f32 weights alone";
+    if (shape->row_count != 0 && shape->row_count < CLBLAST_LEAST_ROWS) return "fewer than 32 rows";
+    return NULL;
+}
+
+#define NAIVE(operation) {"naive", VARIANT_NAIVE, &clmla_source_##operation##_naive, accept_all}
+#define VECTOR(operation, refusal) {"vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal}
+
+static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
+    [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast}, VECTOR(project, refuse_unless_cpu), NAIVE(project)},
+    [CLMLA_OP_RMS_NORM] = {VECTOR(rms_norm, refuse_unless_cpu), NAIVE(rms_norm)},
+    [CLMLA_OP_ROPE] = {VECTOR(rope, refuse_unless_cpu), NAIVE(rope)},
+    [CLMLA_OP_APPEND] = {VECTOR(append, refuse_unless_cpu), NAIVE(append)},
+    [CLMLA_OP_ABSORB] = {VECTOR(absorb, refuse_unless_cpu), NAIVE(absorb)},
+    [CLMLA_OP_ATTEND] = {VECTOR(attend, refuse_attend_vector), NAIVE(attend)},
+    [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), NAIVE(merge)},
+    [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), NAIVE(output)},
+};
+
+static const char *const operation_names[CLMLA_OPERATION_COUNT] = {
+    [CLMLA_OP_PROJECT] = "project", [CLMLA_OP_RMS_NORM] = "rms_norm", [CLMLA_OP_ROPE] = "rope",
+    [CLMLA_OP_APPEND] = "append",   [CLMLA_OP_ABSORB] = "absorb",     [CLMLA_OP_ATTEND] = "attend",
+    [CLMLA_OP_MERGE] = "merge",     [CLMLA_OP_OUTPUT] = "output",
+};
+
+const char *clmla_operation_name(clmla_operation operation) {
+    return (unsigned)operation < CLMLA_OPERATION_COUNT ? operation_names[operation] : "?";
+}
+
+uint32_t variant_vector_width(const clmla_device_facts *facts) {
+    if (facts->float_vector_width >= 16) return 16;
+    return facts->float_vector_width == 4 ? 4 : 8;
+}
+
+clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t *count, const clmla_device_facts *facts,
+                                clmla_operation operation, const clmla_shape *shape) {
+    if (!count || !facts || !shape || (!variants && capacity > 0))
+        return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: count, facts, shape or the list is NULL");
+    if ((unsigned)operation >= CLMLA_OPERATION_COUNT)
+        return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: %d is no operation", (int)operation);
+    const variant *list = lists[operation];
+    bool chosen = false;
+    for (*count = 0; *count < VARIANTS_MAX && list[*count].name; (*count)++) {
+        if (*count >= capacity) continue;
+        const char *refusal = list[*count].refusal(facts, shape);
+        clmla_variant *out = &variants[*count];
+        *out = (clmla_variant){.name = list[*count].name, .accepted = !refusal, .chosen = !refusal && !chosen};
+        snprintf(out->reason, sizeof out->reason, "%s", refusal ? refusal : "");
+        chosen |= !refusal;
+    }
+    return CLMLA_OK;
+}
+
+clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation, const clmla_shape *shape,
+                            const char *name) {
+    const variant *list = lists[operation];
+    for (int i = 0; i < VARIANTS_MAX && list[i].name; i++) {
+        if (name && strcmp(name, list[i].name) != 0) continue;
+        const char *refusal = list[i].refusal(&context->host.facts, shape);
+        if (refusal && name)
+            return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: variant '%s' is refused: %s",
+                             operation_names[operation], name, refusal);
+        if (refusal) continue;
+        *out = &list[i];
+        return CLMLA_OK;
+    }
+    return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: no variant is called '%s'", operation_names[operation],
+                     name ? name : "");
+}

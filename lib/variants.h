@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ordered lists of kernel variants, and the one place where one is chosen (after oneDNN's dispatch lists).
+#ifndef LIB_VARIANTS_H
+#define LIB_VARIANTS_H
+
+#include "host/source.h"
+#include "lib/context.h"
+#include <clmla/variants.h>
+
+typedef enum variant_method { VARIANT_NAIVE, VARIANT_VECTOR, VARIANT_CLBLAST } variant_method;
+
+typedef struct variant {
+    const char *name;
+    variant_method method;
+    const host_source *source; // NULL: no kernel of ours
+    // NULL when the device and shape are served, else why not.
+    const char *(*refusal)(const clmla_device_facts *facts, const clmla_shape *shape);
+} variant;
+
+// The first variant that accepts, or the one called `name` when name is not NULL.
+// Errors: CLMLA_E_ARGUMENT: no variant of that name, or refused, with the reason.
+clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation, const clmla_shape *shape,
+                            const char *name);
+
+// The vector width kernels are built for on this device: 16, 8 or 4.
+uint32_t variant_vector_width(const clmla_device_facts *facts);
+
+#endif

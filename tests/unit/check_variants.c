@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// Variant lists on made-up device facts: the order, the reasons, and a fallback for any device.
+#include <check.h>
+#include <clmla/clmla.h>
+#include <string.h>
+
+#define MOST 8
+
+static size_t list(clmla_variant *out, cl_device_type type, uint32_t width, clmla_operation operation, clmla_shape shape) {
+    clmla_device_facts facts = {.type = type, .float_vector_width = width, .compute_units = 1};
+    size_t count = 0;
+    ck_assert_int_eq(clmla_variant_list(out, MOST, &count, &facts, operation, &shape), CLMLA_OK);
+    ck_assert_uint_le(count, MOST);
+    return count;
+}
+
+START_TEST(test_every_device_gets_every_operation) {
+    const cl_device_type types[] = {CL_DEVICE_TYPE_GPU, CL_DEVICE_TYPE_CPU, CL_DEVICE_TYPE_ACCELERATOR, 0};
+    clmla_variant variants[MOST];
+    for (int t = 0; t < 4; t++)
+        for (int op = 0; op < CLMLA_OPERATION_COUNT; op++) {
+            size_t count = list(variants, types[t], 1, (clmla_operation)op, (clmla_shape){0}), chosen = 0;
+            ck_assert_uint_ge(count, 2);
+            ck_assert_str_eq(variants[count - 1].name, "naive");
+            ck_assert(variants[count - 1].accepted);
+            for (size_t i = 0; i < count; i++) {
+                chosen += variants[i].chosen;
+                ck_assert_int_eq(variants[i].accepted, variants[i].reason[0] == '\0');
+            }
+            ck_assert_uint_eq(chosen, 1);
+            ck_assert_str_ne(clmla_operation_name((clmla_operation)op), "?");
+        }
+    ck_assert_str_eq(clmla_operation_name(CLMLA_OPERATION_COUNT), "?");
+}
+END_TEST
+
+START_TEST(test_cpu_gets_vectors_gpu_does_not) {
+    clmla_variant variants[MOST];
+    clmla_shape shape = {.latent_dim = 512, .rope_dim = 64, .head_count = 16};
+    list(variants, CL_DEVICE_TYPE_CPU, 16, CLMLA_OP_ATTEND, shape);
+    ck_assert_str_eq(variants[0].name, "vector");
+    ck_assert(variants[0].chosen);
+    list(variants, CL_DEVICE_TYPE_GPU, 1, CLMLA_OP_ATTEND, shape);
+    ck_assert(!variants[0].accepted);
+    ck_assert_ptr_nonnull(strstr(variants[0].reason, "CPU"));
+    shape.latent_dim = 4096;
+    list(variants, CL_DEVICE_TYPE_CPU, 16, CLMLA_OP_ATTEND, shape);
+    ck_assert(!variants[0].accepted);
+    ck_assert_ptr_nonnull(strstr(variants[0].reason, "2048"));
+}
+END_TEST
+
+START_TEST(test_wrong_arguments) {
+    clmla_device_facts facts = {0};
+    clmla_shape shape = {0};
+    size_t count;
+    ck_assert_int_eq(clmla_variant_list(NULL, 0, NULL, &facts, CLMLA_OP_MERGE, &shape), CLMLA_E_ARGUMENT);
+    ck_assert_int_eq(clmla_variant_list(NULL, 1, &count, &facts, CLMLA_OP_MERGE, &shape), CLMLA_E_ARGUMENT);
+    ck_assert_int_eq(clmla_variant_list(NULL, 0, &count, &facts, CLMLA_OPERATION_COUNT, &shape), CLMLA_E_ARGUMENT);
+    ck_assert_int_eq(clmla_variant_list(NULL, 0, &count, &facts, CLMLA_OP_MERGE, &shape), CLMLA_OK);
+    ck_assert_uint_ge(count, 2);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("variants");
+    TCase *tests = tcase_create("variants");
+    tcase_add_test(tests, test_every_device_gets_every_operation);
+    tcase_add_test(tests, test_cpu_gets_vectors_gpu_does_not);
+    tcase_add_test(tests, test_wrong_arguments);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
