@@ -29,6 +29,12 @@ void host_log(const clmla_log *log, clmla_log_level level, const char *format, .
 // "CL_OUT_OF_RESOURCES", or "OpenCL error" for a code without a name.
 const char *host_cl_name(cl_int code);
 
+// Logs the sentence of a failure that came from a function without a log; passes the status through.
+static inline clmla_status host_log_failure(const clmla_log *log, clmla_status status) {
+    if (status != CLMLA_OK) host_log(log, CLMLA_LOG_ERROR, "%s", clmla_last_error());
+    return status;
+}
+
 // Inside a function with `clmla_status status = CLMLA_OK;` and a label `out:`.
 #define STATUS_OR_OUT(expression)                                                                                       \
     do {                                                                                                                \

@@ -23,11 +23,16 @@ typedef struct host_chain {
 clmla_status host_chain_begin(host_chain *chain, host_context *context, cl_command_queue queue, cl_uint wait_count,
                               const cl_event *wait, bool want_event);
 // Adds an event everything enqueued from here on waits for as well (a plan's upload). NULL is accepted. Enqueues a
-// barrier-like marker when needed.
+// marker when needed.
 clmla_status host_chain_wait(host_chain *chain, cl_event event);
 // Ends the chain: passes `status` through; on success gives *event (if event is not NULL) for all of it, a marker if no
 // command was enqueued. On failure releases what the chain holds. Does not flush or block.
 clmla_status host_chain_finish(host_chain *chain, clmla_status status, cl_event *event);
+
+// For work others enqueue on the chain's queue: a barrier that holds it back until the chain's waits are over, and its event
+// (owned by the chain from here on) as the chain's newest.
+clmla_status host_chain_barrier(host_chain *chain);
+void host_chain_join(host_chain *chain, cl_event event);
 
 // Copies host memory that stays valid until the command is done.
 clmla_status host_chain_write(host_chain *chain, cl_mem memory, uint64_t offset, uint64_t bytes, const void *data);

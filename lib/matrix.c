@@ -3,6 +3,7 @@
 #include "host/error.h"
 #include "host/memory.h"
 #include "lib/context.h"
+#include "lib/rows.h"
 
 #define SCALE_BLOCK 128u
 
@@ -71,7 +72,7 @@ void matrix_arguments_scales(host_launch *launch, const clmla_matrix *matrix) {
 }
 
 void rows_arguments(host_launch *launch, const clmla_rows *rows) {
-    uint64_t bytes = rows->layout.format == CLMLA_ROWS_F32 ? 4 : 2;
+    uint64_t bytes = rows_element_bytes(rows->layout.format);
     bool rope = rows->layout.rope_dim > 0;
     host_arg_buffer(launch, rows->latent.memory);
     host_arg_long(launch, (int64_t)(rows->latent.offset / bytes));

@@ -22,7 +22,7 @@ typedef struct plan_stage {
 
 // Where the arrays of a step lie in the device buffer, in bytes.
 typedef struct plan_offsets {
-    uint64_t works, items, tiles, table, slots, angles, total;
+    uint64_t works, items, tiles, table, positions, slots, angles, total;
 } plan_offsets;
 
 typedef enum plan_workspace { PLAN_WORKSPACE_ATTEND, PLAN_WORKSPACE_LAYER, PLAN_WORKSPACE_COUNT } plan_workspace;

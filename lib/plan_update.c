@@ -23,6 +23,7 @@ static plan_offsets lay_out(const clmla_plan *plan, const clmla_cache *cache) {
     at.tiles = place(&at.total, schedule->tile_count, TILE_INTS * sizeof(int32_t));
     if (!cache) return at;
     at.table = place(&at.total, schedule->sequence_count * plan->table_stride, sizeof(int32_t));
+    at.positions = place(&at.total, schedule->query_tokens, sizeof(int32_t));
     at.slots = place(&at.total, schedule->query_tokens, sizeof(int64_t));
     at.angles = place(&at.total, schedule->query_tokens, cache->layout.rope_dim * sizeof(float));
     return at;
@@ -47,9 +48,8 @@ static uint32_t new_tokens(const clmla_batch *batch, uint32_t i) {
 static clmla_status copy_cache(unsigned char *stage, const clmla_plan *plan, const clmla_cache *cache,
                                const clmla_batch *batch) {
     const plan_offsets *at = &plan->offsets;
-    int32_t *table = (int32_t *)(void *)(stage + at->table);
+    int32_t *table = (int32_t *)(void *)(stage + at->table), *positions = (int32_t *)(void *)(stage + at->positions);
     int64_t *slots = (int64_t *)(void *)(stage + at->slots);
-    float *angles = (float *)(void *)(stage + at->angles);
     uint32_t token = 0;
     for (uint32_t i = 0; i < batch->sequence_count; i++) {
         const cache_sequence *sequence = cache_pages_sequence(&cache->pages, batch->sequences[i]);
@@ -59,13 +59,11 @@ static clmla_status copy_cache(unsigned char *stage, const clmla_plan *plan, con
         uint32_t count = new_tokens(batch, i);
         for (uint32_t t = 0; t < count; t++, token++) {
             uint32_t index = sequence->tokens - count + t;
-            int32_t position = batch->positions ? batch->positions[token] : (int32_t)index;
+            positions[token] = batch->positions ? batch->positions[token] : (int32_t)index;
             slots[token] = (int64_t)sequence->pages[index / cache->page_tokens] * cache->page_tokens + index % cache->page_tokens;
-            STATUS_OR_RETURN(clmla_rope_table(angles + (uint64_t)token * cache->layout.rope_dim, &cache->config, &position, 1,
-                                              CLMLA_ANGLE_DOUBLE));
         }
     }
-    return CLMLA_OK;
+    return clmla_rope_table((float *)(void *)(stage + at->angles), &cache->config, positions, token, CLMLA_ANGLE_DOUBLE);
 }
 
 static clmla_status update(clmla_plan *plan, const clmla_lengths *lengths, const clmla_cache *cache, const clmla_batch *batch,

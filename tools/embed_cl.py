@@ -13,7 +13,8 @@ import re
 import sys
 
 INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')
-KERNEL = re.compile(r'\b__kernel\b[^;{(]*?\b(\w+)\s*\(', re.S)
+ATTRIBUTE = re.compile(r'__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)')
+KERNEL = re.compile(r'\b__kernel\b\s+void\s+(\w+)\s*\(')
 
 
 def flatten(path, seen):
@@ -49,7 +50,7 @@ def main():
 
     seen = []
     text = '\n'.join(flatten(arguments.input.resolve(), seen)) + '\n'
-    kernels = KERNEL.findall(text)
+    kernels = KERNEL.findall(ATTRIBUTE.sub('', text))
     doubled = sorted({name for name in kernels if kernels.count(name) > 1})
     if doubled:
         sys.exit(f'{arguments.input}: kernel defined twice: {", ".join(doubled)}')

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dense products of many rows by CLBlast, behind one function. The only user of CLBlast.
+#ifndef HOST_GEMM_H
+#define HOST_GEMM_H
+
+#include "host/launch.h"
+
+// output[t][r] = sum_c input[t][c] * weights[r][c], all f32, strides in elements.
+typedef struct host_gemm {
+    size_t rows, outputs, inputs; // t, r, c
+    clmla_buffer input, weights, output;
+    uint64_t input_stride, weights_stride, output_stride;
+} host_gemm;
+
+// Whether the library was built with CLBlast.
+bool host_gemm_available(void);
+
+// Errors: CLMLA_E_UNSUPPORTED without CLBlast; CLMLA_E_OPENCL. CLBlast keeps its programs in a process-wide cache, which holds on
+// to the OpenCL context until the process ends.
+clmla_status host_gemm_enqueue(const host_gemm *product, host_chain *chain);
+
+#endif

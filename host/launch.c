@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/launch.h"
+#include "host/error.h"
+#include "host/event.h"
+#include "host/memory.h"
+
+// The events a command waits for: the caller's for the first, the one before on an out-of-order queue.
+typedef struct wait_list {
+    cl_uint count;
+    const cl_event *events;
+} wait_list;
+
+static clmla_status check_queue(host_chain *chain, cl_command_queue queue) {
+    host_context *context = chain->context;
+    cl_context owner = NULL;
+    cl_device_id device = NULL;
+    cl_command_queue_properties properties = 0;
+    const host_calls *calls = context->calls;
+    if (!queue) return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "enqueue: queue is NULL");
+    cl_int code = calls->GetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof owner, &owner, NULL);
+    if (code == CL_SUCCESS) code = calls->GetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL);
+    if (code == CL_SUCCESS) code = calls->GetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
+    if (code == CL_INVALID_COMMAND_QUEUE)
+        return host_fail(&context->log, CLMLA_E_ARGUMENT, code, "enqueue: queue is no valid command queue");
+    if (code != CL_SUCCESS) return host_fail_cl(&context->log, "clGetCommandQueueInfo", code, "enqueue");
+    if (owner != context->cl || device != context->device)
+        return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "enqueue: the queue belongs to another context or device");
+    chain->queue = queue;
+    chain->in_order = !(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
+    chain->profiling = context->profile.callback && (properties & CL_QUEUE_PROFILING_ENABLE);
+    return CLMLA_OK;
+}
+
+clmla_status host_chain_begin(host_chain *chain, host_context *context, cl_command_queue queue, cl_uint wait_count,
+                              const cl_event *wait, bool want_event) {
+    *chain = (host_chain){.context = context, .want_event = want_event};
+    STATUS_OR_RETURN(check_queue(chain, queue));
+    if ((wait_count == 0) != (wait == NULL))
+        return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "enqueue: wait_count %u with a %s wait list", wait_count,
+                         wait ? "given" : "NULL");
+    for (cl_uint i = 0; i < wait_count; i++)
+        if (!wait[i]) return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "enqueue: wait[%u] is NULL", i);
+    chain->wait_count = wait_count;
+    chain->wait = wait;
+    return CLMLA_OK;
+}
+
+static wait_list waits_of(const host_chain *chain) {
+    if (chain->wait_count) return (wait_list){chain->wait_count, chain->wait};
+    if (chain->last && !chain->in_order) return (wait_list){1, &chain->last};
+    return (wait_list){0, NULL};
+}
+
+// After a command was enqueued: its event (may be NULL) is the chain's last one.
+static void advance(host_chain *chain, cl_event event) {
+    host_event_release(chain->context, &chain->last);
+    chain->last = event;
+    chain->wait_count = 0;
+    chain->wait = NULL;
+}
+
+static bool needs_event(const host_chain *chain) {
+    return !chain->in_order || chain->want_event || chain->profiling;
+}
+
+static clmla_status enqueue_marker(host_chain *chain, wait_list waits) {
+    cl_event event = NULL;
+    cl_int code = chain->context->calls->EnqueueMarkerWithWaitList(chain->queue, waits.count, waits.events, &event);
+    if (code != CL_SUCCESS) return host_fail_cl(&chain->context->log, "clEnqueueMarkerWithWaitList", code, "%u events", waits.count);
+    advance(chain, event);
+    return CLMLA_OK;
+}
+
+static cl_command_queue queue_of(const host_context *context, cl_event event) {
+    cl_command_queue queue = NULL;
+    cl_int code = context->calls->GetEventInfo(event, CL_EVENT_COMMAND_QUEUE, sizeof queue, &queue, NULL);
+    return code == CL_SUCCESS ? queue : NULL;
+}
+
+clmla_status host_chain_wait(host_chain *chain, cl_event event) {
+    if (!event || (chain->in_order && queue_of(chain->context, event) == chain->queue)) return CLMLA_OK;
+    cl_uint count = chain->wait_count + (chain->last && !chain->in_order ? 1u : 0u);
+    cl_event *all = host_allocate(&chain->context->allocator, count + 1, sizeof *all);
+    if (!all) return host_fail(&chain->context->log, CLMLA_E_MEMORY, 0, "enqueue: no memory for %u events", count + 1);
+    wait_list waits = waits_of(chain);
+    for (cl_uint i = 0; i < waits.count; i++) all[i] = waits.events[i];
+    all[waits.count] = event;
+    clmla_status status = enqueue_marker(chain, (wait_list){waits.count + 1, all});
+    host_release(&chain->context->allocator, all);
+    return status;
+}
+
+clmla_status host_chain_finish(host_chain *chain, clmla_status status, cl_event *event) {
+    if (status == CLMLA_OK && !chain->last && (event || chain->wait_count)) status = enqueue_marker(chain, waits_of(chain));
+    if (status == CLMLA_OK && event) {
+        *event = chain->last;
+        chain->last = NULL;
+    }
+    host_event_release(chain->context, &chain->last);
+    return status;
+}
+
+clmla_status host_chain_write(host_chain *chain, cl_mem memory, uint64_t offset, uint64_t bytes, const void *data) {
+    cl_event event = NULL;
+    wait_list waits = waits_of(chain);
+    cl_int code = chain->context->calls->EnqueueWriteBuffer(chain->queue, memory, CL_FALSE, (size_t)offset, (size_t)bytes, data,
+                                                            waits.count, waits.events, needs_event(chain) ? &event : NULL);
+    if (code != CL_SUCCESS)
+        return host_fail_cl(&chain->context->log, "clEnqueueWriteBuffer", code, "%llu bytes", (unsigned long long)bytes);
+    advance(chain, event);
+    return CLMLA_OK;
+}
+
+clmla_status host_chain_barrier(host_chain *chain) {
+    cl_event event = NULL;
+    wait_list waits = waits_of(chain);
+    cl_int code = chain->context->calls->EnqueueBarrierWithWaitList(chain->queue, waits.count, waits.events, &event);
+    if (code != CL_SUCCESS) return host_fail_cl(&chain->context->log, "clEnqueueBarrierWithWaitList", code, "%u events", waits.count);
+    advance(chain, event);
+    return CLMLA_OK;
+}
+
+void host_chain_join(host_chain *chain, cl_event event) {
+    advance(chain, event);
+}
+
+host_launch host_launch_begin(host_context *context, const char *operation, const host_source *source, const char *options,
+                              const char *kernel) {
+    host_launch launch = {.context = context, .operation = operation, .name = kernel};
+    launch.status = host_kernel_acquire(&launch.kernel, context, source, options, kernel);
+    return launch;
+}
+
+static void set(host_launch *launch, size_t bytes, const void *value) {
+    if (launch->status != CLMLA_OK) return;
+    cl_int code = launch->context->calls->SetKernelArg(host_kernel_cl(launch->kernel), launch->argument, bytes, value);
+    if (code != CL_SUCCESS)
+        launch->status = host_fail_cl(&launch->context->log, "clSetKernelArg", code, "%s, argument %u", launch->name, launch->argument);
+    launch->argument++;
+}
+
+void host_arg_buffer(host_launch *launch, cl_mem memory) {
+    set(launch, sizeof memory, memory ? &memory : NULL);
+}
+
+void host_arg_int(host_launch *launch, int32_t value) {
+    cl_int argument = value;
+    set(launch, sizeof argument, &argument);
+}
+
+void host_arg_long(host_launch *launch, int64_t value) {
+    cl_long argument = value;
+    set(launch, sizeof argument, &argument);
+}
+
+void host_arg_float(host_launch *launch, float value) {
+    cl_float argument = value;
+    set(launch, sizeof argument, &argument);
+}
+
+void host_arg_local(host_launch *launch, size_t bytes) {
+    set(launch, bytes, NULL);
+}
+
+// What the completion callback of a profiled launch needs; freed by it.
+typedef struct profiled {
+    host_context *context;
+    clmla_profile profile;
+    clmla_allocator allocator;
+    const host_calls *calls;
+    const char *operation;
+    char kernel[64];
+} profiled;
+
+static void CL_CALLBACK report(cl_event event, cl_int state, void *payload) {
+    profiled *p = payload;
+    cl_ulong start = 0, end = 0;
+    if (state == CL_COMPLETE &&
+        p->calls->GetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL) == CL_SUCCESS &&
+        p->calls->GetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL) == CL_SUCCESS)
+        p->profile.callback(p->profile.payload, p->operation, p->kernel, start, end);
+    clmla_allocator allocator = p->allocator;
+    host_release(&allocator, p);
+}
+
+// Measuring is a courtesy: what fails here does not fail the launch.
+static void profile(const host_launch *launch, cl_event event) {
+    host_context *context = launch->context;
+    profiled *p = host_allocate(&context->allocator, 1, sizeof *p);
+    if (!p) return;
+    *p = (profiled){context, context->profile, context->allocator, context->calls, launch->operation, {0}};
+    for (size_t i = 0; launch->name[i] && i + 1 < sizeof p->kernel; i++) p->kernel[i] = launch->name[i];
+    if (context->calls->SetEventCallback(event, CL_COMPLETE, report, p) != CL_SUCCESS) host_release(&context->allocator, p);
+}
+
+static clmla_status enqueue(const host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global,
+                            const size_t *local) {
+    cl_event event = NULL;
+    wait_list waits = waits_of(chain);
+    cl_int code = chain->context->calls->EnqueueNDRangeKernel(chain->queue, host_kernel_cl(launch->kernel), dimensions, NULL, global,
+                                                              local, waits.count, waits.events, needs_event(chain) ? &event : NULL);
+    if (code != CL_SUCCESS) return host_fail_cl(&chain->context->log, "clEnqueueNDRangeKernel", code, "%s", launch->name);
+    if (chain->profiling) profile(launch, event);
+    advance(chain, event);
+    return CLMLA_OK;
+}
+
+clmla_status host_launch_enqueue(host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global,
+                                 const size_t *local) {
+    clmla_status status = launch->status;
+    bool empty = false;
+    for (cl_uint i = 0; i < dimensions; i++) empty |= global[i] == 0;
+    if (status == CLMLA_OK && !empty) status = enqueue(launch, chain, dimensions, global, local);
+    host_kernel_release(launch->context, launch->kernel);
+    launch->kernel = NULL;
+    return status;
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef _WIN32
+#include "host/env.h"
+#include "host/error.h"
+#include "host/os.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PATH_MAX_BYTES 2048
+
+static clmla_status fail_file(const char *path, const char *what) {
+    return host_fail(NULL, CLMLA_E_FILE, 0, "%s: %s: %s", path, what, strerror(errno));
+}
+
+clmla_status host_map_open(host_map *map, const char *path) {
+    struct stat about;
+    *map = (host_map){0};
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return fail_file(path, "cannot be opened");
+    clmla_status status = CLMLA_OK;
+    if (fstat(file, &about) != 0)
+        status = fail_file(path, "cannot be examined");
+    else if (!S_ISREG(about.st_mode))
+        status = host_fail(NULL, CLMLA_E_FILE, 0, "%s: not a regular file", path);
+    else if ((uint64_t)about.st_size > SIZE_MAX)
+        status = host_fail(NULL, CLMLA_E_FILE, 0, "%s: too large to map", path);
+    else if (about.st_size > 0) {
+        void *data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, file, 0);
+        if (data == MAP_FAILED)
+            status = fail_file(path, "cannot be mapped");
+        else
+            *map = (host_map){data, (uint64_t)about.st_size, NULL};
+    }
+    close(file);
+    return status;
+}
+
+void host_map_close(host_map *map) {
+    if (map->data) munmap((void *)(uintptr_t)map->data, (size_t)map->bytes);
+    *map = (host_map){0};
+}
+
+host_path_kind host_path_what(const char *path) {
+    struct stat about;
+    if (stat(path, &about) != 0) return HOST_PATH_MISSING;
+    if (S_ISREG(about.st_mode)) return HOST_PATH_FILE;
+    return S_ISDIR(about.st_mode) ? HOST_PATH_FOLDER : HOST_PATH_OTHER;
+}
+
+static bool make_parents(const char *path) {
+    char part[PATH_MAX_BYTES];
+    size_t length = strlen(path);
+    if (length >= sizeof part) return false;
+    for (size_t i = 1; i < length; i++) {
+        if (path[i] != '/') continue;
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdir(part, 0700) != 0 && errno != EEXIST) return false;
+    }
+    return true;
+}
+
+bool host_private_folder(const char *path) {
+    struct stat about;
+    if (!make_parents(path)) return false;
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) return false;
+    if (lstat(path, &about) != 0 || !S_ISDIR(about.st_mode)) return false;
+    return about.st_uid == geteuid() && (about.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+static bool write_all(int file, const void *data, size_t bytes) {
+    const char *from = data;
+    while (bytes > 0) {
+        ssize_t written = write(file, from, bytes);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return false;
+        from += written;
+        bytes -= (size_t)written;
+    }
+    return true;
+}
+
+bool host_write_atomic(const char *folder, const char *name, const void *const *parts, const size_t *part_bytes, size_t count) {
+    char temporary[PATH_MAX_BYTES], final[PATH_MAX_BYTES];
+    int a = snprintf(temporary, sizeof temporary, "%s/.%s.XXXXXX", folder, name);
+    int b = snprintf(final, sizeof final, "%s/%s", folder, name);
+    if (a < 0 || (size_t)a >= sizeof temporary || b < 0 || (size_t)b >= sizeof final) return false;
+    int file = mkstemp(temporary);
+    if (file < 0) return false;
+    bool done = true;
+    for (size_t i = 0; i < count && done; i++) done = write_all(file, parts[i], part_bytes[i]);
+    done = done && fsync(file) == 0;
+    done = close(file) == 0 && done;
+    done = done && rename(temporary, final) == 0;
+    if (!done) unlink(temporary);
+    return done;
+}
+
+bool host_remove_file(const char *path) {
+    return unlink(path) == 0;
+}
+
+void host_touch_file(const char *path) {
+    const struct timespec now[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}};
+    if (utimensat(AT_FDCWD, path, now, 0) != 0) return; // its age is a hint alone
+}
+
+bool host_list_folder(const char *folder, bool (*visit)(void *payload, const host_file_entry *entry), void *payload) {
+    DIR *list = opendir(folder);
+    if (!list) return false;
+    bool more = true;
+    for (const struct dirent *item; more && (item = readdir(list)) != NULL;) {
+        struct stat about;
+        host_file_entry entry;
+        size_t length = strlen(item->d_name);
+        if (length >= sizeof entry.name || fstatat(dirfd(list), item->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (!S_ISREG(about.st_mode)) continue;
+        memcpy(entry.name, item->d_name, length + 1);
+        entry.bytes = (uint64_t)about.st_size;
+        entry.modified = (int64_t)about.st_mtime;
+        more = visit(payload, &entry);
+    }
+    closedir(list);
+    return more;
+}
+
+bool host_cache_folder(char *out, size_t size) {
+    const char *xdg = host_env_xdg_cache_home(), *home = host_env_home();
+    int length = -1;
+    if (xdg && xdg[0] == '/')
+        length = snprintf(out, size, "%s", xdg);
+    else if (home)
+        length = snprintf(out, size, "%s/.cache", home);
+    return length > 0 && (size_t)length < size;
+}
+
+double host_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+#else
+typedef int host_os_posix_is_not_used_here;
+#endif
