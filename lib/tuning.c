@@ -49,7 +49,7 @@ clmla_status clmla_tuning_list(clmla_tuning *tunings, size_t capacity, size_t *c
 }
 
 clmla_status clmla_tuning_get(uint32_t *value, const clmla_context *context, const char *name) {
-    int index;
+    int index = 0;
     if (!value) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "tuning: value is NULL");
     STATUS_OR_RETURN(find(&index, context, name));
     *value = tuning_value((clmla_context *)context, (tuning_index)index);
@@ -57,7 +57,7 @@ clmla_status clmla_tuning_get(uint32_t *value, const clmla_context *context, con
 }
 
 clmla_status clmla_tuning_set(clmla_context *context, const char *name, uint32_t value) {
-    int index;
+    int index = 0;
     STATUS_OR_RETURN(find(&index, context, name));
     const tuning_row *row = &rows[index];
     if (value < row->minimum || value > row->maximum || value % row->step != 0)

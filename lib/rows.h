@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checks of row views, shared by the operations that take one.
+#ifndef LIB_ROWS_H
+#define LIB_ROWS_H
+
+#include "lib/context.h"
+#include <clmla/rows.h>
+
+// Bytes of one element of a format.
+uint32_t rows_element_bytes(clmla_row_format format);
+
+// Checks layout, page size and strides, and that every byte the view can reach lies inside its buffers; a view of no
+// pages reaches none. Errors: CLMLA_E_ARGUMENT, CLMLA_E_LIMIT, naming operation and part.
+clmla_status rows_check(clmla_context *context, const clmla_rows *rows, const char *operation);
+
+#endif
