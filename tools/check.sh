@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Sets up, builds and runs the tests. The last line counts them.
+#
+#   tools/check.sh                  all tests on PoCL
+#   tools/check.sh --all-devices    ... then the short tests on Intel's CPU runtime, under Oclgrind, and on Mesa's rusticl
+#   tools/check.sh --sanitize       ... then without-device and API tests with gcc's address and undefined-behaviour checks
+#   tools/check.sh --windows        ... then a cross build for Windows
+#   tools/check.sh --full-verify    ... then every combination of clmla verify
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+build=$root/build
+passed=0 failed=0 skipped=0
+
+say() { printf '\n=== %s\n' "$*"; }
+
+# Adds the results of one meson test run, by the name of its log.
+count() {
+  local results
+  results=$(python3 - "$1" <<'PYTHON'
+import collections, json, sys
+kinds = {'OK': 'passed', 'EXPECTEDFAIL': 'passed', 'SKIP': 'skipped', 'IGNORED': 'skipped'}
+totals = collections.Counter()
+for line in open(sys.argv[1], encoding='utf-8'):
+    totals[kinds.get(json.loads(line)['result'], 'failed')] += 1
+print(totals['passed'], totals['failed'], totals['skipped'])
+PYTHON
+  )
+  local p f s
+  read -r p f s <<<"$results"
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+# Counts a check that is not meson's: tally NAME COMMAND...
+tally() {
+  local name=$1
+  shift
+  if "$@"; then
+    passed=$((passed + 1))
+    echo "ok    $name"
+  else
+    failed=$((failed + 1))
+    echo "FAIL  $name"
+  fi
+}
+
+skip() {
+  skipped=$((skipped + 1))
+  echo "skip  $1"
+}
+
+# run_tests BUILD NAME [meson test's arguments]: the name is also that of the log.
+run_tests() {
+  local folder=$1 name=$2
+  shift 2
+  rm -f "$folder/meson-logs/$name.json"
+  meson test -C "$folder" --no-rebuild --print-errorlogs --logbase "$name" "$@" || true
+  if [ -f "$folder/meson-logs/$name.json" ]; then
+    count "$folder/meson-logs/$name.json"
+  else
+    failed=$((failed + 1))
+    echo "FAIL  $name: meson test left no results"
+  fi
+}
+
+make_build() {
+  local folder=$1
+  shift
+  [ -f "$folder/build.ninja" ] || meson setup "$folder" "$@"
+  ninja -C "$folder"
+}
+
+on_pocl() {
+  say "all tests on PoCL"
+  OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd run_tests "$build" pocl
+}
+
+# Intel's CPU runtime from PyPI; its own copy of the loader would shadow the system's.
+install_intel() {
+  local venv=$1
+  [ -e "$venv/lib/libintelocl.so" ] && return 0
+  python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check intel-opencl-rt intel-cmplr-lib-rt || return 1
+  rm -f "$venv"/lib/libOpenCL*
+}
+
+on_intel() {
+  say "the short tests on Intel's CPU runtime"
+  local venv=$root/.venv-intel
+  if [ -e /opt/intelcl/lib/libintelocl.so ]; then venv=/opt/intelcl; fi
+  if ! install_intel "$venv"; then
+    tally "Intel's CPU runtime can be installed" false
+    return
+  fi
+  OCL_ICD_VENDORS=$venv/lib/libintelocl.so LD_LIBRARY_PATH=$venv/lib run_tests "$build" intel --suite short
+}
+
+on_rusticl() {
+  say "Mesa's rusticl on llvmpipe"
+  local answer
+  export RUSTICL_ENABLE=llvmpipe OCL_ICD_VENDORS=/etc/OpenCL/vendors/rusticl.icd
+  if answer=$("$build/tools/clmla" verify tests/data/a_v2_tiny 2>&1); then
+    run_tests "$build" rusticl --suite short
+  else
+    skip "rusticl: ${answer##*$'\n'}"
+  fi
+  unset RUSTICL_ENABLE OCL_ICD_VENDORS
+}
+
+sanitized() {
+  say "address and undefined-behaviour checks"
+  make_build "$root/build-sanitize" -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized
+  # Drivers and the loader keep what they allocated until the process ends: leaks are looked for in our own frames alone.
+  OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd LSAN_OPTIONS=suppressions=$root/tests/tools/leaks.supp \
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_tests "$root/build-sanitize" sanitize --suite unit --suite host --suite api
+}
+
+all_devices=false sanitize=false windows=false full_verify=false
+for argument in "$@"; do
+  case $argument in
+    --all-devices) all_devices=true ;;
+    --sanitize) sanitize=true ;;
+    --windows) windows=true ;;
+    --full-verify) full_verify=true ;;
+    --help | -h) sed -n '3,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "tools/check.sh: unknown option '$argument'" >&2; exit 2 ;;
+  esac
+done
+
+extras=()
+$all_devices && extras+=(oclgrind mesa venv)
+$windows && extras+=(windows)
+tools/setup.sh "${extras[@]}"
+make_build "$build"
+on_pocl
+if $all_devices; then
+  on_intel
+  say "under Oclgrind"
+  tally "Oclgrind finds no race, overrun or uninitialised read" tests/tools/oclgrind.sh "$build/tools/clmla"
+  on_rusticl
+fi
+if $sanitize; then sanitized; fi
+if $windows; then say "a cross build for Windows"; tally "cross build" tests/tools/windows.sh; fi
+if $full_verify; then
+  say "every combination of clmla verify"
+  tally "full product" env OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd tests/tools/verify_matrix.sh "$build/tools/clmla"
+fi
+
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The clmla program: what the machine has, whether the numbers are right, and a model that talks.
+#include "commands.h"
+#include <stdio.h>
+#include <string.h>
+
+typedef struct command {
+    const char *name, *summary;
+    int (*run)(int argc, char **argv);
+} command;
+
+static const command commands[] = {
+    {"info", "devices, and the kernel each operation would use on them", command_info},
+    {"verify", "run attention layers and compare them with a reference", command_verify},
+    {"generate", "run a whole language model: continue a text, or score a file", command_generate},
+};
+
+#define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+
+static void print_usage(FILE *stream) {
+    fprintf(stream, "usage: clmla COMMAND ...\n\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++) fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fprintf(stream, "  %-10s %s\n\nclmla COMMAND --help lists a command's options.\n", "--version",
+            "the library's version");
+}
+
+int main(int argc, char **argv) {
+    const char *name = argc > 1 ? argv[1] : "";
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(name, commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2);
+    if (strcmp(name, "--version") == 0) {
+        printf("clmla %s\n", clmla_version());
+        return EXIT_PASS;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_usage(stdout);
+        return EXIT_PASS;
+    }
+    if (argc < 2)
+        print_usage(stderr);
+    else
+        fprintf(stderr, "clmla: unknown command '%s'; see clmla --help\n", name);
+    return EXIT_UNUSABLE;
+}

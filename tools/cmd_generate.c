@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// clmla generate: a whole language model over bytes. The text goes to stdout as it comes, what it cost to stderr.
+#include "commands.h"
+#include "generation.h"
+#include "json_input.h"
+#include "json_output.h"
+#include "options.h"
+#include "stopwatch.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SCORED_FILE_LIMIT (1u << 30)
+
+typedef struct request {
+    const char *folder, *prompt, *scored_file, *device, *cache;
+    uint32_t count, page, segment;
+    bool json, verbose;
+} request;
+
+// What a run found out, whichever of the two things it did.
+typedef struct outcome {
+    const char *device;
+    continuation text;
+    score score;
+    double startup_seconds;
+    uint64_t cache_bytes, bytes_per_token, mha_bytes_per_token; // per token: all layers
+    clmla_program_counts programs;
+} outcome;
+
+static options_outcome parse(request *out, int argc, char **argv, failure *failure) {
+    *out = (request){.cache = "f32", .count = 128, .page = 64, .segment = 256};
+    const option table[] = {
+        {"--prompt", OPTION_TEXT, &out->prompt, "TEXT", "continue this text", 0, 0},
+        {"-n", OPTION_NUMBER, &out->count, "N", "by so many bytes (128)", 1, 1 << 24},
+        {"--nll", OPTION_TEXT, &out->scored_file, "FILE", "or: the mean -log p, in nats, of a file's bytes", 0, 0},
+        {"--segment", OPTION_NUMBER, &out->segment, "N",
+         "cut into segments of so many bytes (256), each from an empty context", 2, 1 << 24},
+        {"--device", OPTION_TEXT, &out->device, "Q", "gpu, cpu, P:D or part of a name; see clmla info", 0, 0},
+        {"--cache", OPTION_TEXT, &out->cache, "F", "row format: f32 (default), f16, bf16", 0, 0},
+        {"--page", OPTION_NUMBER, &out->page, "P", "tokens a page (64); 0 = contiguous", 0, INT32_MAX},
+        {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout, nothing else", 0, 0},
+        {"--verbose", OPTION_FLAG, &out->verbose, NULL, "the library's log on stderr", 0, 0},
+    };
+    const options known = {
+        "generate",
+        "Runs a dense DeepSeek-V2 model over bytes: the likeliest continuation of a prompt, or a file's score.",
+        "MODEL",
+        &out->folder,
+        table,
+        sizeof table / sizeof table[0]};
+    options_outcome outcome = options_parse(&known, argc, argv, failure);
+    if (outcome != OPTIONS_GO) return outcome;
+    if (!out->prompt == !out->scored_file)
+        failure_set(failure, "give either --prompt TEXT or --nll FILE");
+    else if (out->prompt && !*out->prompt)
+        failure_set(failure, "--prompt is empty: the model needs a byte to start from");
+    else
+        return OPTIONS_GO;
+    return OPTIONS_BAD;
+}
+
+// Tokens of the longest sequence there will be, if the model was made for so many.
+static bool longest_sequence(uint32_t *out, const request *request, const clmla_config *config, failure *failure) {
+    size_t prompt = request->prompt ? strlen(request->prompt) : 0;
+    size_t tokens = request->prompt ? prompt + request->count : request->segment;
+    *out = (uint32_t)tokens;
+    if (config->context_tokens == 0 || tokens <= config->context_tokens) return true;
+    return failure_set(failure, "%s: max_position_embeddings is %u, and %s take %zu", request->folder,
+                       config->context_tokens, request->prompt ? "prompt and -n" : "segments", tokens);
+}
+
+static bool read_cache_choice(model_cache *out, const request *request, const clmla_config *config, failure *failure) {
+    uint32_t longest;
+    if (!option_row_format(&out->format, request->cache, failure) ||
+        !longest_sequence(&longest, request, config, failure))
+        return false;
+    out->page_tokens = request->page ? request->page : longest;
+    out->page_count = ((uint64_t)longest + out->page_tokens - 1) / out->page_tokens;
+    return true;
+}
+
+static bool score_file(score *out, model *model, const request *request, failure *failure) {
+    char *bytes;
+    size_t length;
+    if (!file_read(&bytes, &length, request->scored_file, SCORED_FILE_LIMIT, failure)) return false;
+    bool done = length >= 2 ? generation_score(out, model, (const uint8_t *)bytes, length, request->segment, failure)
+                            : failure_set(failure, "%s: %zu bytes: nothing to score", request->scored_file, length);
+    free(bytes);
+    return done;
+}
+
+static bool count_bytes(outcome *out, const model *model, clmla_row_format format, failure *failure) {
+    clmla_config_values values;
+    if (clmla_config_derive(&values, &model->config) != CLMLA_OK) return failure_library(failure);
+    clmla_cache_usage usage = clmla_cache_usage_get(model->cache);
+    out->cache_bytes = usage.bytes;
+    out->bytes_per_token = usage.bytes_per_token;
+    out->mha_bytes_per_token = values.mha_elements * (format == CLMLA_ROWS_F32 ? 4 : 2) * model->config.layer_count;
+    return true;
+}
+
+static double tokens_per_second(const continuation *text) {
+    return text->count > 1 && text->decode_seconds > 0 ? (text->count - 1) / text->decode_seconds : 0.0;
+}
+
+static void add_text(cJSON *object, const request *request, const outcome *outcome) {
+    json_add_text(object, "prompt", request->prompt);
+    json_add_bytes(object, "text", outcome->text.bytes, outcome->text.count);
+    cJSON *tokens = cJSON_AddArrayToObject(object, "tokens");
+    for (uint32_t i = 0; i < outcome->text.count; i++)
+        cJSON_AddItemToArray(tokens, cJSON_CreateNumber(outcome->text.bytes[i]));
+    cJSON_AddNumberToObject(object, "prefill_seconds", outcome->text.prefill_seconds);
+    cJSON_AddNumberToObject(object, "decode_seconds", outcome->text.decode_seconds);
+    cJSON_AddNumberToObject(object, "tokens_per_second", tokens_per_second(&outcome->text));
+}
+
+static void add_score(cJSON *object, const request *request, const score *score) {
+    json_add_text(object, "file", request->scored_file);
+    cJSON_AddNumberToObject(object, "segment", request->segment);
+    cJSON_AddNumberToObject(object, "segments", (double)score->segments);
+    cJSON_AddNumberToObject(object, "scored_bytes", (double)score->scored_bytes);
+    cJSON_AddNumberToObject(object, "nll", score->nats);
+    cJSON_AddNumberToObject(object, "seconds", score->seconds);
+}
+
+static bool print_json(const request *request, const outcome *outcome, failure *failure) {
+    cJSON *object = cJSON_CreateObject();
+    json_add_text(object, "model", request->folder);
+    json_add_text(object, "device", outcome->device);
+    json_add_text(object, "cache", request->cache);
+    cJSON_AddNumberToObject(object, "page", request->page);
+    if (request->prompt)
+        add_text(object, request, outcome);
+    else
+        add_score(object, request, &outcome->score);
+    cJSON_AddNumberToObject(object, "startup_seconds", outcome->startup_seconds);
+    cJSON_AddNumberToObject(object, "cache_bytes", (double)outcome->cache_bytes);
+    cJSON_AddNumberToObject(object, "bytes_per_token", (double)outcome->bytes_per_token);
+    cJSON_AddNumberToObject(object, "mha_bytes_per_token", (double)outcome->mha_bytes_per_token);
+    cJSON *programs = cJSON_AddObjectToObject(object, "programs");
+    cJSON_AddNumberToObject(programs, "built", outcome->programs.built);
+    cJSON_AddNumberToObject(programs, "loaded", outcome->programs.loaded);
+    cJSON_AddNumberToObject(programs, "stored", outcome->programs.stored);
+    cJSON_AddNumberToObject(programs, "rejected", outcome->programs.rejected);
+    cJSON_AddNumberToObject(programs, "build_seconds", outcome->programs.build_seconds);
+    cJSON_AddNumberToObject(programs, "load_seconds", outcome->programs.load_seconds);
+    return json_print(object) || failure_memory(failure);
+}
+
+static void print_text(const request *request, const outcome *outcome) {
+    if (request->prompt) {
+        fprintf(stderr, "\n%.1f tokens/s on %s (prompt of %zu bytes in %.3f s)\n", tokens_per_second(&outcome->text),
+                outcome->device, strlen(request->prompt), outcome->text.prefill_seconds);
+    } else {
+        printf("%.6f nats a byte (%.4f bits) over %llu bytes in %llu segments\n", outcome->score.nats,
+               outcome->score.nats / log(2.0), (unsigned long long)outcome->score.scored_bytes,
+               (unsigned long long)outcome->score.segments);
+    }
+    fprintf(stderr,
+            "cache: %llu bytes, %llu a token in %s; multi-head attention would take %llu a token, %.1f times as much\n",
+            (unsigned long long)outcome->cache_bytes, (unsigned long long)outcome->bytes_per_token, request->cache,
+            (unsigned long long)outcome->mha_bytes_per_token,
+            (double)outcome->mha_bytes_per_token / (double)outcome->bytes_per_token);
+    fprintf(stderr, "ready after %.2f s; programs: %u built in %.2f s, %u loaded in %.2f s\n", outcome->startup_seconds,
+            outcome->programs.built, outcome->programs.build_seconds, outcome->programs.loaded,
+            outcome->programs.load_seconds);
+}
+
+static bool generate(outcome *out, model *model, const session *session, const model_cache *cache,
+                     const request *request, double begin, failure *failure) {
+    if (!model_open(model, session, request->folder, cache, failure)) return false;
+    out->device = clmla_context_facts(session->context)->name;
+    out->startup_seconds = stopwatch_now() - begin;
+    bool done = request->prompt ? generation_continue(&out->text, model, (const uint8_t *)request->prompt,
+                                                      (uint32_t)strlen(request->prompt), request->count,
+                                                      request->json ? NULL : stdout, failure)
+                                : score_file(&out->score, model, request, failure);
+    out->programs = clmla_context_programs(session->context);
+    if (!done || !count_bytes(out, model, cache->format, failure)) return false;
+    if (request->json) return print_json(request, out, failure);
+    print_text(request, out);
+    return true;
+}
+
+int command_generate(int argc, char **argv) {
+    double begin = stopwatch_now();
+    request request;
+    failure failure = {0};
+    session session = {0};
+    model model = {0};
+    model_cache cache = {0};
+    outcome outcome = {0};
+    options_outcome parsed = parse(&request, argc, argv, &failure);
+    if (parsed == OPTIONS_HELP) return EXIT_PASS;
+    bool done = parsed == OPTIONS_GO && model_read_config(&model, request.folder, &failure) &&
+                read_cache_choice(&cache, &request, &model.config, &failure) &&
+                session_open_own(&session, request.device, request.verbose, &failure) &&
+                generate(&outcome, &model, &session, &cache, &request, begin, &failure);
+    free(outcome.text.bytes);
+    model_close(&model);
+    session_close(&session);
+    return done ? EXIT_PASS : failure_print(&failure, "generate");
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// clmla info: the machine's OpenCL devices, the kernel each operation would use on them and why not another, and the
+// row formats.
+#include "commands.h"
+#include "json_output.h"
+#include "options.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VARIANTS_LISTED 16
+// DeepSeek's row: 512 latent elements and 64 rotary ones.
+#define LATENT_DIM 512
+#define ROPE_DIM 64
+
+// The heads of DeepSeek-V2-Lite and of DeepSeek-V2 and V3, decoding one token from bf16 weights and an f16 cache.
+static const uint32_t head_counts[] = {16, 128};
+#define HEAD_COUNTS (sizeof head_counts / sizeof head_counts[0])
+
+typedef struct device_list {
+    clmla_device_facts *facts;
+    size_t count;
+} device_list;
+
+static bool list_devices(device_list *out, const char *query, failure *failure) {
+    size_t index;
+    if (clmla_device_list(NULL, 0, &out->count) != CLMLA_OK) return failure_library(failure);
+    out->facts = calloc(out->count + 1, sizeof *out->facts);
+    if (!out->facts) return failure_memory(failure);
+    if (clmla_device_list(out->facts, out->count, &out->count) != CLMLA_OK) return failure_library(failure);
+    if (!query) return true;
+    if (clmla_device_pick(&index, out->facts, out->count, query) != CLMLA_OK) return failure_library(failure);
+    out->facts[0] = out->facts[index];
+    out->count = 1;
+    return true;
+}
+
+static size_t list_variants(clmla_variant *out, const clmla_device_facts *facts, clmla_operation operation,
+                            uint32_t head_count) {
+    clmla_shape shape = {.weights = CLMLA_TYPE_BF16,
+                         .format = CLMLA_ROWS_F16,
+                         .latent_dim = LATENT_DIM,
+                         .rope_dim = ROPE_DIM,
+                         .head_count = head_count,
+                         .row_count = 1};
+    size_t count = 0;
+    if (clmla_variant_list(out, VARIANTS_LISTED, &count, facts, operation, &shape) != CLMLA_OK) return 0;
+    return count < VARIANTS_LISTED ? count : VARIANTS_LISTED;
+}
+
+static const char *type_name(const clmla_device_facts *facts) {
+    return facts->type & CL_DEVICE_TYPE_GPU           ? "gpu"
+           : facts->type & CL_DEVICE_TYPE_ACCELERATOR ? "accelerator"
+           : facts->type & CL_DEVICE_TYPE_CPU         ? "cpu"
+                                                      : "other";
+}
+
+// --- text ------------------------------------------------------------------------------------------------------------
+
+static void print_facts(const clmla_device_facts *facts) {
+    const double mib = 1024.0 * 1024.0;
+    printf("%u:%u  %s\n", facts->platform_index, facts->device_index, facts->name);
+    printf("  platform      %s, %s\n", facts->platform_name, facts->platform_version);
+    printf("  driver        %s, OpenCL C %u.%u, vendor %s\n", facts->driver_version, facts->opencl_c_major,
+           facts->opencl_c_minor, facts->vendor);
+    printf("  type          %s%s, %u compute units at %u MHz, native vectors of %u floats\n", type_name(facts),
+           facts->is_interpreter ? " (interpreter)" : "", facts->compute_units, facts->clock_mhz,
+           facts->float_vector_width);
+    printf("  memory        %.0f MiB, one buffer up to %.0f MiB, cache %.1f MiB%s\n", (double)facts->global_bytes / mib,
+           (double)facts->max_buffer_bytes / mib, (double)facts->cache_bytes / mib,
+           facts->unified_memory ? ", shared with the host" : "");
+    printf("  work-group    up to %llu items, %.0f KiB of %s local memory\n", (unsigned long long)facts->max_group_size,
+           (double)facts->local_bytes / 1024.0, facts->local_is_dedicated ? "dedicated" : "ordinary");
+    printf("  has           half: %s, double: %s, sub-groups: %s, command buffers: %s, denormals: %s\n",
+           facts->has_half ? "yes" : "no", facts->has_double ? "yes" : "no", facts->has_sub_groups ? "yes" : "no",
+           facts->has_command_buffer ? "yes" : "no", facts->has_denormals ? "yes" : "no");
+}
+
+static void print_variants(const clmla_device_facts *facts) {
+    for (size_t h = 0; h < HEAD_COUNTS; h++) {
+        printf("  kernels for %u heads, rows of %d + %d, one token, bf16 weights, f16 cache\n", head_counts[h],
+               LATENT_DIM, ROPE_DIM);
+        for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
+            clmla_variant variants[VARIANTS_LISTED];
+            size_t count = list_variants(variants, facts, (clmla_operation)o, head_counts[h]);
+            printf("    %-10s", clmla_operation_name((clmla_operation)o));
+            for (size_t i = 0; i < count; i++)
+                if (variants[i].chosen) printf(" %s", variants[i].name);
+            for (size_t i = 0; i < count; i++)
+                if (!variants[i].accepted) printf("; not %s: %s", variants[i].name, variants[i].reason);
+            printf("\n");
+        }
+    }
+}
+
+static clmla_row_layout typical_layout(clmla_row_format format) {
+    clmla_row_layout layout = {0};
+    clmla_row_layout_make(&layout, format, CLMLA_ROPE_INTERLEAVED, LATENT_DIM, ROPE_DIM);
+    return layout;
+}
+
+static void print_text(const device_list *devices) {
+    printf("clmla %s\n\n", clmla_version());
+    if (devices->count == 0)
+        printf("No OpenCL device: no driver is installed, or none of the drivers exposes one.\n\n");
+    for (size_t i = 0; i < devices->count; i++) {
+        print_facts(&devices->facts[i]);
+        print_variants(&devices->facts[i]);
+        printf("\n");
+    }
+    printf("row formats (bytes a token and layer for %d + %d elements)\n", LATENT_DIM, ROPE_DIM);
+    for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++)
+        printf("  %-5s %u\n", clmla_row_format_name((clmla_row_format)f),
+               typical_layout((clmla_row_format)f).row_bytes);
+}
+
+// --- JSON ------------------------------------------------------------------------------------------------------------
+
+static void add_variants(cJSON *device, const clmla_device_facts *facts) {
+    cJSON *list = cJSON_AddArrayToObject(device, "operations");
+    for (size_t h = 0; h < HEAD_COUNTS; h++) {
+        for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
+            clmla_variant variants[VARIANTS_LISTED];
+            size_t count = list_variants(variants, facts, (clmla_operation)o, head_counts[h]);
+            cJSON *entry = cJSON_CreateObject();
+            cJSON_AddStringToObject(entry, "operation", clmla_operation_name((clmla_operation)o));
+            cJSON_AddNumberToObject(entry, "heads", head_counts[h]);
+            cJSON *choices = cJSON_AddArrayToObject(entry, "variants");
+            for (size_t i = 0; i < count; i++) {
+                cJSON *choice = cJSON_CreateObject();
+                cJSON_AddStringToObject(choice, "name", variants[i].name);
+                cJSON_AddBoolToObject(choice, "accepted", variants[i].accepted);
+                cJSON_AddBoolToObject(choice, "chosen", variants[i].chosen);
+                cJSON_AddStringToObject(choice, "reason", variants[i].reason);
+                cJSON_AddItemToArray(choices, choice);
+            }
+            cJSON_AddItemToArray(list, entry);
+        }
+    }
+}
+
+static cJSON *device_json(const clmla_device_facts *facts) {
+    cJSON *device = cJSON_CreateObject();
+    char query[32];
+    snprintf(query, sizeof query, "%u:%u", facts->platform_index, facts->device_index);
+    const struct {
+        const char *name, *value;
+    } texts[] = {{"query", query},
+                 {"name", facts->name},
+                 {"type", type_name(facts)},
+                 {"vendor", facts->vendor},
+                 {"platform", facts->platform_name},
+                 {"platform_version", facts->platform_version},
+                 {"driver_version", facts->driver_version},
+                 {"device_version", facts->device_version}};
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"vendor_id", facts->vendor_id},
+                   {"compute_units", facts->compute_units},
+                   {"clock_mhz", facts->clock_mhz},
+                   {"global_bytes", (double)facts->global_bytes},
+                   {"max_buffer_bytes", (double)facts->max_buffer_bytes},
+                   {"cache_bytes", (double)facts->cache_bytes},
+                   {"local_bytes", (double)facts->local_bytes},
+                   {"max_group_size", (double)facts->max_group_size},
+                   {"float_vector_width", facts->float_vector_width},
+                   {"opencl_c_major", facts->opencl_c_major},
+                   {"opencl_c_minor", facts->opencl_c_minor}};
+    const struct {
+        const char *name;
+        bool value;
+    } answers[] = {{"local_is_dedicated", facts->local_is_dedicated},
+                   {"has_half", facts->has_half},
+                   {"has_double", facts->has_double},
+                   {"has_sub_groups", facts->has_sub_groups},
+                   {"has_command_buffer", facts->has_command_buffer},
+                   {"has_denormals", facts->has_denormals},
+                   {"unified_memory", facts->unified_memory},
+                   {"is_interpreter", facts->is_interpreter}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) json_add_text(device, texts[i].name, texts[i].value);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        cJSON_AddNumberToObject(device, numbers[i].name, numbers[i].value);
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++)
+        cJSON_AddBoolToObject(device, answers[i].name, answers[i].value);
+    add_variants(device, facts);
+    return device;
+}
+
+static bool print_json(const device_list *devices, failure *failure) {
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "version", clmla_version());
+    cJSON *list = cJSON_AddArrayToObject(object, "devices");
+    for (size_t i = 0; i < devices->count; i++) cJSON_AddItemToArray(list, device_json(&devices->facts[i]));
+    cJSON *formats = cJSON_AddArrayToObject(object, "row_formats");
+    for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++) {
+        cJSON *format = cJSON_CreateObject();
+        cJSON_AddStringToObject(format, "name", clmla_row_format_name((clmla_row_format)f));
+        cJSON_AddNumberToObject(format, "row_bytes", typical_layout((clmla_row_format)f).row_bytes);
+        cJSON_AddItemToArray(formats, format);
+    }
+    return json_print(object) || failure_memory(failure);
+}
+
+int command_info(int argc, char **argv) {
+    const char *query = NULL;
+    bool json = false;
+    const option table[] = {
+        {"--device", OPTION_TEXT, &query, "Q", "only this one: gpu, cpu, P:D or part of a name", 0, 0},
+        {"--json", OPTION_FLAG, &json, NULL, "one JSON object on stdout", 0, 0},
+    };
+    const options known = {
+        "info", "Lists OpenCL devices, the kernel each operation would use on them, and the cache's row formats.",
+        NULL,   NULL,
+        table,  sizeof table / sizeof table[0]};
+    failure failure = {0};
+    device_list devices = {0};
+    options_outcome outcome = options_parse(&known, argc, argv, &failure);
+    if (outcome == OPTIONS_HELP) return EXIT_PASS;
+    bool done = outcome == OPTIONS_GO && list_devices(&devices, query, &failure);
+    if (done && json) done = print_json(&devices, &failure);
+    if (done && !json) print_text(&devices);
+    free(devices.facts);
+    return done ? EXIT_PASS : failure_print(&failure, "info");
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// clCreateCommandQueue exists in drivers of every OpenCL version; its successor does not.
+#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
+#include "session.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+static void print_log(void *payload, clmla_log_level level, const char *message) {
+    (void)payload, (void)level;
+    fprintf(stderr, "%s\n", message);
+}
+
+static bool open_context(session *out, const char *query, cl_device_id device, bool verbose, failure *failure) {
+    clmla_context_params params = {.device = query, .opencl = {out->opencl, device}};
+    if (verbose) params.log = (clmla_log){.callback = print_log, .level = CLMLA_LOG_INFO};
+    if (clmla_context_create(&out->context, &params) != CLMLA_OK) return failure_library(failure);
+    cl_int code;
+    out->queue = clCreateCommandQueue(clmla_context_opencl(out->context), clmla_context_device(out->context), 0, &code);
+    return code == CL_SUCCESS || failure_opencl(failure, "clCreateCommandQueue", code);
+}
+
+bool session_open(session *out, const char *query, bool verbose, failure *failure) {
+    return open_context(out, query, NULL, verbose, failure);
+}
+
+// Which platform and device numbers a query picks.
+static bool pick(clmla_device_facts *out, const char *query, failure *failure) {
+    size_t count = 0, index;
+    if (clmla_device_list(NULL, 0, &count) != CLMLA_OK) return failure_library(failure);
+    clmla_device_facts *all = calloc(count ? count : 1, sizeof *all);
+    if (!all) return failure_memory(failure);
+    bool picked =
+        clmla_device_list(all, count, &count) == CLMLA_OK && clmla_device_pick(&index, all, count, query) == CLMLA_OK;
+    if (picked) *out = all[index];
+    free(all);
+    return picked || failure_library(failure);
+}
+
+static bool find_device(cl_device_id *out, cl_platform_id *platform, const clmla_device_facts *facts,
+                        failure *failure) {
+    cl_platform_id platforms[64];
+    cl_device_id devices[64];
+    cl_int code = clGetPlatformIDs(64, platforms, NULL);
+    if (code != CL_SUCCESS || facts->platform_index >= 64) return failure_opencl(failure, "clGetPlatformIDs", code);
+    *platform = platforms[facts->platform_index];
+    code = clGetDeviceIDs(*platform, CL_DEVICE_TYPE_ALL, 64, devices, NULL);
+    if (code != CL_SUCCESS || facts->device_index >= 64) return failure_opencl(failure, "clGetDeviceIDs", code);
+    *out = devices[facts->device_index];
+    return true;
+}
+
+bool session_open_own(session *out, const char *query, bool verbose, failure *failure) {
+    clmla_device_facts facts = {0};
+    cl_platform_id platform = NULL;
+    cl_device_id device = NULL;
+    if (!pick(&facts, query, failure) || !find_device(&device, &platform, &facts, failure)) return false;
+    cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)platform, 0};
+    cl_int code;
+    out->opencl = clCreateContext(properties, 1, &device, NULL, NULL, &code);
+    if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateContext", code);
+    return open_context(out, NULL, device, verbose, failure);
+}
+
+void session_close(session *session) {
+    if (session->queue) {
+        clFinish(session->queue);
+        clReleaseCommandQueue(session->queue);
+    }
+    clmla_context_destroy(&session->context);
+    if (session->opencl) clReleaseContext(session->opencl);
+    *session = (struct session){0};
+}
+
+bool session_buffer(cl_mem *out, const session *session, uint64_t bytes, const void *values, failure *failure) {
+    cl_int code;
+    if (bytes > SIZE_MAX) return failure_memory(failure);
+    cl_mem_flags flags = CL_MEM_READ_WRITE | (values ? CL_MEM_COPY_HOST_PTR : 0);
+    // The pointer is only read: OpenCL 1.2's signature has no const.
+    *out =
+        clCreateBuffer(clmla_context_opencl(session->context), flags, (size_t)bytes, (void *)(uintptr_t)values, &code);
+    if (code == CL_SUCCESS) return true;
+    *out = NULL;
+    return failure_set(failure, "clCreateBuffer of %llu bytes failed with OpenCL code %d", (unsigned long long)bytes,
+                       (int)code);
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// A device to work on: a clmla context and a queue, made the two ways an application can.
+#ifndef TOOLS_SESSION_H
+#define TOOLS_SESSION_H
+
+#include "failure.h"
+
+typedef struct session {
+    cl_context opencl; // the tool's own; NULL when the library made it
+    clmla_context *context;
+    cl_command_queue queue; // in-order
+} session;
+
+// The library picks the device and makes the OpenCL context. query as in clmla_device_pick, may be NULL.
+// verbose: the library's log lines go to stderr.
+bool session_open(session *out, const char *query, bool verbose, failure *failure);
+// The tool makes the OpenCL context of the device, as an application that has its own would, and hands it over.
+bool session_open_own(session *out, const char *query, bool verbose, failure *failure);
+void session_close(session *session);
+
+// A read-only or scratch buffer; `values` NULL leaves it undefined. Releases nothing on failure.
+bool session_buffer(cl_mem *out, const session *session, uint64_t bytes, const void *values, failure *failure);
+
+#endif

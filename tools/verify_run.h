@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs the layers of a reference case over a cache and compares what comes out.
+#ifndef TOOLS_VERIFY_RUN_H
+#define TOOLS_VERIFY_RUN_H
+
+#include "difference.h"
+#include "reference_case.h"
+#include "session.h"
+
+typedef struct verify_choice {
+    clmla_row_format format;
+    clmla_rope_order rope_order; // of the cache
+    clmla_type weights;          // CLMLA_TYPE_NONE = as stored
+    uint32_t chunk;              // tokens of each sequence a step; 0 = all at once
+    uint32_t page_tokens;        // 0 = contiguous: one page a sequence
+} verify_choice;
+
+typedef struct verify_layer {
+    difference output, latent, k_pe;
+} verify_layer;
+
+// Largest rel_l2 a format may show. Latent and k_pe are what the cache holds; the output also sums over it.
+double verify_output_bar(clmla_row_format format);
+double verify_rows_bar(clmla_row_format format);
+
+// Fills layers[0 .. reference->layer_count).
+bool verify_run(verify_layer *layers, const session *session, const reference_case *reference,
+                const verify_choice *choice, failure *failure);
+
+#endif
