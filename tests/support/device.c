@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/support/device.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXIT_SKIPPED 77
+
+static test_device device;
+static const char *program_name;
+static char case_text[512];
+
+const test_device *test_device_get(void) {
+    return &device;
+}
+
+static void print_log(void *payload, clmla_log_level level, const char *message) {
+    (void)payload;
+    if (level <= CLMLA_LOG_WARNING && strstr(message, "error:")) fprintf(stderr, "%s\n", message); // build logs
+}
+
+// Program binaries stay off the disk, so that what a test compiles is what it counts.
+static clmla_status make_context(clmla_context **out) {
+    clmla_context_params params = {
+        .device = getenv("CLMLA_TEST_DEVICE"),
+        .log = {.callback = print_log, .level = CLMLA_LOG_WARNING},
+        .program_folder = "",
+    };
+    return clmla_context_create(out, &params);
+}
+
+clmla_context *test_device_context(void) {
+    clmla_context *context;
+    TEST_OK(make_context(&context));
+    return context;
+}
+
+cl_command_queue test_device_queue(const clmla_context *context, cl_command_queue_properties properties) {
+    cl_queue_properties list[] = {CL_QUEUE_PROPERTIES, properties, 0};
+    cl_int code;
+    cl_command_queue queue = clCreateCommandQueueWithProperties(clmla_context_opencl(context),
+                                                                clmla_context_device(context), list, &code);
+    return code == CL_SUCCESS ? queue : NULL;
+}
+
+static clmla_status open_device(void) {
+    clmla_status status = make_context(&device.context);
+    if (status != CLMLA_OK) return status;
+    const char *short_form = getenv("CLMLA_TEST_SHORT");
+    device.cl = clmla_context_opencl(device.context);
+    device.id = clmla_context_device(device.context);
+    device.facts = clmla_context_facts(device.context);
+    device.queue = test_device_queue(device.context, 0);
+    device.unordered = test_device_queue(device.context, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
+    device.short_form = device.facts->is_interpreter || (short_form && strcmp(short_form, "1") == 0);
+    return CLMLA_OK;
+}
+
+static void close_device(void) {
+    if (device.queue) clReleaseCommandQueue(device.queue);
+    if (device.unordered) clReleaseCommandQueue(device.unordered);
+    clmla_context_destroy(&device.context);
+}
+
+static int run_suite(const char *name, void (*add_tests)(TCase *tcase)) {
+    Suite *suite = suite_create(name);
+    TCase *tcase = tcase_create(name);
+    tcase_set_timeout(tcase, 0); // meson has the timeouts
+    add_tests(tcase);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner), ran = srunner_ntests_run(runner);
+    srunner_free(runner);
+    return failed == 0 && ran > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int test_main(const char *name, void (*add_tests)(TCase *tcase)) {
+    program_name = name;
+    clmla_status status = open_device();
+    if (status != CLMLA_OK) {
+        fprintf(stderr, "%s: %s: %s\n", name, clmla_status_name(status), clmla_last_error());
+        return status == CLMLA_E_NO_DEVICE ? EXIT_SKIPPED : EXIT_FAILURE;
+    }
+    printf("%s: device %s (%s)%s\n", name, device.facts->name, device.facts->platform_name,
+           device.short_form ? ", short form" : "");
+    if (!device.unordered) printf("%s: no out-of-order queue here: those parts use the in-order queue\n", name);
+    int result = run_suite(name, add_tests);
+    clmla_program_counts counts = clmla_context_programs(device.context);
+    printf("%s: specialisations %u (%.1f s building)\n", name, counts.built + counts.loaded, counts.build_seconds);
+    close_device();
+    return result;
+}
+
+void test_case_begin(const char *family, int number, const char *format, ...) {
+    va_list list;
+    int at = snprintf(case_text, sizeof case_text, "%s case %d: ", family, number);
+    va_start(list, format);
+    vsnprintf(case_text + at, sizeof case_text - (size_t)at, format, list);
+    va_end(list);
+}
+
+const char *test_case_text(void) {
+    return case_text;
+}
+
+bool test_case_wanted(int number) {
+    const char *wanted = getenv("CLMLA_TEST_CASE");
+    return !wanted || strtol(wanted, NULL, 10) == number;
+}
+
+void test_fail(const char *file, int line, const char *what, const char *format, ...) {
+    char message[1024];
+    const char *query = getenv("CLMLA_TEST_DEVICE"), *number = strstr(case_text, "case ");
+    va_list list;
+    va_start(list, format);
+    vsnprintf(message, sizeof message, format, list);
+    va_end(list);
+    ck_abort_msg("%s:%d: %s: %s\n    %s\n    repeat: CLMLA_TEST_DEVICE='%s' CLMLA_TEST_CASE=%ld %s%s", file, line, what,
+                 message, case_text, query ? query : "", number ? strtol(number + 5, NULL, 10) : 0L,
+                 device.short_form ? "CLMLA_TEST_SHORT=1 " : "", program_name);
+    abort(); // not reached: Check jumps back to its runner
+}

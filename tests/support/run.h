@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Running one enqueueing function the ways every one must survive: twice, behind events, and with wrong arguments.
+#ifndef TEST_RUN_H
+#define TEST_RUN_H
+
+#include "tests/support/buffer.h"
+
+typedef clmla_status (*test_enqueue)(void *payload, cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
+                                     cl_event *event);
+
+typedef struct test_run {
+    test_enqueue enqueue;
+    void *payload;
+    test_buffer *inputs[12]; // NULL at the end; must not change
+    test_buffer *outputs[4]; // NULL at the end; reset before each run
+} test_run;
+
+// Runs it twice on the in-order queue. Asserts success, whole canaries, unchanged inputs and equal bits; leaves the
+// result in the outputs' `found`.
+void test_run_twice(const test_run *run);
+
+// Runs it on an out-of-order and an in-order queue behind writes of its inputs that a user event holds back. Asserts that
+// nothing ran before, and the bits of `found` (from test_run_twice).
+void test_run_gated(const test_run *run);
+
+// Asserts CLMLA_E_ARGUMENT, `word` in the sentence, no event made and outputs untouched.
+void test_run_refused(const test_run *run, const char *word);
+
+// Asserts that NULL queues and wait lists that contradict themselves are refused.
+void test_run_wrong_waits(const test_run *run);
+
+// Applies `change` to *params (the payload's parameters), asserts a refusal that says `word`, and takes the change back.
+#define TEST_REFUSED(run, type, params, change, word)                                                                  \
+    do {                                                                                                               \
+        type test_refused_saved = *(params);                                                                           \
+        change;                                                                                                        \
+        test_run_refused(run, word);                                                                                   \
+        *(params) = test_refused_saved;                                                                                \
+    } while (0)
+
+#endif

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/support/variants.h"
+#include <string.h>
+
+size_t test_variants(clmla_variant variants[TEST_VARIANTS_MAX], clmla_operation operation, const clmla_shape *shape) {
+    size_t count = 0;
+    bool accepted = false;
+    TEST_OK(clmla_variant_list(variants, TEST_VARIANTS_MAX, &count, test_device_get()->facts, operation, shape));
+    TEST_ASSERT(count >= 1 && count <= TEST_VARIANTS_MAX, "%zu variants of %s", count, clmla_operation_name(operation));
+    for (size_t i = 0; i < count; i++) {
+        TEST_ASSERT(variants[i].chosen == (variants[i].accepted && !accepted), "%s %s: chosen %d, accepted %d",
+                    clmla_operation_name(operation), variants[i].name, variants[i].chosen, variants[i].accepted);
+        TEST_ASSERT((variants[i].reason[0] == '\0') == variants[i].accepted, "%s %s: accepted %d with the reason '%s'",
+                    clmla_operation_name(operation), variants[i].name, variants[i].accepted, variants[i].reason);
+        accepted |= variants[i].accepted;
+    }
+    TEST_ASSERT(strcmp(variants[count - 1].name, "naive") == 0 && variants[count - 1].accepted, "the last variant is %s",
+                variants[count - 1].name);
+    return count;
+}
+
+void test_variants_refused(const test_run *run, const char **name, clmla_operation operation, const clmla_shape *shape) {
+    clmla_variant variants[TEST_VARIANTS_MAX];
+    size_t count = test_variants(variants, operation, shape);
+    const char *saved = *name;
+    for (size_t i = 0; i < count; i++) {
+        if (variants[i].accepted) continue;
+        *name = variants[i].name;
+        test_run_refused(run, variants[i].reason);
+    }
+    *name = "no_such_variant";
+    test_run_refused(run, "no_such_variant");
+    *name = saved;
+}

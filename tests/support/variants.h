@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Going through an operation's kernel variants on the device under test.
+#ifndef TEST_VARIANTS_H
+#define TEST_VARIANTS_H
+
+#include "tests/support/run.h"
+
+#define TEST_VARIANTS_MAX 16
+
+// The variants for a shape; answers their number. Asserts that exactly the first accepted one is chosen and that the
+// last is "naive" and accepted.
+size_t test_variants(clmla_variant variants[TEST_VARIANTS_MAX], clmla_operation operation, const clmla_shape *shape);
+
+// With *name set to each refused variant, and to one that is none, the run must answer CLMLA_E_ARGUMENT with the reason.
+void test_variants_refused(const test_run *run, const char **name, clmla_operation operation, const clmla_shape *shape);
+
+#endif

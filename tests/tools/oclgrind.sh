@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Runs the attention layers under Oclgrind, which sees data races, accesses outside buffers and reads of uninitialised
+# memory. It exits 0 whatever it finds, so its log decides; a planted race and a planted overrun show that it looks.
+#
+#   oclgrind.sh CLMLA
+set -euo pipefail
+clmla=$1
+here=$(cd "$(dirname "$0")" && pwd)
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# Without a driver folder the loader finds no other device beside Oclgrind's.
+export OCL_ICD_VENDORS=/nonexistent CLMLA_PROGRAM_CACHE=off
+
+planted() {
+  : >"$log"
+  oclgrind-kernel --data-races --uninitialized --log "$log" "$here/planted_$1.sim" >/dev/null 2>&1 || true
+  grep -q "$2" "$log" || { echo "Oclgrind did not report the planted $1"; exit 1; }
+}
+
+clean() {
+  : >"$log"
+  if ! oclgrind --data-races --uninitialized --log "$log" "$clmla" verify "$@"; then
+    echo "clmla verify $* failed under Oclgrind"
+    exit 1
+  fi
+  [ ! -s "$log" ] || { head -n 40 "$log"; exit 1; }
+}
+
+(cd "$here" && planted race 'data race' && planted overrun 'Invalid write')
+clean "$here/../data/a_v2_tiny" --cache f16 --chunk 0 --page 16
+clean "$here/../data/f_v3_fp8" --cache bf16 --chunk 7 --page 1
