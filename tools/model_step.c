@@ -113,12 +113,13 @@ static bool layer_step(model *model, const model_layer *layer, uint32_t count, f
     if (clmla_layer_enqueue(layer->attention, model->plan, model->cache, (clmla_buffer){model->normed, 0},
                             (clmla_buffer){model->branch, 0}, model->session->queue, 0, NULL, NULL) != CLMLA_OK)
         return failure_library(failure);
-    return launch(model, model->add, hidden, count, failure) && norm(model, layer->post_norm, 0, count, failure) &&
+    return launch(model, model->add, (size_t)count * hidden, 1, failure) &&
+           norm(model, layer->post_norm, 0, count, failure) &&
            product(model, &layer->gate, model->normed, model->gate, count, failure) &&
            product(model, &layer->up, model->normed, model->up, count, failure) &&
-           launch(model, model->swiglu, model->intermediate_size, count, failure) &&
+           launch(model, model->swiglu, (size_t)count * model->intermediate_size, 1, failure) &&
            product(model, &layer->down, model->gate, model->branch, count, failure) &&
-           launch(model, model->add, hidden, count, failure);
+           launch(model, model->add, (size_t)count * hidden, 1, failure);
 }
 
 static bool begin(model *model, clmla_sequence sequence, const uint8_t *tokens, uint32_t count, failure *failure) {

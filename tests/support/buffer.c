@@ -89,6 +89,18 @@ void test_buffer_check_unchanged(test_buffer *buffer) {
                     buffer->bytes, buffer->initial[i], buffer->found[i]);
 }
 
+void test_buffer_make_rows(test_buffer *out, test_random *random, size_t rows, size_t stride, size_t width, double mean,
+                           double deviation) {
+    float *values = test_nan_bytes(rows * stride * sizeof *values);
+    for (size_t r = 0; r < rows; r++) test_random_fill(random, values + r * stride, width, mean, deviation);
+    test_buffer_make(out, rows * stride * sizeof *values, values);
+    free(values);
+}
+
+clmla_buffer test_buffer_tiny(void) {
+    return (clmla_buffer){test_device_get()->tiny, 0};
+}
+
 void test_buffer_free(test_buffer *buffer) {
     if (buffer->view.memory) clReleaseMemObject(buffer->view.memory);
     free(buffer->initial);

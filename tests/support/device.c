@@ -53,6 +53,8 @@ static clmla_status open_device(void) {
     device.facts = clmla_context_facts(device.context);
     device.queue = test_device_queue(device.context, 0);
     device.unordered = test_device_queue(device.context, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
+    cl_int code;
+    device.tiny = clCreateBuffer(device.cl, CL_MEM_READ_WRITE, 4, NULL, &code);
     device.short_form = device.facts->is_interpreter || (short_form && strcmp(short_form, "1") == 0);
     return CLMLA_OK;
 }
@@ -60,6 +62,7 @@ static clmla_status open_device(void) {
 static void close_device(void) {
     if (device.queue) clReleaseCommandQueue(device.queue);
     if (device.unordered) clReleaseCommandQueue(device.unordered);
+    if (device.tiny) clReleaseMemObject(device.tiny);
     clmla_context_destroy(&device.context);
 }
 

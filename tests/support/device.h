@@ -16,6 +16,7 @@ typedef struct test_device {
     const clmla_device_facts *facts;
     cl_command_queue queue;     // in-order
     cl_command_queue unordered; // out-of-order; NULL when the device has none
+    cl_mem tiny;                // 4 bytes
     bool short_form;
 } test_device;
 

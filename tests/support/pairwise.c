@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/pairwise.h"
+#include "tests/support/device.h"
 #include "tests/support/random.h"
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CANDIDATES 24
@@ -68,4 +71,24 @@ size_t pairwise_select(int *cases, size_t capacity, size_t *left_out, const pair
                 }
             }
     return count;
+}
+
+#define CASES_MAX 400u
+#define SHORT_CASES 12u
+
+void pairwise_run(const pairwise *of, const char *family, void (*run)(int number, const int *chosen)) {
+    bool short_form = test_device_get()->short_form;
+    size_t left_out, ran = 0, factors = (size_t)of->factor_count;
+    int *cases = calloc((CASES_MAX + 1) * factors, sizeof *cases);
+    TEST_ASSERT(cases != NULL, "no memory");
+    size_t count = pairwise_select(cases, CASES_MAX, &left_out, of);
+    size_t step = short_form ? count / SHORT_CASES + 1 : 1;
+    TEST_ASSERT(short_form || left_out == 0, "%s: %zu pairs are in no case", family, left_out);
+    for (size_t i = 0; i < count; i += step) {
+        if (!test_case_wanted((int)i)) continue;
+        run((int)i, cases + i * factors);
+        ran++;
+    }
+    printf("%s: %zu of %zu cases, %zu pairs left out\n", family, ran, count, left_out);
+    free(cases);
 }

@@ -23,4 +23,8 @@ typedef struct pairwise {
 // was found for, or that did not fit the capacity.
 size_t pairwise_select(int *cases, size_t capacity, size_t *left_out, const pairwise *of);
 
+// All cases of a family, each run once: `run` gets its number and levels. In short form about a dozen of them.
+// Asserts, in the full form, that every pair was covered, and prints how many cases there are.
+void pairwise_run(const pairwise *of, const char *family, void (*run)(int number, const int *chosen));
+
 #endif

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundled language model writes and scores exactly what Hugging Face's implementation does."""
 import json
+import tempfile
 
 import tool
 
@@ -72,11 +73,40 @@ class Generate(tool.ToolTest):
                 self.assertAlmostEqual(answer['nll'], mean, delta=tolerance)
                 self.assertEqual((answer['segments'], answer['scored_bytes']), (shape[0], len(values)))
 
+    def score(self, text, segment):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(text)
+            file.flush()
+            return self.run_json('generate', self.model, '--nll', file.name, '--segment', segment)
+
+    def test_shorter_segments(self):
+        (rows, width), values = self.tensors['eval_nll']
+        text = bytes(self.tensors['eval_bytes'][1])
+        starts = [text[row * (width + 1):][:100] for row in range(rows)]
+        mean = sum(sum(values[row * width:][:99]) for row in range(rows)) / (rows * 99)
+        answer = self.score(b''.join(starts), 100)
+        self.assertEqual((answer['segments'], answer['scored_bytes']), (rows, rows * 99))
+        self.assertAlmostEqual(answer['nll'], mean, delta=NLL_TOLERANCE)
+
     def test_segments_longer_than_a_step_and_a_short_last_one(self):
-        answer = self.run_json('generate', self.model, '--nll', self.model / 'eval.bin', '--segment', 600)
-        self.assertEqual((answer['segments'], answer['scored_bytes']), (2, 1022))
-        self.assertGreater(answer['nll'], 0.5)
-        self.assertLess(answer['nll'], 1.2)
+        (_, width), values = self.tensors['eval_nll']
+        text = bytes(self.tensors['eval_bytes'][1])
+        answer = self.score(text, 600)
+        self.assertEqual((answer['segments'], answer['scored_bytes']), (2, len(text) - 2))
+        # The first step's 255 bytes are known; the two after them cross into the second step.
+        answer = self.score(text[:width + 3], 600)
+        self.assertEqual((answer['segments'], answer['scored_bytes']), (1, width + 2))
+        rest = answer['nll'] * (width + 2) - sum(values[:width])
+        self.assertGreater(rest, 0)
+        self.assertLess(rest, 2 * 12)
+
+    def test_a_prompt_longer_than_a_step(self):
+        prompt, generated = self.expected(8)
+        text = (prompt + generated + b'\nAnd it came to pass, when they had gone')[:250].decode()
+        whole = self.run_json('generate', self.model, '--prompt', text, '-n', 40)['text']
+        later = self.run_json('generate', self.model, '--prompt', text + whole[:20], '-n', 20)['text']
+        self.assertEqual(len(text), 250)
+        self.assertEqual(later, whole[20:])
 
 
 if __name__ == '__main__':
