@@ -7,16 +7,20 @@
 #include <clmla/opencl.h>
 
 // One member per OpenCL function used, named without its "cl", with the type of its prototype.
-#define HOST_CALLS_LIST(X)                                                                                              \
-    X(GetPlatformIDs) X(GetPlatformInfo) X(GetDeviceIDs) X(GetDeviceInfo)                                               \
-    X(CreateContext) X(RetainContext) X(ReleaseContext) X(GetContextInfo) X(RetainDevice) X(ReleaseDevice)              \
-    X(GetCommandQueueInfo)                                                                                              \
-    X(CreateProgramWithSource) X(CreateProgramWithBinary) X(BuildProgram) X(GetProgramInfo) X(GetProgramBuildInfo)      \
-    X(ReleaseProgram) X(CreateKernel) X(SetKernelArg) X(ReleaseKernel)                                                  \
-    X(CreateBuffer) X(RetainMemObject) X(ReleaseMemObject) X(GetMemObjectInfo)                                          \
-    X(EnqueueNDRangeKernel) X(EnqueueWriteBuffer) X(EnqueueReadBuffer) X(EnqueueFillBuffer) X(EnqueueCopyBuffer)        \
-    X(EnqueueMarkerWithWaitList) X(EnqueueBarrierWithWaitList) X(Flush) X(Finish)                                       \
-    X(RetainEvent) X(ReleaseEvent) X(WaitForEvents) X(GetEventInfo) X(SetEventCallback) X(GetEventProfilingInfo)
+// clang-format off
+#define HOST_CALLS_LIST(X)                                                                                            \
+    X(GetPlatformIDs) X(GetPlatformInfo) X(GetDeviceIDs) X(GetDeviceInfo)                                             \
+    X(CreateContext) X(RetainContext) X(ReleaseContext) X(GetContextInfo)                                             \
+    X(GetCommandQueueInfo) X(Finish)                                                                                  \
+    X(CreateProgramWithSource) X(CreateProgramWithBinary) X(BuildProgram) X(GetProgramInfo)                           \
+    X(GetProgramBuildInfo) X(ReleaseProgram)                                                                          \
+    X(CreateKernel) X(SetKernelArg) X(ReleaseKernel)                                                                  \
+    X(CreateBuffer) X(ReleaseMemObject) X(GetMemObjectInfo)                                                           \
+    X(EnqueueNDRangeKernel) X(EnqueueWriteBuffer)                                                                     \
+    X(EnqueueMarkerWithWaitList) X(EnqueueBarrierWithWaitList)                                                        \
+    X(RetainEvent) X(ReleaseEvent) X(WaitForEvents) X(GetEventInfo) X(SetEventCallback)                               \
+    X(GetEventProfilingInfo)
+// clang-format on
 
 typedef struct host_calls {
 #define HOST_CALLS_MEMBER(name) __typeof__(&cl##name) name;

@@ -16,7 +16,9 @@ static clmla_status check_import(const host_context *context, cl_context cl, cl_
     for (size_t i = 0; devices && code == CL_SUCCESS && i < bytes / sizeof *devices; i++) found |= devices[i] == device;
     free(devices);
     if (code != CL_SUCCESS) return host_fail_cl(&context->log, "clGetContextInfo", code, "the application's context");
-    if (!found) return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "context: opencl.device is not a device of opencl.context");
+    if (!found)
+        return host_fail(&context->log, CLMLA_E_ARGUMENT, 0,
+                         "context: opencl.device is not a device of opencl.context");
     return CLMLA_OK;
 }
 
@@ -32,8 +34,8 @@ static clmla_status import_objects(host_context *context, const clmla_context_pa
 
 static clmla_status make_objects(host_context *context, const clmla_context_params *params) {
     cl_int code = CL_SUCCESS;
-    STATUS_OR_RETURN(host_device_find(&context->device, &context->facts, params->device, context->calls, &context->allocator,
-                                      &context->log));
+    STATUS_OR_RETURN(host_device_find(&context->device, &context->facts, params->device, context->calls,
+                                      &context->allocator, &context->log));
     context->cl = context->calls->CreateContext(NULL, 1, &context->device, NULL, NULL, &code);
     if (code == CL_SUCCESS) return CLMLA_OK;
     context->cl = NULL;
@@ -42,7 +44,8 @@ static clmla_status make_objects(host_context *context, const clmla_context_para
 
 static clmla_status check_compiler(const host_context *context) {
     cl_bool compiler = CL_FALSE;
-    cl_int code = context->calls->GetDeviceInfo(context->device, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler, NULL);
+    cl_int code =
+        context->calls->GetDeviceInfo(context->device, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler, NULL);
     if (code != CL_SUCCESS) return host_fail_cl(&context->log, "clGetDeviceInfo", code, "CL_DEVICE_COMPILER_AVAILABLE");
     if (compiler) return CLMLA_OK;
     return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "context: device %s has no compiler", context->facts.name);
@@ -58,10 +61,12 @@ clmla_status host_context_init(host_context *context, const clmla_context_params
     if (!params->opencl.context != !params->opencl.device)
         return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "context: opencl.context and opencl.device go together");
     if (!params->allocator.allocate != !params->allocator.release)
-        return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "context: allocator.allocate and allocator.release go together");
+        return host_fail(&context->log, CLMLA_E_ARGUMENT, 0,
+                         "context: allocator.allocate and allocator.release go together");
     STATUS_OR_OUT(params->opencl.context ? import_objects(context, params) : make_objects(context, params));
     STATUS_OR_OUT(check_compiler(context));
-    STATUS_OR_OUT(host_programs_create(&context->programs, context, params->program_folder, params->program_folder_bytes));
+    STATUS_OR_OUT(
+        host_programs_create(&context->programs, context, params->program_folder, params->program_folder_bytes));
 out:
     if (status != CLMLA_OK) host_context_finish(context);
     return status;

@@ -113,7 +113,8 @@ static void read_platform(reader *r, clmla_device_facts *facts) {
         snprintf(facts->platform_version, sizeof facts->platform_version, "%s", text);
 }
 
-clmla_status host_device_read(clmla_device_facts *facts, cl_device_id device, const host_calls *calls, const clmla_log *log) {
+clmla_status host_device_read(clmla_device_facts *facts, cl_device_id device, const host_calls *calls,
+                              const clmla_log *log) {
     reader r = {.calls = calls, .device = device, .code = CL_SUCCESS};
     char language[128];
     memset(facts, 0, sizeof *facts);
@@ -133,7 +134,8 @@ clmla_status host_device_read(clmla_device_facts *facts, cl_device_id device, co
 }
 
 // Calls `each` for every device in platform order until it answers something else than CLMLA_OK.
-typedef clmla_status (*device_visit)(void *payload, cl_device_id device, uint32_t platform_index, uint32_t device_index);
+typedef clmla_status (*device_visit)(void *payload, cl_device_id device, uint32_t platform_index,
+                                     uint32_t device_index);
 
 static clmla_status visit_devices(const host_calls *calls, const clmla_log *log, device_visit each, void *payload) {
     cl_platform_id platforms[PLATFORMS_MAX];
@@ -145,7 +147,8 @@ static clmla_status visit_devices(const host_calls *calls, const clmla_log *log,
         cl_device_id devices[DEVICES_MAX];
         cl_uint device_count = 0;
         // A platform without devices, or one that cannot list them, is passed over.
-        if (calls->GetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, DEVICES_MAX, devices, &device_count) != CL_SUCCESS) continue;
+        if (calls->GetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, DEVICES_MAX, devices, &device_count) != CL_SUCCESS)
+            continue;
         for (cl_uint d = 0; d < device_count && d < DEVICES_MAX; d++) STATUS_OR_RETURN(each(payload, devices[d], p, d));
     }
     return CLMLA_OK;
@@ -173,7 +176,8 @@ static clmla_status list_device(void *payload, cl_device_id device, uint32_t pla
 }
 
 clmla_status clmla_device_list(clmla_device_facts *facts, size_t capacity, size_t *count) {
-    if (!count || (!facts && capacity > 0)) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "device list: count or facts is NULL");
+    if (!count || (!facts && capacity > 0))
+        return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "device list: count or facts is NULL");
     device_list list = {.calls = host_calls_default(), .facts = facts, .capacity = capacity};
     STATUS_OR_RETURN(visit_devices(list.calls, NULL, list_device, &list));
     *count = list.count;
@@ -197,9 +201,12 @@ static bool same(const char *a, const char *b) {
 // How well a device fits a query; 0 = not at all.
 static uint64_t fit(const clmla_device_facts *facts, const char *query) {
     uint64_t speed = (uint64_t)facts->compute_units * facts->clock_mhz + 1, class = 0;
-    if (facts->type & CL_DEVICE_TYPE_GPU) class = 3;
-    else if (facts->type & CL_DEVICE_TYPE_ACCELERATOR) class = 2;
-    else if (facts->type & CL_DEVICE_TYPE_CPU) class = 1;
+    if (facts->type & CL_DEVICE_TYPE_GPU)
+        class = 3;
+    else if (facts->type & CL_DEVICE_TYPE_ACCELERATOR)
+        class = 2;
+    else if (facts->type & CL_DEVICE_TYPE_CPU)
+        class = 1;
     if (!query || !query[0]) return (class << 48) + speed;
     if (same(query, "gpu")) return facts->type & CL_DEVICE_TYPE_GPU ? speed : 0;
     if (same(query, "cpu")) return facts->type & CL_DEVICE_TYPE_CPU ? speed : 0;
@@ -224,7 +231,8 @@ static clmla_status no_device(const clmla_device_facts *facts, size_t count, con
 }
 
 clmla_status clmla_device_pick(size_t *index, const clmla_device_facts *facts, size_t count, const char *query) {
-    if (!index || (!facts && count > 0)) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "device pick: index or facts is NULL");
+    if (!index || (!facts && count > 0))
+        return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "device pick: index or facts is NULL");
     uint64_t best = 0;
     for (size_t i = 0; i < count; i++) {
         uint64_t points = fit(&facts[i], query);
@@ -235,8 +243,8 @@ clmla_status clmla_device_pick(size_t *index, const clmla_device_facts *facts, s
     return best ? CLMLA_OK : no_device(facts, count, query);
 }
 
-clmla_status host_device_find(cl_device_id *device, clmla_device_facts *facts, const char *query, const host_calls *calls,
-                              const clmla_allocator *allocator, const clmla_log *log) {
+clmla_status host_device_find(cl_device_id *device, clmla_device_facts *facts, const char *query,
+                              const host_calls *calls, const clmla_allocator *allocator, const clmla_log *log) {
     clmla_status status = CLMLA_OK;
     size_t index;
     device_list list = {.calls = calls, .log = log};

@@ -8,10 +8,11 @@
 #include <clmla/log.h>
 
 // Reads every fact of a device once. Errors: CLMLA_E_OPENCL.
-clmla_status host_device_read(clmla_device_facts *facts, cl_device_id device, const host_calls *calls, const clmla_log *log);
+clmla_status host_device_read(clmla_device_facts *facts, cl_device_id device, const host_calls *calls,
+                              const clmla_log *log);
 
 // Finds the device a query picks (clmla_device_pick's rule): its id and facts.
-clmla_status host_device_find(cl_device_id *device, clmla_device_facts *facts, const char *query, const host_calls *calls,
-                              const clmla_allocator *allocator, const clmla_log *log);
+clmla_status host_device_find(cl_device_id *device, clmla_device_facts *facts, const char *query,
+                              const host_calls *calls, const clmla_allocator *allocator, const clmla_log *log);
 
 #endif

@@ -18,10 +18,12 @@
 
 // Sets the thread's sentence and OpenCL code, logs the sentence at CLMLA_LOG_ERROR if log has a callback, returns
 // status. log may be NULL. Sentences are one line, impersonal, without a full stop, and name what and where.
-clmla_status host_fail(const clmla_log *log, clmla_status status, cl_int code, const char *format, ...) HOST_PRINTF(4, 5);
+clmla_status host_fail(const clmla_log *log, clmla_status status, cl_int code, const char *format, ...)
+    HOST_PRINTF(4, 5);
 
 // CLMLA_E_OPENCL with "<call> (<what the format says>): CL_OUT_OF_RESOURCES (-5)".
-clmla_status host_fail_cl(const clmla_log *log, const char *call, cl_int code, const char *format, ...) HOST_PRINTF(4, 5);
+clmla_status host_fail_cl(const clmla_log *log, const char *call, cl_int code, const char *format, ...)
+    HOST_PRINTF(4, 5);
 
 // Writes a log line if the log's level lets it through. log may be NULL.
 void host_log(const clmla_log *log, clmla_log_level level, const char *format, ...) HOST_PRINTF(3, 4);
@@ -36,17 +38,17 @@ static inline clmla_status host_log_failure(const clmla_log *log, clmla_status s
 }
 
 // Inside a function with `clmla_status status = CLMLA_OK;` and a label `out:`.
-#define STATUS_OR_OUT(expression)                                                                                       \
-    do {                                                                                                                \
-        status = (expression);                                                                                          \
-        if (status != CLMLA_OK) goto out;                                                                               \
+#define STATUS_OR_OUT(expression)                                                                                      \
+    do {                                                                                                               \
+        status = (expression);                                                                                         \
+        if (status != CLMLA_OK) goto out;                                                                              \
     } while (0)
 
 // Inside a function without anything to clean up.
-#define STATUS_OR_RETURN(expression)                                                                                    \
-    do {                                                                                                                \
-        clmla_status status_or_return = (expression);                                                                   \
-        if (status_or_return != CLMLA_OK) return status_or_return;                                                      \
+#define STATUS_OR_RETURN(expression)                                                                                   \
+    do {                                                                                                               \
+        clmla_status status_or_return = (expression);                                                                  \
+        if (status_or_return != CLMLA_OK) return status_or_return;                                                     \
     } while (0)
 
 #endif

@@ -17,14 +17,14 @@ bool host_gemm_available(void) {
 static clmla_status run(const host_gemm *p, cl_command_queue *queue, cl_event *event, const clmla_log *log) {
     pthread_mutex_lock(&clblast_lock);
     CLBlastStatusCode code = CLBlastSgemm(
-        CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, p->rows, p->outputs, p->inputs, 1.0f, p->input.memory,
-        (size_t)(p->input.offset / sizeof(float)), (size_t)p->input_stride, p->weights.memory,
+        CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, p->rows, p->outputs, p->inputs, 1.0f,
+        p->input.memory, (size_t)(p->input.offset / sizeof(float)), (size_t)p->input_stride, p->weights.memory,
         (size_t)(p->weights.offset / sizeof(float)), (size_t)p->weights_stride, 0.0f, p->output.memory,
         (size_t)(p->output.offset / sizeof(float)), (size_t)p->output_stride, queue, event);
     pthread_mutex_unlock(&clblast_lock);
     if (code == CLBlastSuccess) return CLMLA_OK;
-    return host_fail(log, CLMLA_E_OPENCL, (cl_int)code, "CLBlastSgemm (%zu x %zu x %zu): status %d", p->rows, p->outputs, p->inputs,
-                     (int)code);
+    return host_fail(log, CLMLA_E_OPENCL, (cl_int)code, "CLBlastSgemm (%zu x %zu x %zu): status %d", p->rows,
+                     p->outputs, p->inputs, (int)code);
 }
 
 clmla_status host_gemm_enqueue(const host_gemm *product, host_chain *chain) {
@@ -42,6 +42,7 @@ bool host_gemm_available(void) {
 
 clmla_status host_gemm_enqueue(const host_gemm *product, host_chain *chain) {
     (void)product;
-    return host_fail(&chain->context->log, CLMLA_E_UNSUPPORTED, 0, "a product by CLBlast: this library was built without it");
+    return host_fail(&chain->context->log, CLMLA_E_UNSUPPORTED, 0,
+                     "a product by CLBlast: this library was built without it");
 }
 #endif

@@ -15,8 +15,8 @@ typedef struct host_gemm {
 // Whether the library was built with CLBlast.
 bool host_gemm_available(void);
 
-// Errors: CLMLA_E_UNSUPPORTED without CLBlast; CLMLA_E_OPENCL. CLBlast keeps its programs in a process-wide cache, which holds on
-// to the OpenCL context until the process ends.
+// Errors: CLMLA_E_UNSUPPORTED without CLBlast; CLMLA_E_OPENCL. CLBlast keeps its programs in a process-wide cache,
+// which holds on to the OpenCL context until the process ends.
 clmla_status host_gemm_enqueue(const host_gemm *product, host_chain *chain);
 
 #endif

@@ -19,7 +19,8 @@ static clmla_status check_queue(host_chain *chain, cl_command_queue queue) {
     if (!queue) return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "enqueue: queue is NULL");
     cl_int code = calls->GetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof owner, &owner, NULL);
     if (code == CL_SUCCESS) code = calls->GetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL);
-    if (code == CL_SUCCESS) code = calls->GetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
+    if (code == CL_SUCCESS)
+        code = calls->GetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
     if (code == CL_INVALID_COMMAND_QUEUE)
         return host_fail(&context->log, CLMLA_E_ARGUMENT, code, "enqueue: queue is no valid command queue");
     if (code != CL_SUCCESS) return host_fail_cl(&context->log, "clGetCommandQueueInfo", code, "enqueue");
@@ -66,7 +67,8 @@ static bool needs_event(const host_chain *chain) {
 static clmla_status enqueue_marker(host_chain *chain, wait_list waits) {
     cl_event event = NULL;
     cl_int code = chain->context->calls->EnqueueMarkerWithWaitList(chain->queue, waits.count, waits.events, &event);
-    if (code != CL_SUCCESS) return host_fail_cl(&chain->context->log, "clEnqueueMarkerWithWaitList", code, "%u events", waits.count);
+    if (code != CL_SUCCESS)
+        return host_fail_cl(&chain->context->log, "clEnqueueMarkerWithWaitList", code, "%u events", waits.count);
     advance(chain, event);
     return CLMLA_OK;
 }
@@ -91,7 +93,8 @@ clmla_status host_chain_wait(host_chain *chain, cl_event event) {
 }
 
 clmla_status host_chain_finish(host_chain *chain, clmla_status status, cl_event *event) {
-    if (status == CLMLA_OK && !chain->last && (event || chain->wait_count)) status = enqueue_marker(chain, waits_of(chain));
+    if (status == CLMLA_OK && !chain->last && (event || chain->wait_count))
+        status = enqueue_marker(chain, waits_of(chain));
     if (status == CLMLA_OK && event) {
         *event = chain->last;
         chain->last = NULL;
@@ -103,10 +106,12 @@ clmla_status host_chain_finish(host_chain *chain, clmla_status status, cl_event 
 clmla_status host_chain_write(host_chain *chain, cl_mem memory, uint64_t offset, uint64_t bytes, const void *data) {
     cl_event event = NULL;
     wait_list waits = waits_of(chain);
-    cl_int code = chain->context->calls->EnqueueWriteBuffer(chain->queue, memory, CL_FALSE, (size_t)offset, (size_t)bytes, data,
-                                                            waits.count, waits.events, needs_event(chain) ? &event : NULL);
+    cl_int code =
+        chain->context->calls->EnqueueWriteBuffer(chain->queue, memory, CL_FALSE, (size_t)offset, (size_t)bytes, data,
+                                                  waits.count, waits.events, needs_event(chain) ? &event : NULL);
     if (code != CL_SUCCESS)
-        return host_fail_cl(&chain->context->log, "clEnqueueWriteBuffer", code, "%llu bytes", (unsigned long long)bytes);
+        return host_fail_cl(&chain->context->log, "clEnqueueWriteBuffer", code, "%llu bytes",
+                            (unsigned long long)bytes);
     advance(chain, event);
     return CLMLA_OK;
 }
@@ -115,7 +120,8 @@ clmla_status host_chain_barrier(host_chain *chain) {
     cl_event event = NULL;
     wait_list waits = waits_of(chain);
     cl_int code = chain->context->calls->EnqueueBarrierWithWaitList(chain->queue, waits.count, waits.events, &event);
-    if (code != CL_SUCCESS) return host_fail_cl(&chain->context->log, "clEnqueueBarrierWithWaitList", code, "%u events", waits.count);
+    if (code != CL_SUCCESS)
+        return host_fail_cl(&chain->context->log, "clEnqueueBarrierWithWaitList", code, "%u events", waits.count);
     advance(chain, event);
     return CLMLA_OK;
 }
@@ -124,8 +130,8 @@ void host_chain_join(host_chain *chain, cl_event event) {
     advance(chain, event);
 }
 
-host_launch host_launch_begin(host_context *context, const char *operation, const host_source *source, const char *options,
-                              const char *kernel) {
+host_launch host_launch_begin(host_context *context, const char *operation, const host_source *source,
+                              const char *options, const char *kernel) {
     host_launch launch = {.context = context, .operation = operation, .name = kernel};
     launch.status = host_kernel_acquire(&launch.kernel, context, source, options, kernel);
     return launch;
@@ -135,7 +141,8 @@ static void set(host_launch *launch, size_t bytes, const void *value) {
     if (launch->status != CLMLA_OK) return;
     cl_int code = launch->context->calls->SetKernelArg(host_kernel_cl(launch->kernel), launch->argument, bytes, value);
     if (code != CL_SUCCESS)
-        launch->status = host_fail_cl(&launch->context->log, "clSetKernelArg", code, "%s, argument %u", launch->name, launch->argument);
+        launch->status = host_fail_cl(&launch->context->log, "clSetKernelArg", code, "%s, argument %u", launch->name,
+                                      launch->argument);
     launch->argument++;
 }
 
@@ -190,16 +197,19 @@ static void profile(const host_launch *launch, cl_event event) {
     if (!p) return;
     *p = (profiled){context, context->profile, context->allocator, context->calls, launch->operation, {0}};
     for (size_t i = 0; launch->name[i] && i + 1 < sizeof p->kernel; i++) p->kernel[i] = launch->name[i];
-    if (context->calls->SetEventCallback(event, CL_COMPLETE, report, p) != CL_SUCCESS) host_release(&context->allocator, p);
+    if (context->calls->SetEventCallback(event, CL_COMPLETE, report, p) != CL_SUCCESS)
+        host_release(&context->allocator, p);
 }
 
 static clmla_status enqueue(const host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global,
                             const size_t *local) {
     cl_event event = NULL;
     wait_list waits = waits_of(chain);
-    cl_int code = chain->context->calls->EnqueueNDRangeKernel(chain->queue, host_kernel_cl(launch->kernel), dimensions, NULL, global,
-                                                              local, waits.count, waits.events, needs_event(chain) ? &event : NULL);
-    if (code != CL_SUCCESS) return host_fail_cl(&chain->context->log, "clEnqueueNDRangeKernel", code, "%s", launch->name);
+    cl_int code = chain->context->calls->EnqueueNDRangeKernel(chain->queue, host_kernel_cl(launch->kernel), dimensions,
+                                                              NULL, global, local, waits.count, waits.events,
+                                                              needs_event(chain) ? &event : NULL);
+    if (code != CL_SUCCESS)
+        return host_fail_cl(&chain->context->log, "clEnqueueNDRangeKernel", code, "%s", launch->name);
     if (chain->profiling) profile(launch, event);
     advance(chain, event);
     return CLMLA_OK;

@@ -18,8 +18,8 @@ typedef struct host_chain {
     bool want_event;      // the newest command on an in-order queue makes an event only if someone will ask
 } host_chain;
 
-// Checks queue (context and device must be the context's) and wait list. want_event: the caller will ask finish for one.
-// Errors: CLMLA_E_ARGUMENT, CLMLA_E_OPENCL. On failure there is nothing to finish.
+// Checks queue (context and device must be the context's) and wait list. want_event: the caller will ask finish for
+// one. Errors: CLMLA_E_ARGUMENT, CLMLA_E_OPENCL. On failure there is nothing to finish.
 clmla_status host_chain_begin(host_chain *chain, host_context *context, cl_command_queue queue, cl_uint wait_count,
                               const cl_event *wait, bool want_event);
 // Adds an event everything enqueued from here on waits for as well (a plan's upload). NULL is accepted. Enqueues a
@@ -29,8 +29,8 @@ clmla_status host_chain_wait(host_chain *chain, cl_event event);
 // command was enqueued. On failure releases what the chain holds. Does not flush or block.
 clmla_status host_chain_finish(host_chain *chain, clmla_status status, cl_event *event);
 
-// For work others enqueue on the chain's queue: a barrier that holds it back until the chain's waits are over, and its event
-// (owned by the chain from here on) as the chain's newest.
+// For work others enqueue on the chain's queue: a barrier that holds it back until the chain's waits are over, and its
+// event (owned by the chain from here on) as the chain's newest.
 clmla_status host_chain_barrier(host_chain *chain);
 void host_chain_join(host_chain *chain, cl_event event);
 
@@ -48,8 +48,8 @@ typedef struct host_launch {
 } host_launch;
 
 // operation is what a profile callback is told; it must be a constant.
-host_launch host_launch_begin(host_context *context, const char *operation, const host_source *source, const char *options,
-                              const char *kernel);
+host_launch host_launch_begin(host_context *context, const char *operation, const host_source *source,
+                              const char *options, const char *kernel);
 void host_arg_buffer(host_launch *launch, cl_mem memory); // NULL passes a null pointer
 void host_arg_int(host_launch *launch, int32_t value);
 void host_arg_long(host_launch *launch, int64_t value);

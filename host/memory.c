@@ -39,15 +39,18 @@ bool host_add(uint64_t *out, uint64_t a, uint64_t b) {
     return true;
 }
 
-clmla_status host_buffer_create(cl_mem *out, host_context *context, uint64_t bytes, const void *data, const char *what) {
+clmla_status host_buffer_create(cl_mem *out, host_context *context, uint64_t bytes, const void *data,
+                                const char *what) {
     uint64_t limit = context->facts.max_buffer_bytes;
     if ((limit && bytes > limit) || bytes > SIZE_MAX)
-        return host_fail(&context->log, CLMLA_E_LIMIT, 0, "%s: %llu bytes are needed in one buffer, the device allows %llu", what,
+        return host_fail(&context->log, CLMLA_E_LIMIT, 0,
+                         "%s: %llu bytes are needed in one buffer, the device allows %llu", what,
                          (unsigned long long)bytes, (unsigned long long)limit);
     cl_mem_flags flags = CL_MEM_READ_WRITE | (data ? CL_MEM_COPY_HOST_PTR : 0);
     cl_int code = CL_SUCCESS;
     // The driver only reads `data`; OpenCL's signature has no const.
-    cl_mem memory = context->calls->CreateBuffer(context->cl, flags, bytes ? (size_t)bytes : 1, (void *)(uintptr_t)data, &code);
+    cl_mem memory =
+        context->calls->CreateBuffer(context->cl, flags, bytes ? (size_t)bytes : 1, (void *)(uintptr_t)data, &code);
     if (code != CL_SUCCESS)
         return host_fail_cl(&context->log, "clCreateBuffer", code, "%s, %llu bytes", what, (unsigned long long)bytes);
     *out = memory;
@@ -59,15 +62,16 @@ void host_buffer_release(host_context *context, cl_mem *buffer) {
     *buffer = NULL;
 }
 
-clmla_status host_buffer_check(host_context *context, clmla_buffer buffer, uint64_t bytes, uint32_t align, const char *operation,
-                               const char *what) {
+clmla_status host_buffer_check(host_context *context, clmla_buffer buffer, uint64_t bytes, uint32_t align,
+                               const char *operation, const char *what) {
     size_t size = 0;
     cl_context owner = NULL;
     if (bytes == 0) return CLMLA_OK;
-    if (!buffer.memory) return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "%s: %s: there is no buffer", operation, what);
+    if (!buffer.memory)
+        return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "%s: %s: there is no buffer", operation, what);
     if (align && buffer.offset % align)
-        return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "%s: %s: offset %llu is no multiple of %u", operation, what,
-                         (unsigned long long)buffer.offset, align);
+        return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "%s: %s: offset %llu is no multiple of %u", operation,
+                         what, (unsigned long long)buffer.offset, align);
     cl_int code = context->calls->GetMemObjectInfo(buffer.memory, CL_MEM_SIZE, sizeof size, &size, NULL);
     if (code == CL_SUCCESS)
         code = context->calls->GetMemObjectInfo(buffer.memory, CL_MEM_CONTEXT, sizeof owner, &owner, NULL);
@@ -75,9 +79,11 @@ clmla_status host_buffer_check(host_context *context, clmla_buffer buffer, uint6
         return host_fail(&context->log, CLMLA_E_ARGUMENT, code, "%s: %s: not a valid cl_mem", operation, what);
     if (code != CL_SUCCESS) return host_fail_cl(&context->log, "clGetMemObjectInfo", code, "%s: %s", operation, what);
     if (owner != context->cl)
-        return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "%s: %s: the buffer belongs to another OpenCL context", operation, what);
+        return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "%s: %s: the buffer belongs to another OpenCL context",
+                         operation, what);
     if (buffer.offset > size || bytes > size - buffer.offset)
-        return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "%s: %s: %llu bytes needed from offset %llu, the buffer has %zu",
-                         operation, what, (unsigned long long)bytes, (unsigned long long)buffer.offset, size);
+        return host_fail(&context->log, CLMLA_E_ARGUMENT, 0,
+                         "%s: %s: %llu bytes needed from offset %llu, the buffer has %zu", operation, what,
+                         (unsigned long long)bytes, (unsigned long long)buffer.offset, size);
     return CLMLA_OK;
 }

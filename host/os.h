@@ -30,7 +30,8 @@ host_path_kind host_path_what(const char *path);
 // Makes a private folder (0700) and its parents; true if it is there, is a folder, and belongs to this user alone.
 bool host_private_folder(const char *path);
 // Writes a file so that a reader sees all of it or none: temporary in the same folder, synced, renamed.
-bool host_write_atomic(const char *folder, const char *name, const void *const *parts, const size_t *part_bytes, size_t count);
+bool host_write_atomic(const char *folder, const char *name, const void *const *parts, const size_t *part_bytes,
+                       size_t count);
 bool host_remove_file(const char *path);
 // Marks a file as just used (its modification time is now).
 void host_touch_file(const char *path);

@@ -88,7 +88,8 @@ static bool write_all(int file, const void *data, size_t bytes) {
     return true;
 }
 
-bool host_write_atomic(const char *folder, const char *name, const void *const *parts, const size_t *part_bytes, size_t count) {
+bool host_write_atomic(const char *folder, const char *name, const void *const *parts, const size_t *part_bytes,
+                       size_t count) {
     char temporary[PATH_MAX_BYTES], final[PATH_MAX_BYTES];
     int a = snprintf(temporary, sizeof temporary, "%s/.%s.XXXXXX", folder, name);
     int b = snprintf(final, sizeof final, "%s/%s", folder, name);
@@ -121,7 +122,8 @@ bool host_list_folder(const char *folder, bool (*visit)(void *payload, const hos
         struct stat about;
         host_file_entry entry;
         size_t length = strlen(item->d_name);
-        if (length >= sizeof entry.name || fstatat(dirfd(list), item->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (length >= sizeof entry.name || fstatat(dirfd(list), item->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
         if (!S_ISREG(about.st_mode)) continue;
         memcpy(entry.name, item->d_name, length + 1);
         entry.bytes = (uint64_t)about.st_size;

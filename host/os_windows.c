@@ -28,7 +28,8 @@ static clmla_status map_contents(host_map *map, HANDLE file, const char *path) {
 
 clmla_status host_map_open(host_map *map, const char *path) {
     *map = (host_map){0};
-    HANDLE file = CreateFileA(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, NULL, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
+    HANDLE file = CreateFileA(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
+                              FILE_ATTRIBUTE_NORMAL, NULL);
     if (file == INVALID_HANDLE_VALUE) return fail_file(path, "cannot be opened");
     clmla_status status = map_contents(map, file, path);
     CloseHandle(file);
@@ -78,9 +79,11 @@ static bool write_parts(HANDLE file, const void *const *parts, const size_t *par
     return FlushFileBuffers(file) != 0;
 }
 
-bool host_write_atomic(const char *folder, const char *name, const void *const *parts, const size_t *part_bytes, size_t count) {
+bool host_write_atomic(const char *folder, const char *name, const void *const *parts, const size_t *part_bytes,
+                       size_t count) {
     char temporary[PATH_BYTES], final[PATH_BYTES];
-    int a = snprintf(temporary, sizeof temporary, "%s/.%s.%lu.%lu", folder, name, GetCurrentProcessId(), GetCurrentThreadId());
+    int a = snprintf(temporary, sizeof temporary, "%s/.%s.%lu.%lu", folder, name, GetCurrentProcessId(),
+                     GetCurrentThreadId());
     int b = snprintf(final, sizeof final, "%s/%s", folder, name);
     if (a < 0 || (size_t)a >= sizeof temporary || b < 0 || (size_t)b >= sizeof final) return false;
     HANDLE file = CreateFileA(temporary, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
@@ -98,8 +101,8 @@ bool host_remove_file(const char *path) {
 
 void host_touch_file(const char *path) {
     FILETIME now;
-    HANDLE file = CreateFileA(path, FILE_WRITE_ATTRIBUTES, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
-                              FILE_ATTRIBUTE_NORMAL, NULL);
+    HANDLE file = CreateFileA(path, FILE_WRITE_ATTRIBUTES, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
+                              OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
     if (file == INVALID_HANDLE_VALUE) return;
     GetSystemTimeAsFileTime(&now);
     SetFileTime(file, NULL, NULL, &now);

@@ -32,9 +32,11 @@ struct host_programs {
     clmla_program_counts counts;
 };
 
-clmla_status host_programs_create(host_programs **out, host_context *context, const char *folder, uint64_t folder_bytes) {
+clmla_status host_programs_create(host_programs **out, host_context *context, const char *folder,
+                                  uint64_t folder_bytes) {
     host_programs *programs = host_allocate(&context->allocator, 1, sizeof *programs);
-    if (!programs) return host_fail(&context->log, CLMLA_E_MEMORY, 0, "programs: no memory for %zu bytes", sizeof *programs);
+    if (!programs)
+        return host_fail(&context->log, CLMLA_E_MEMORY, 0, "programs: no memory for %zu bytes", sizeof *programs);
     pthread_mutex_init(&programs->lock, NULL);
     pthread_cond_init(&programs->changed, NULL);
     host_store_open(&programs->store, folder, folder_bytes, &context->allocator, &context->log);
@@ -76,9 +78,12 @@ static void log_build(host_context *context, cl_program cl, const char *name) {
     size_t bytes = 0;
     const host_calls *calls = context->calls;
     if (!context->log.callback) return;
-    if (calls->GetProgramBuildInfo(cl, context->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) != CL_SUCCESS || bytes < 2) return;
+    if (calls->GetProgramBuildInfo(cl, context->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) != CL_SUCCESS ||
+        bytes < 2)
+        return;
     char *text = host_allocate(&context->allocator, bytes + 1, 1);
-    if (text && calls->GetProgramBuildInfo(cl, context->device, CL_PROGRAM_BUILD_LOG, bytes, text, NULL) == CL_SUCCESS) {
+    if (text &&
+        calls->GetProgramBuildInfo(cl, context->device, CL_PROGRAM_BUILD_LOG, bytes, text, NULL) == CL_SUCCESS) {
         host_log(&context->log, CLMLA_LOG_ERROR, "build log of program %s:", name);
         context->log.callback(context->log.payload, CLMLA_LOG_ERROR, text);
     }
@@ -88,14 +93,16 @@ static void log_build(host_context *context, cl_program cl, const char *name) {
 static clmla_status build_text(cl_program *out, host_context *context, const host_source *source, const char *options) {
     cl_int code = CL_SUCCESS;
     const host_calls *calls = context->calls;
-    cl_program cl = calls->CreateProgramWithSource(context->cl, 1, (const char *[]){source->text}, &source->length, &code);
-    if (code != CL_SUCCESS) return host_fail_cl(&context->log, "clCreateProgramWithSource", code, "program %s", source->name);
+    cl_program cl =
+        calls->CreateProgramWithSource(context->cl, 1, (const char *[]){source->text}, &source->length, &code);
+    if (code != CL_SUCCESS)
+        return host_fail_cl(&context->log, "clCreateProgramWithSource", code, "program %s", source->name);
     code = calls->BuildProgram(cl, 1, &context->device, options, NULL, NULL);
     if (code != CL_SUCCESS) {
         log_build(context, cl, source->name);
         calls->ReleaseProgram(cl);
-        return host_fail(&context->log, CLMLA_E_BUILD, code, "program %s [%s] does not compile on %s: %s (%d)", source->name,
-                         options, context->facts.name, host_cl_name(code), (int)code);
+        return host_fail(&context->log, CLMLA_E_BUILD, code, "program %s [%s] does not compile on %s: %s (%d)",
+                         source->name, options, context->facts.name, host_cl_name(code), (int)code);
     }
     *out = cl;
     return CLMLA_OK;
@@ -106,7 +113,8 @@ static const char *build_binary(cl_program *out, host_context *context, const un
                                 const char *options) {
     cl_int code = CL_SUCCESS, of_binary = CL_SUCCESS;
     const host_calls *calls = context->calls;
-    cl_program cl = calls->CreateProgramWithBinary(context->cl, 1, &context->device, &bytes, &binary, &of_binary, &code);
+    cl_program cl =
+        calls->CreateProgramWithBinary(context->cl, 1, &context->device, &bytes, &binary, &of_binary, &code);
     if (code != CL_SUCCESS) return host_cl_name(code);
     if (of_binary == CL_SUCCESS) code = calls->BuildProgram(cl, 1, &context->device, options, NULL, NULL);
     if (of_binary == CL_SUCCESS && code == CL_SUCCESS) {
@@ -122,9 +130,11 @@ static bool store_binary(host_context *context, cl_program cl, const host_progra
     const host_store *store = &context->programs->store;
     const host_calls *calls = context->calls;
     if (!store->folder[0]) return false;
-    if (calls->GetProgramInfo(cl, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS || bytes == 0) return false;
+    if (calls->GetProgramInfo(cl, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS || bytes == 0)
+        return false;
     unsigned char *binary = host_allocate(&context->allocator, bytes, 1);
-    bool stored = binary && calls->GetProgramInfo(cl, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) == CL_SUCCESS &&
+    bool stored = binary &&
+                  calls->GetProgramInfo(cl, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) == CL_SUCCESS &&
                   host_store_put(store, key, binary, bytes);
     host_release(&context->allocator, binary);
     return stored;
@@ -149,7 +159,8 @@ static clmla_status load(cl_program *out, clmla_program_counts *did, host_contex
     }
     did->loaded++;
     did->load_seconds = host_seconds() - start;
-    host_log(&context->log, CLMLA_LOG_INFO, "program %s [%s]: loaded in %.1f ms", source->name, options, 1e3 * did->load_seconds);
+    host_log(&context->log, CLMLA_LOG_INFO, "program %s [%s]: loaded in %.1f ms", source->name, options,
+             1e3 * did->load_seconds);
     return CLMLA_OK;
 }
 
@@ -163,8 +174,8 @@ static clmla_status make(cl_program *out, clmla_program_counts *did, host_contex
     did->built++;
     did->build_seconds = host_seconds() - start;
     did->stored += store_binary(context, *out, &key);
-    host_log(&context->log, CLMLA_LOG_INFO, "program %s [%s]: built in %.2f s%s", source->name, options, did->build_seconds,
-             did->stored ? ", stored" : "");
+    host_log(&context->log, CLMLA_LOG_INFO, "program %s [%s]: built in %.2f s%s", source->name, options,
+             did->build_seconds, did->stored ? ", stored" : "");
     return CLMLA_OK;
 }
 
@@ -258,8 +269,8 @@ static clmla_status make_kernel(host_kernel **out, host_context *context, progra
     return CLMLA_OK;
 }
 
-clmla_status host_kernel_acquire(host_kernel **out, host_context *context, const host_source *source, const char *options,
-                                 const char *kernel) {
+clmla_status host_kernel_acquire(host_kernel **out, host_context *context, const host_source *source,
+                                 const char *options, const char *kernel) {
     program *from = NULL;
     pthread_mutex_lock(&context->programs->lock);
     clmla_status status = get_program(&from, context, source, options);

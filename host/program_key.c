@@ -17,7 +17,8 @@ static void add_text(host_sha256 *sha, const char *text) {
     add(sha, text, strlen(text));
 }
 
-host_program_key host_program_key_make(const host_source *source, const char *options, const clmla_device_facts *facts) {
+host_program_key host_program_key_make(const host_source *source, const char *options,
+                                       const clmla_device_facts *facts) {
     host_program_key key;
     host_sha256 sha;
     char numbers[64];

@@ -48,7 +48,8 @@ void host_store_open(host_store *store, const char *folder, uint64_t limit, cons
     else
         return;
     if (length > 0 && (size_t)length < sizeof store->folder - 128 && host_private_folder(store->folder)) return;
-    host_log(log, CLMLA_LOG_WARNING, "program store: '%s' is not a folder of this user alone: nothing is kept on disk", store->folder);
+    host_log(log, CLMLA_LOG_WARNING, "program store: '%s' is not a folder of this user alone: nothing is kept on disk",
+             store->folder);
     store->folder[0] = '\0';
 }
 
@@ -83,7 +84,8 @@ void host_store_reject(const host_store *store, const host_program_key *key, con
     host_remove_file(path);
 }
 
-host_store_find host_store_get(unsigned char **payload, size_t *bytes, const host_store *store, const host_program_key *key) {
+host_store_find host_store_get(unsigned char **payload, size_t *bytes, const host_store *store,
+                               const host_program_key *key) {
     char path[HOST_STORE_PATH + 128];
     host_map map = {0};
     if (!store->folder[0]) return HOST_STORE_MISSING;

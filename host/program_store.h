@@ -24,12 +24,13 @@ typedef struct host_store {
 
 typedef enum host_store_find { HOST_STORE_MISSING, HOST_STORE_FOUND, HOST_STORE_REJECTED } host_store_find;
 
-// Settles the folder (clmla_context_params.program_folder) and makes it. A store that cannot be used is an empty one, with a
-// warning in the log.
+// Settles the folder (clmla_context_params.program_folder) and makes it. A store that cannot be used is an empty one,
+// with a warning in the log.
 void host_store_open(host_store *store, const char *folder, uint64_t limit, const clmla_allocator *allocator,
                      const clmla_log *log);
 // FOUND: *payload (to be released with the allocator) and *bytes are set. REJECTED: the entry was off and is gone.
-host_store_find host_store_get(unsigned char **payload, size_t *bytes, const host_store *store, const host_program_key *key);
+host_store_find host_store_get(unsigned char **payload, size_t *bytes, const host_store *store,
+                               const host_program_key *key);
 // Removes an entry the driver would not take.
 void host_store_reject(const host_store *store, const host_program_key *key, const char *reason);
 // True if written. Entries longest unused go when the limit is passed.

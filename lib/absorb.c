@@ -10,7 +10,8 @@ static clmla_status check(clmla_context *context, const clmla_absorb_params *par
     STATUS_OR_RETURN(kv_b_check(context, &params->kv_b, params->token_count, params->head_count, params->nope_dim,
                                 params->value_dim, op));
     STATUS_OR_RETURN(operation_check_heads(context, params->query, params->token_count, params->query_token_stride,
-                                           params->head_count, params->query_head_stride, params->nope_dim, op, "query"));
+                                           params->head_count, params->query_head_stride, params->nope_dim, op,
+                                           "query"));
     return operation_check_heads(context, params->output, params->token_count, params->output_token_stride,
                                  params->head_count, params->output_head_stride, params->kv_b.columns, op, "output");
 }

@@ -12,9 +12,10 @@ static clmla_status check(clmla_context *context, const clmla_append_params *par
     STATUS_OR_RETURN(rows_check(context, &params->rows, op));
     STATUS_OR_RETURN(operation_check_rows(context, params->latent, params->token_count, params->latent_stride,
                                           layout->latent_dim, op, "latent"));
-    STATUS_OR_RETURN(
-        operation_check_rows(context, params->rope, params->token_count, params->rope_stride, layout->rope_dim, op, "rope"));
-    return host_buffer_check(&context->host, params->slots, params->token_count * sizeof(int64_t), sizeof(int64_t), op, "slots");
+    STATUS_OR_RETURN(operation_check_rows(context, params->rope, params->token_count, params->rope_stride,
+                                          layout->rope_dim, op, "rope"));
+    return host_buffer_check(&context->host, params->slots, params->token_count * sizeof(int64_t), sizeof(int64_t), op,
+                             "slots");
 }
 
 clmla_status append_enqueue(clmla_context *context, const clmla_append_params *params, host_chain *chain) {
@@ -46,7 +47,7 @@ clmla_status append_enqueue(clmla_context *context, const clmla_append_params *p
     size_t elements[2] = {rows->layout.latent_dim + rows->layout.rope_dim, params->token_count};
     size_t per_token = params->token_count, local = 1;
     if (vector) return host_launch_enqueue(&launch, chain, 1, &per_token, &local);
-    return host_launch_enqueue(&launch, chain, 2, elements, NULL);
+    return operation_launch_items(&launch, chain, 2, elements);
 }
 
 clmla_status clmla_append(clmla_context *context, const clmla_append_params *params, cl_command_queue queue,

@@ -19,12 +19,14 @@ static clmla_status check_plan(const clmla_plan *plan, const clmla_attend_params
                          clmla_row_format_name(a->format), a->latent_dim, a->rope_dim, clmla_row_format_name(b->format),
                          b->latent_dim, b->rope_dim);
     if (!(params->softmax_scale > 0.0f))
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: softmax_scale must be above 0, not %g", (double)params->softmax_scale);
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: softmax_scale must be above 0, not %g",
+                         (double)params->softmax_scale);
     return CLMLA_OK;
 }
 
 // The page table the kernels read: the caller's, the plan's own, or none.
-static clmla_status check_table(clmla_buffer *table, uint64_t *stride, const clmla_plan *plan, const clmla_attend_params *params) {
+static clmla_status check_table(clmla_buffer *table, uint64_t *stride, const clmla_plan *plan,
+                                const clmla_attend_params *params) {
     const clmla_log *log = &plan->context->host.log;
     const plan_schedule *schedule = &plan->schedule;
     uint64_t page_tokens = params->rows.page_tokens;
@@ -37,17 +39,20 @@ static clmla_status check_table(clmla_buffer *table, uint64_t *stride, const clm
     }
     if (!table->memory) {
         if (schedule->longest_kv > page_tokens)
-            return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: without a page table a sequence is one page of %llu keys, the longest has %u",
+            return host_fail(log, CLMLA_E_ARGUMENT, 0,
+                             "attend: without a page table a sequence is one page of %llu keys, the longest has %u",
                              (unsigned long long)page_tokens, schedule->longest_kv);
         return CLMLA_OK;
     }
     if (schedule->longest_kv > 0 && *stride < (schedule->longest_kv + page_tokens - 1) / page_tokens)
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: page_table_stride %llu: the longest sequence has %u keys, %llu a page",
+        return host_fail(log, CLMLA_E_ARGUMENT, 0,
+                         "attend: page_table_stride %llu: the longest sequence has %u keys, %llu a page",
                          (unsigned long long)*stride, schedule->longest_kv, (unsigned long long)page_tokens);
     if (*stride > INT64_MAX / 8 / (schedule->sequence_count ? schedule->sequence_count : 1))
-        return host_fail(log, CLMLA_E_LIMIT, 0, "attend: page_table_stride %llu is too large", (unsigned long long)*stride);
-    return host_buffer_check(&plan->context->host, *table, schedule->sequence_count * *stride * sizeof(int32_t), sizeof(int32_t),
-                             "attend", "page_table");
+        return host_fail(log, CLMLA_E_LIMIT, 0, "attend: page_table_stride %llu is too large",
+                         (unsigned long long)*stride);
+    return host_buffer_check(&plan->context->host, *table, schedule->sequence_count * *stride * sizeof(int32_t),
+                             sizeof(int32_t), "attend", "page_table");
 }
 
 static clmla_status check(const clmla_plan *plan, const clmla_attend_params *params) {
@@ -96,7 +101,8 @@ static void specialise(char options[OPTIONS_MAX], const clmla_plan *plan) {
 
 static clmla_status launch_pack(clmla_plan *plan, const clmla_attend_params *params, const attend_space *space,
                                 const char *options, host_chain *chain) {
-    host_launch launch = host_launch_begin(&plan->context->host, "attend", plan->attend->source, options, "attend_vector_pack");
+    host_launch launch =
+        host_launch_begin(&plan->context->host, "attend", plan->attend->source, options, "attend_vector_pack");
     operation_argument_f32(&launch, params->query);
     host_arg_long(&launch, (int64_t)params->query_token_stride);
     host_arg_long(&launch, (int64_t)params->query_head_stride);
@@ -137,7 +143,7 @@ static clmla_status launch_attend(clmla_plan *plan, const clmla_attend_params *p
     size_t per_row[2] = {plan->schedule.most_rows, plan->schedule.work_count};
     size_t per_work = plan->schedule.work_count, local = 1;
     if (vector) return host_launch_enqueue(&launch, chain, 1, &per_work, &local);
-    return host_launch_enqueue(&launch, chain, 2, per_row, NULL);
+    return operation_launch_items(&launch, chain, 2, per_row);
 }
 
 static clmla_status launch_merge(clmla_plan *plan, const clmla_attend_params *params, const attend_space *space,
@@ -171,8 +177,8 @@ clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params,
     return plan->schedule.item_count ? launch_merge(plan, params, &space, chain) : CLMLA_OK;
 }
 
-clmla_status clmla_attend(clmla_plan *plan, const clmla_attend_params *params, cl_command_queue queue, cl_uint wait_count,
-                          const cl_event *wait, cl_event *event) {
+clmla_status clmla_attend(clmla_plan *plan, const clmla_attend_params *params, cl_command_queue queue,
+                          cl_uint wait_count, const cl_event *wait, cl_event *event) {
     host_chain chain;
     if (!plan || !params) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "attend: plan or params is NULL");
     STATUS_OR_RETURN(plan_chain_begin(&chain, plan, queue, wait_count, wait));

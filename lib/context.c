@@ -5,14 +5,16 @@
 #include "host/program.h"
 #include "lib/tuning.h"
 
-clmla_status context_create_with_calls(clmla_context **out, const clmla_context_params *params, const host_calls *calls) {
+clmla_status context_create_with_calls(clmla_context **out, const clmla_context_params *params,
+                                       const host_calls *calls) {
     if (!out) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "context: out is NULL");
     *out = NULL;
     const clmla_context_params none = {0};
     if (!params) params = &none;
 
     clmla_context *context = host_allocate(&params->allocator, 1, sizeof *context);
-    if (!context) return host_fail(&params->log, CLMLA_E_MEMORY, 0, "context: no memory for %zu bytes", sizeof *context);
+    if (!context)
+        return host_fail(&params->log, CLMLA_E_MEMORY, 0, "context: no memory for %zu bytes", sizeof *context);
     clmla_status status = host_context_init(&context->host, params, calls);
     if (status != CLMLA_OK) {
         host_release(&params->allocator, context);

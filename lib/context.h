@@ -16,6 +16,7 @@ struct clmla_context {
 };
 
 // clmla_context_create with a call table: tests make driver calls fail through it. calls NULL = the driver's own.
-clmla_status context_create_with_calls(clmla_context **out, const clmla_context_params *params, const host_calls *calls);
+clmla_status context_create_with_calls(clmla_context **out, const clmla_context_params *params,
+                                       const host_calls *calls);
 
 #endif

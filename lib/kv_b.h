@@ -18,7 +18,7 @@ const char *kv_b_kernel(const variant *chosen, uint32_t token_count, const char 
 void kv_b_arguments(host_launch *launch, const clmla_matrix *kv_b, uint32_t nope_dim, uint32_t value_dim);
 
 // Launches one work-item per value (naive), or one per head and tile of tokens (vector).
-clmla_status kv_b_enqueue(host_launch *launch, host_chain *chain, const variant *chosen, uint32_t values, uint32_t head_count,
-                          uint32_t token_count);
+clmla_status kv_b_enqueue(host_launch *launch, host_chain *chain, const variant *chosen, uint32_t values,
+                          uint32_t head_count, uint32_t token_count);
 
 #endif

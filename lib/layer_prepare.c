@@ -26,8 +26,8 @@ static clmla_status play(rehearsal *r, uint32_t tokens, cl_command_queue queue) 
     clmla_batch batch = {.sequence_count = 1, .sequences = &sequence, .query_tokens = &tokens};
     STATUS_OR_OUT(clmla_cache_reserve(r->cache, &batch));
     STATUS_OR_OUT(clmla_plan_update(r->plan, r->cache, &batch, queue, 0, NULL, NULL));
-    STATUS_OR_OUT(clmla_layer_enqueue(&r->layer, r->plan, r->cache, (clmla_buffer){r->input, 0}, (clmla_buffer){r->output, 0},
-                                      queue, 0, NULL, NULL));
+    STATUS_OR_OUT(clmla_layer_enqueue(&r->layer, r->plan, r->cache, (clmla_buffer){r->input, 0},
+                                      (clmla_buffer){r->output, 0}, queue, 0, NULL, NULL));
     STATUS_OR_OUT(host_queue_finish(&r->layer.context->host, queue));
 out:
     clmla_cache_sequence_drop(r->cache, sequence);
@@ -48,7 +48,9 @@ static clmla_status make(rehearsal *r, const clmla_cache *cache, uint32_t tokens
     STATUS_OR_RETURN(clmla_cache_create(&r->cache, context, &cache->config, &params));
     STATUS_OR_RETURN(clmla_plan_create(&r->plan, context, &plan));
     float *zeros = host_allocate(&context->host.allocator, (size_t)bytes, 1);
-    if (!zeros) return host_fail(&context->host.log, CLMLA_E_MEMORY, 0, "prepare: no memory for %llu bytes", (unsigned long long)bytes);
+    if (!zeros)
+        return host_fail(&context->host.log, CLMLA_E_MEMORY, 0, "prepare: no memory for %llu bytes",
+                         (unsigned long long)bytes);
     clmla_status status = host_buffer_create(&r->input, &context->host, bytes, zeros, "prepare: input");
     host_release(&context->host.allocator, zeros);
     if (status == CLMLA_OK) status = host_buffer_create(&r->output, &context->host, bytes, NULL, "prepare: output");

@@ -61,8 +61,8 @@ static clmla_status project(const layer_step *step, const clmla_matrix *matrix, 
     return project_enqueue(step->context, &params, chain);
 }
 
-static clmla_status norm(const layer_step *step, clmla_buffer rows, uint64_t stride, uint32_t width, clmla_buffer weight,
-                         host_chain *chain) {
+static clmla_status norm(const layer_step *step, clmla_buffer rows, uint64_t stride, uint32_t width,
+                         clmla_buffer weight, host_chain *chain) {
     clmla_rms_norm_params params = {
         .row_count = step->tokens,
         .width = width,
@@ -147,8 +147,8 @@ static clmla_status absorb_queries(const layer_step *step, host_chain *chain) {
         .output_head_stride = width,
     };
     STATUS_OR_RETURN(absorb_enqueue(step->context, &params, chain));
-    return rotate(step, heads, at(step->q, nope), heads * q_head, q_head, at(step->query, c->kv_lora_rank), heads * width,
-                  width, chain);
+    return rotate(step, heads, at(step->q, nope), heads * q_head, q_head, at(step->query, c->kv_lora_rank),
+                  heads * width, width, chain);
 }
 
 static clmla_status attend_rows(const layer_step *step, const clmla_rows *rows, host_chain *chain) {
@@ -201,16 +201,17 @@ static clmla_status check(const layer_step *step) {
     if (plan->context != layer->context || step->cache->context != layer->context)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "layer: plan, cache and layer belong to different contexts");
     if (!plan->ready || plan->cache != step->cache)
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "layer: the plan holds no step of this cache: call clmla_plan_update first");
+        return host_fail(log, CLMLA_E_ARGUMENT, 0,
+                         "layer: the plan holds no step of this cache: call clmla_plan_update first");
     if (plan->params.head_count != layer->head_count)
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "layer: the plan is for %u heads, the layer has %u", plan->params.head_count,
-                         layer->head_count);
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "layer: the plan is for %u heads, the layer has %u",
+                         plan->params.head_count, layer->head_count);
     if (a->kv_lora_rank != b->kv_lora_rank || a->qk_rope_head_dim != b->qk_rope_head_dim)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "layer: rows of %u + %u, the cache's are %u + %u", a->kv_lora_rank,
                          a->qk_rope_head_dim, b->kv_lora_rank, b->qk_rope_head_dim);
     if (layer->cache_layer >= step->cache->layer_count)
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "layer: it writes cache layer %u, the cache has %u", layer->cache_layer,
-                         step->cache->layer_count);
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "layer: it writes cache layer %u, the cache has %u",
+                         layer->cache_layer, step->cache->layer_count);
     STATUS_OR_RETURN(operation_check_rows(layer->context, step->input, step->tokens, hidden, hidden, "layer", "input"));
     return operation_check_rows(layer->context, step->output, step->tokens, hidden, hidden, "layer", "output");
 }

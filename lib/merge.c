@@ -25,14 +25,15 @@ clmla_status merge_launch(clmla_context *context, const merge_work *work, host_c
     size_t per_value[3] = {work->width, work->head_count, work->item_count};
     size_t per_head[2] = {work->head_count, work->item_count}, local[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, per_head, local);
-    return host_launch_enqueue(&launch, chain, 3, per_value, NULL);
+    return operation_launch_items(&launch, chain, 3, per_value);
 }
 
 static clmla_status check(clmla_context *context, const clmla_merge_params *params) {
     const char *op = "merge";
     if (params->state_count == 0 || params->width == 0)
-        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: state_count %u, width %u: both must be at least 1", op,
-                         params->state_count, params->width);
+        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0,
+                         "%s: state_count %u, width %u: both must be at least 1", op, params->state_count,
+                         params->width);
     STATUS_OR_RETURN(operation_check_count(context, params->state_count, op, "state_count"));
     STATUS_OR_RETURN(operation_check_count(context, params->row_count, op, "row_count"));
     STATUS_OR_RETURN(operation_check_count(context, params->width, op, "width"));
@@ -61,8 +62,8 @@ clmla_status merge_enqueue(clmla_context *context, const clmla_merge_params *par
     return merge_launch(context, &work, chain);
 }
 
-clmla_status clmla_merge(clmla_context *context, const clmla_merge_params *params, cl_command_queue queue, cl_uint wait_count,
-                         const cl_event *wait, cl_event *event) {
+clmla_status clmla_merge(clmla_context *context, const clmla_merge_params *params, cl_command_queue queue,
+                         cl_uint wait_count, const cl_event *wait, cl_event *event) {
     host_chain chain;
     STATUS_OR_RETURN(operation_begin(&chain, context, params, "merge", queue, wait_count, wait, event));
     return host_chain_finish(&chain, merge_enqueue(context, params, &chain), event);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scalar conversions between f32 and the narrow types of files and rows. To narrow types: round to nearest, ties to even;
-// too large becomes infinity; NaN stays NaN.
+// Scalar conversions between f32 and the narrow types of files and rows. To narrow types: round to nearest, ties to
+// even; too large becomes infinity; NaN stays NaN.
 #ifndef LIB_NUMERIC_H
 #define LIB_NUMERIC_H
 

@@ -4,6 +4,9 @@
 #include "host/memory.h"
 #include <stdio.h>
 
+#define GROUP_WIDE 64 // work-items; a multiple or divisor of every GPU's wave
+#define GROUP_NARROW 8
+
 clmla_status operation_begin(host_chain *chain, clmla_context *context, const void *params, const char *operation,
                              cl_command_queue queue, cl_uint wait_count, const cl_event *wait, const cl_event *event) {
     if (!context) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "%s: context is NULL", operation);
@@ -17,16 +20,17 @@ static bool extent(uint64_t *out, uint64_t count, uint64_t stride, uint64_t widt
     return host_multiply(&span, count - 1, stride) && host_add(out, span, width);
 }
 
-clmla_status operation_check_rows(clmla_context *context, clmla_buffer buffer, uint64_t rows, uint64_t stride, uint64_t width,
-                                  const char *operation, const char *name) {
+clmla_status operation_check_rows(clmla_context *context, clmla_buffer buffer, uint64_t rows, uint64_t stride,
+                                  uint64_t width, const char *operation, const char *name) {
     uint64_t elements = 0, bytes = 0;
     if (rows == 0 || width == 0) return CLMLA_OK;
     if (stride < width)
-        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: %s: a stride of %llu is less than the width of %llu",
-                         operation, name, (unsigned long long)stride, (unsigned long long)width);
+        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0,
+                         "%s: %s: a stride of %llu is less than the width of %llu", operation, name,
+                         (unsigned long long)stride, (unsigned long long)width);
     if (!extent(&elements, rows, stride, width) || !host_multiply(&bytes, elements, sizeof(float)))
-        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "%s: %s: %llu rows %llu apart pass 64 bits", operation, name,
-                         (unsigned long long)rows, (unsigned long long)stride);
+        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "%s: %s: %llu rows %llu apart pass 64 bits", operation,
+                         name, (unsigned long long)rows, (unsigned long long)stride);
     return host_buffer_check(&context->host, buffer, bytes, sizeof(float), operation, name);
 }
 
@@ -36,22 +40,24 @@ clmla_status operation_check_heads(clmla_context *context, clmla_buffer buffer, 
     uint64_t of_token = 0, elements = 0, bytes = 0;
     if (tokens == 0 || heads == 0 || width == 0) return CLMLA_OK;
     if (head_stride < width)
-        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: %s: a head stride of %llu is less than the width of %llu",
-                         operation, name, (unsigned long long)head_stride, (unsigned long long)width);
+        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0,
+                         "%s: %s: a head stride of %llu is less than the width of %llu", operation, name,
+                         (unsigned long long)head_stride, (unsigned long long)width);
     if (!extent(&of_token, heads, head_stride, width) || !extent(&elements, tokens, token_stride, of_token) ||
         !host_multiply(&bytes, elements, sizeof(float)))
-        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "%s: %s: strides %llu and %llu pass 64 bits", operation, name,
-                         (unsigned long long)token_stride, (unsigned long long)head_stride);
+        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "%s: %s: strides %llu and %llu pass 64 bits", operation,
+                         name, (unsigned long long)token_stride, (unsigned long long)head_stride);
     if (token_stride < of_token)
-        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: %s: a token stride of %llu is less than a token's %llu",
-                         operation, name, (unsigned long long)token_stride, (unsigned long long)of_token);
+        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0,
+                         "%s: %s: a token stride of %llu is less than a token's %llu", operation, name,
+                         (unsigned long long)token_stride, (unsigned long long)of_token);
     return host_buffer_check(&context->host, buffer, bytes, sizeof(float), operation, name);
 }
 
 clmla_status operation_check_count(clmla_context *context, uint64_t count, const char *operation, const char *name) {
     if (count <= INT32_MAX) return CLMLA_OK;
-    return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "%s: %s: %llu is over the limit of 2147483647", operation, name,
-                     (unsigned long long)count);
+    return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "%s: %s: %llu is over the limit of 2147483647", operation,
+                     name, (unsigned long long)count);
 }
 
 void operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen, const char *element,
@@ -59,8 +65,8 @@ void operation_options(char out[OPTIONS_MAX], clmla_context *context, const vari
     char width[32] = "";
     if (chosen->method == VARIANT_VECTOR)
         snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u", variant_vector_width(&context->host.facts));
-    snprintf(out, OPTIONS_MAX, "-cl-std=CL1.2%s%s%s%s%s", element ? " -D" : "", element ? element : "", width, more ? " " : "",
-             more ? more : "");
+    snprintf(out, OPTIONS_MAX, "-cl-std=CL1.2%s%s%s%s%s", element ? " -D" : "", element ? element : "", width,
+             more ? " " : "", more ? more : "");
 }
 
 void operation_argument_elements(host_launch *launch, clmla_buffer buffer, uint32_t element_bytes) {
@@ -70,4 +76,13 @@ void operation_argument_elements(host_launch *launch, clmla_buffer buffer, uint3
 
 void operation_argument_f32(host_launch *launch, clmla_buffer buffer) {
     operation_argument_elements(launch, buffer, sizeof(float));
+}
+
+clmla_status operation_launch_items(host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global) {
+    size_t padded[3] = {0}, local[3] = {1, 1, 1};
+    uint64_t most = launch->context->facts.max_group_size;
+    local[0] = global[0] >= GROUP_WIDE / 2 ? GROUP_WIDE : GROUP_NARROW;
+    if (most > 0 && most < local[0]) local[0] = (size_t)most;
+    for (cl_uint i = 0; i < dimensions; i++) padded[i] = (global[i] + local[i] - 1) / local[i] * local[i];
+    return host_launch_enqueue(launch, chain, dimensions, padded, local);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What all operations share: their begin, their checks, their kernel arguments; and each one's inner form, which adds its
-// launches to a chain instead of making one. Inner forms check their parameters too.
+// What all operations share: their begin, their checks, their kernel arguments; and each one's inner form, which adds
+// its launches to a chain instead of making one. Inner forms check their parameters too.
 #ifndef LIB_OPERATION_H
 #define LIB_OPERATION_H
 
@@ -16,11 +16,13 @@ clmla_status operation_begin(host_chain *chain, clmla_context *context, const vo
                              cl_command_queue queue, cl_uint wait_count, const cl_event *wait, const cl_event *event);
 
 // f32 rows: [rows][stride] with width used.
-clmla_status operation_check_rows(clmla_context *context, clmla_buffer buffer, uint64_t rows, uint64_t stride, uint64_t width,
-                                  const char *operation, const char *name);
-// f32 heads: width values at token·token_stride + head·head_stride. Heads must not overlap each other when they are written.
+clmla_status operation_check_rows(clmla_context *context, clmla_buffer buffer, uint64_t rows, uint64_t stride,
+                                  uint64_t width, const char *operation, const char *name);
+// f32 heads: width values at token·token_stride + head·head_stride. Heads must not overlap each other when they are
+// written.
 clmla_status operation_check_heads(clmla_context *context, clmla_buffer buffer, uint64_t tokens, uint64_t token_stride,
-                                   uint64_t heads, uint64_t head_stride, uint64_t width, const char *operation, const char *name);
+                                   uint64_t heads, uint64_t head_stride, uint64_t width, const char *operation,
+                                   const char *name);
 // Counts reach kernels as int.
 clmla_status operation_check_count(clmla_context *context, uint64_t count, const char *operation, const char *name);
 
@@ -30,6 +32,11 @@ void operation_options(char out[OPTIONS_MAX], clmla_context *context, const vari
 
 void operation_argument_f32(host_launch *launch, clmla_buffer buffer);
 void operation_argument_elements(host_launch *launch, clmla_buffer buffer, uint32_t element_bytes);
+
+// Launches one work-item for each element of `global` (kernels guard themselves against the rest of a group): in groups
+// of a fixed width along the first dimension, because a driver's own choice may be a group of one, or a compilation for
+// each size.
+clmla_status operation_launch_items(host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global);
 
 clmla_status project_enqueue(clmla_context *context, const clmla_project_params *params, host_chain *chain);
 clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_params *params, host_chain *chain);

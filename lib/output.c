@@ -13,13 +13,14 @@ static clmla_status check(clmla_context *context, const clmla_output_params *par
                                 params->value_dim, op));
     STATUS_OR_RETURN(matrix_check(context, &params->o_proj, op, "o_proj"));
     if (params->o_proj.columns != width)
-        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "output: o_proj: %llu columns expected (heads x value_dim), found %u",
+        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0,
+                         "output: o_proj: %llu columns expected (heads x value_dim), found %u",
                          (unsigned long long)width, params->o_proj.columns);
-    STATUS_OR_RETURN(operation_check_rows(context, params->attended, pairs, params->kv_b.columns, params->kv_b.columns, op,
-                                          "attended"));
+    STATUS_OR_RETURN(operation_check_rows(context, params->attended, pairs, params->kv_b.columns, params->kv_b.columns,
+                                          op, "attended"));
     STATUS_OR_RETURN(operation_check_rows(context, params->heads, params->token_count, width, width, op, "heads"));
-    return operation_check_rows(context, params->output, params->token_count, params->output_stride, params->o_proj.rows, op,
-                                "output");
+    return operation_check_rows(context, params->output, params->token_count, params->output_stride,
+                                params->o_proj.rows, op, "output");
 }
 
 static clmla_status launch_heads(clmla_context *context, const clmla_output_params *params, const variant *chosen,

@@ -11,7 +11,8 @@ static clmla_status check(clmla_context *context, const clmla_plan_params *param
     const clmla_log *log = &context->host.log;
     clmla_row_layout layout;
     if (params->head_count == 0 || params->head_count > CLMLA_MAX_HEADS)
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: head_count must be 1 to %d, not %u", CLMLA_MAX_HEADS, params->head_count);
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: head_count must be 1 to %d, not %u", CLMLA_MAX_HEADS,
+                         params->head_count);
     if (params->split_tokens > CLMLA_MAX_CONTEXT / 2)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: split_tokens %u is too large", params->split_tokens);
     return clmla_row_layout_make(&layout, params->layout.format, params->layout.rope_order, params->layout.latent_dim,

@@ -34,9 +34,9 @@ struct clmla_plan {
     schedule_rules rules;
 
     plan_schedule schedule;
-    bool ready;                // an update succeeded
-    const clmla_cache *cache;  // of the last update; NULL after clmla_plan_update_lengths
-    uint64_t table_stride;     // entries a sequence in the uploaded page table
+    bool ready;               // an update succeeded
+    const clmla_cache *cache; // of the last update; NULL after clmla_plan_update_lengths
+    uint64_t table_stride;    // entries a sequence in the uploaded page table
     plan_offsets offsets;
     cl_mem step; // the arrays on the device
     uint64_t step_bytes;

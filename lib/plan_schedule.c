@@ -25,7 +25,8 @@ static uint64_t total_cost(const schedule_rules *rules, const clmla_lengths *len
 }
 
 // All row tiles of a sequence share one split, so that its states form a regular grid.
-static sequence_split split_sequence(const schedule_rules *rules, uint32_t query_tokens, uint32_t kv_tokens, uint64_t cost) {
+static sequence_split split_sequence(const schedule_rules *rules, uint32_t query_tokens, uint32_t kv_tokens,
+                                     uint64_t cost) {
     sequence_split out = {.rows = query_tokens * rules->head_count};
     out.row_tiles = divide_up(out.rows, rules->row_tile);
     uint64_t length = rules->split_tokens;
@@ -63,13 +64,14 @@ static schedule_counts count(const schedule_rules *rules, const clmla_lengths *l
     return counts;
 }
 
-static clmla_status grow(int32_t **array, uint32_t *capacity, uint64_t wanted, uint32_t ints, const clmla_allocator *allocator,
-                         const clmla_log *log) {
+static clmla_status grow(int32_t **array, uint32_t *capacity, uint64_t wanted, uint32_t ints,
+                         const clmla_allocator *allocator, const clmla_log *log) {
     if (wanted <= *capacity) return CLMLA_OK;
     uint64_t room = wanted + wanted / 2;
     int32_t *larger = host_allocate(allocator, (size_t)room, ints * sizeof(int32_t));
     if (!larger)
-        return host_fail(log, CLMLA_E_MEMORY, 0, "plan: no memory for a list of %llu entries", (unsigned long long)room);
+        return host_fail(log, CLMLA_E_MEMORY, 0, "plan: no memory for a list of %llu entries",
+                         (unsigned long long)room);
     host_release(allocator, *array);
     *array = larger;
     *capacity = (uint32_t)room;
@@ -80,15 +82,17 @@ static clmla_status check_limits(const schedule_rules *rules, const clmla_length
     for (uint32_t i = 0; i < lengths->sequence_count; i++) {
         uint64_t rows = (uint64_t)query_tokens_of(lengths, i) * rules->head_count;
         if (lengths->kv_tokens[i] > CLMLA_MAX_CONTEXT - 4096 || rows > INT32_MAX - 4096)
-            return host_fail(log, CLMLA_E_LIMIT, 0,
-                             "plan: sequence %u: %u keys and %u query tokens of %u heads: keys, and tokens times heads, must "
-                             "stay below 2147479551",
-                             i, lengths->kv_tokens[i], query_tokens_of(lengths, i), rules->head_count);
+            return host_fail(
+                log, CLMLA_E_LIMIT, 0,
+                "plan: sequence %u: %u keys and %u query tokens of %u heads: keys, and tokens times heads, must "
+                "stay below 2147479551",
+                i, lengths->kv_tokens[i], query_tokens_of(lengths, i), rules->head_count);
     }
     return CLMLA_OK;
 }
 
-static void write_work(int32_t *work, uint32_t sequence, uint32_t token_first, uint32_t query_tokens, uint32_t kv_tokens) {
+static void write_work(int32_t *work, uint32_t sequence, uint32_t token_first, uint32_t query_tokens,
+                       uint32_t kv_tokens) {
     memset(work, 0, WORK_INTS * sizeof *work);
     work[0] = (int32_t)sequence;
     work[1] = (int32_t)token_first;
@@ -97,12 +101,14 @@ static void write_work(int32_t *work, uint32_t sequence, uint32_t token_first, u
     work[8] = -1;
 }
 
-static void add_works(plan_schedule *schedule, const schedule_rules *rules, const sequence_split *split, const int32_t *base) {
+static void add_works(plan_schedule *schedule, const schedule_rules *rules, const sequence_split *split,
+                      const int32_t *base) {
     for (uint32_t s = 0; s < split->splits; s++)
         for (uint32_t t = 0; t < split->row_tiles; t++) {
             int32_t *work = schedule->works + (size_t)schedule->work_count++ * WORK_INTS;
             memcpy(work, base, WORK_INTS * sizeof *work);
-            uint32_t row = t * rules->row_tile, rows = split->rows - row < rules->row_tile ? split->rows - row : rules->row_tile;
+            uint32_t row = t * rules->row_tile,
+                     rows = split->rows - row < rules->row_tile ? split->rows - row : rules->row_tile;
             uint64_t begin = (uint64_t)s * split->split_length, end = begin + split->split_length;
             work[4] = (int32_t)row;
             work[5] = (int32_t)rows;
@@ -117,7 +123,8 @@ static void add_works(plan_schedule *schedule, const schedule_rules *rules, cons
         }
 }
 
-static void add_tiles(plan_schedule *schedule, const schedule_rules *rules, const sequence_split *split, uint32_t token_first) {
+static void add_tiles(plan_schedule *schedule, const schedule_rules *rules, const sequence_split *split,
+                      uint32_t token_first) {
     if (!rules->pack_rows) return;
     for (uint32_t row = 0; row < split->rows; row += rules->pack_rows) {
         int32_t *tile = schedule->tiles + (size_t)schedule->tile_count++ * TILE_INTS;
@@ -128,7 +135,8 @@ static void add_tiles(plan_schedule *schedule, const schedule_rules *rules, cons
     }
 }
 
-static void add_items(plan_schedule *schedule, const sequence_split *split, uint32_t token_first, uint32_t query_tokens) {
+static void add_items(plan_schedule *schedule, const sequence_split *split, uint32_t token_first,
+                      uint32_t query_tokens) {
     if (split->splits == 1) return;
     for (uint32_t t = 0; t < query_tokens; t++) {
         int32_t *item = schedule->items + (size_t)schedule->item_count++ * ITEM_INTS;

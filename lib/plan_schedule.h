@@ -29,15 +29,15 @@ typedef struct plan_schedule {
     int32_t *works, *items, *tiles; // [capacity][..._INTS]
     uint32_t work_count, item_count, tile_count;
     uint32_t work_capacity, item_capacity, tile_capacity;
-    uint32_t state_count;   // partial states of [head_count] heads each
-    uint32_t query_tokens;  // T
-    uint32_t most_rows;     // of a work item
-    uint32_t longest_kv;    // keys of the longest sequence
+    uint32_t state_count;  // partial states of [head_count] heads each
+    uint32_t query_tokens; // T
+    uint32_t most_rows;    // of a work item
+    uint32_t longest_kv;   // keys of the longest sequence
     uint32_t sequence_count;
 } plan_schedule;
 
-// Makes the schedule of a step, reusing the arrays. Errors: CLMLA_E_LIMIT (an index would pass 31 bits), CLMLA_E_MEMORY;
-// the schedule is then empty.
+// Makes the schedule of a step, reusing the arrays. Errors: CLMLA_E_LIMIT (an index would pass 31 bits),
+// CLMLA_E_MEMORY; the schedule is then empty.
 clmla_status plan_schedule_make(plan_schedule *schedule, const schedule_rules *rules, const clmla_lengths *lengths,
                                 const clmla_log *log);
 void plan_schedule_finish(plan_schedule *schedule);

@@ -60,14 +60,16 @@ static clmla_status copy_cache(unsigned char *stage, const clmla_plan *plan, con
         for (uint32_t t = 0; t < count; t++, token++) {
             uint32_t index = sequence->tokens - count + t;
             positions[token] = batch->positions ? batch->positions[token] : (int32_t)index;
-            slots[token] = (int64_t)sequence->pages[index / cache->page_tokens] * cache->page_tokens + index % cache->page_tokens;
+            slots[token] =
+                (int64_t)sequence->pages[index / cache->page_tokens] * cache->page_tokens + index % cache->page_tokens;
         }
     }
-    return clmla_rope_table((float *)(void *)(stage + at->angles), &cache->config, positions, token, CLMLA_ANGLE_DOUBLE);
+    return clmla_rope_table((float *)(void *)(stage + at->angles), &cache->config, positions, token,
+                            CLMLA_ANGLE_DOUBLE);
 }
 
-static clmla_status update(clmla_plan *plan, const clmla_lengths *lengths, const clmla_cache *cache, const clmla_batch *batch,
-                           host_chain *chain) {
+static clmla_status update(clmla_plan *plan, const clmla_lengths *lengths, const clmla_cache *cache,
+                           const clmla_batch *batch, host_chain *chain) {
     plan_stage *stage = NULL;
     clmla_status status = CLMLA_OK;
     STATUS_OR_OUT(plan_schedule_make(&plan->schedule, &plan->rules, lengths, &plan->context->host.log));
@@ -86,8 +88,8 @@ out:
 
 // One update: `lengths` and, with a cache, the batch they come from.
 static clmla_status enqueue_update(clmla_plan *plan, const clmla_lengths *lengths, const clmla_cache *cache,
-                                   const clmla_batch *batch, cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
-                                   cl_event *event) {
+                                   const clmla_batch *batch, cl_command_queue queue, cl_uint wait_count,
+                                   const cl_event *wait, cl_event *event) {
     host_chain chain;
     plan->ready = false;
     STATUS_OR_RETURN(plan_chain_begin(&chain, plan, queue, wait_count, wait));
@@ -116,8 +118,8 @@ static clmla_status batch_lengths(uint32_t *kv_tokens, uint64_t *table_stride, c
         if (!sequence) return CLMLA_E_SEQUENCE;
         if (new_tokens(batch, i) > sequence->tokens)
             return host_fail(&cache->context->host.log, CLMLA_E_ARGUMENT, 0,
-                             "plan update: sequence %u has %u tokens, %u new ones were not reserved", batch->sequences[i],
-                             sequence->tokens, new_tokens(batch, i));
+                             "plan update: sequence %u has %u tokens, %u new ones were not reserved",
+                             batch->sequences[i], sequence->tokens, new_tokens(batch, i));
         kv_tokens[i] = sequence->tokens;
         if (sequence->page_count > *table_stride) *table_stride = sequence->page_count;
     }
@@ -132,20 +134,23 @@ static clmla_status check_cache(const clmla_plan *plan, const clmla_cache *cache
     if (cache->context != plan->context)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan update: the cache belongs to another context");
     if (a->format != b->format || a->latent_dim != b->latent_dim || a->rope_dim != b->rope_dim)
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan update: the plan is for %s rows of %u + %u, the cache has %s rows of %u + %u",
+        return host_fail(log, CLMLA_E_ARGUMENT, 0,
+                         "plan update: the plan is for %s rows of %u + %u, the cache has %s rows of %u + %u",
                          clmla_row_format_name(a->format), a->latent_dim, a->rope_dim, clmla_row_format_name(b->format),
                          b->latent_dim, b->rope_dim);
     return CLMLA_OK;
 }
 
-clmla_status clmla_plan_update(clmla_plan *plan, const clmla_cache *cache, const clmla_batch *batch, cl_command_queue queue,
-                               cl_uint wait_count, const cl_event *wait, cl_event *event) {
-    if (!plan || !cache || !batch) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "plan update: plan, cache or batch is NULL");
+clmla_status clmla_plan_update(clmla_plan *plan, const clmla_cache *cache, const clmla_batch *batch,
+                               cl_command_queue queue, cl_uint wait_count, const cl_event *wait, cl_event *event) {
+    if (!plan || !cache || !batch)
+        return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "plan update: plan, cache or batch is NULL");
     STATUS_OR_RETURN(check_cache(plan, cache, batch));
     const clmla_allocator *allocator = &plan->context->host.allocator;
     uint32_t *kv_tokens = host_allocate(allocator, batch->sequence_count, sizeof *kv_tokens);
     if (!kv_tokens)
-        return host_fail(&plan->context->host.log, CLMLA_E_MEMORY, 0, "plan update: no memory for %u lengths", batch->sequence_count);
+        return host_fail(&plan->context->host.log, CLMLA_E_MEMORY, 0, "plan update: no memory for %u lengths",
+                         batch->sequence_count);
     clmla_lengths lengths = {batch->sequence_count, batch->query_tokens, kv_tokens};
     clmla_status status = batch_lengths(kv_tokens, &plan->table_stride, cache, batch);
     if (status == CLMLA_OK) status = enqueue_update(plan, &lengths, cache, batch, queue, wait_count, wait, event);

@@ -43,7 +43,8 @@ static clmla_status launch(clmla_context *context, const clmla_project_params *p
         global[0] = (global[0] + TILE_ROWS - 1) / TILE_ROWS;
         if (many) global[1] = (global[1] + TILE_TOKENS - 1) / TILE_TOKENS;
     }
-    return host_launch_enqueue(&launch, chain, 2, global, vector ? local : NULL);
+    return vector ? host_launch_enqueue(&launch, chain, 2, global, local)
+                  : operation_launch_items(&launch, chain, 2, global);
 }
 
 clmla_status project_enqueue(clmla_context *context, const clmla_project_params *params, host_chain *chain) {
@@ -53,7 +54,8 @@ clmla_status project_enqueue(clmla_context *context, const clmla_project_params 
     STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_PROJECT, &shape, params->variant));
     if (params->row_count == 0) return CLMLA_OK;
     if (chosen->method != VARIANT_CLBLAST || params->matrix.bias.memory) {
-        if (chosen->method == VARIANT_CLBLAST) STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_PROJECT, &shape, "naive"));
+        if (chosen->method == VARIANT_CLBLAST)
+            STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_PROJECT, &shape, "naive"));
         return launch(context, params, chosen, chain);
     }
     host_gemm product = {

@@ -10,9 +10,11 @@ static clmla_status check(clmla_context *context, const clmla_rms_norm_params *p
         return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: epsilon is %g", op, (double)params->epsilon);
     STATUS_OR_RETURN(operation_check_count(context, params->row_count, op, "row_count"));
     STATUS_OR_RETURN(operation_check_count(context, params->width, op, "width"));
-    STATUS_OR_RETURN(operation_check_rows(context, params->input, params->row_count, params->input_stride, params->width, op, "input"));
+    STATUS_OR_RETURN(operation_check_rows(context, params->input, params->row_count, params->input_stride,
+                                          params->width, op, "input"));
     STATUS_OR_RETURN(operation_check_rows(context, params->weight, 1, params->width, params->width, op, "weight"));
-    return operation_check_rows(context, params->output, params->row_count, params->output_stride, params->width, op, "output");
+    return operation_check_rows(context, params->output, params->row_count, params->output_stride, params->width, op,
+                                "output");
 }
 
 clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_params *params, host_chain *chain) {
@@ -35,7 +37,8 @@ clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_param
     host_arg_int(&launch, (int32_t)params->width);
     host_arg_int(&launch, (int32_t)params->row_count);
     size_t global = params->row_count, local = 1;
-    return host_launch_enqueue(&launch, chain, 1, &global, vector ? &local : NULL);
+    return vector ? host_launch_enqueue(&launch, chain, 1, &global, &local)
+                  : operation_launch_items(&launch, chain, 1, &global);
 }
 
 clmla_status clmla_rms_norm(clmla_context *context, const clmla_rms_norm_params *params, cl_command_queue queue,

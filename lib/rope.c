@@ -9,8 +9,8 @@ static clmla_status check(clmla_context *context, const clmla_rope_params *param
     const char *op = "rope";
     const clmla_log *log = &context->host.log;
     if (params->rope_dim == 0 || params->rope_dim % 2 != 0 || params->rope_dim > CLMLA_MAX_ROPE_DIM)
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: rope_dim must be even, from 2 to %d, not %u", op, CLMLA_MAX_ROPE_DIM,
-                         params->rope_dim);
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: rope_dim must be even, from 2 to %d, not %u", op,
+                         CLMLA_MAX_ROPE_DIM, params->rope_dim);
     if ((unsigned)params->input_order > CLMLA_ROPE_HALVES || (unsigned)params->output_order > CLMLA_ROPE_HALVES)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: input_order %d, output_order %d: not an order", op,
                          (int)params->input_order, (int)params->output_order);
@@ -23,18 +23,22 @@ static clmla_status check(clmla_context *context, const clmla_rope_params *param
     STATUS_OR_RETURN(operation_check_count(context, params->head_count, op, "head_count"));
     STATUS_OR_RETURN(operation_check_count(context, params->table_rows, op, "table_rows"));
     STATUS_OR_RETURN(operation_check_heads(context, params->input, params->token_count, params->input_token_stride,
-                                           params->head_count, params->input_head_stride, params->rope_dim, op, "input"));
+                                           params->head_count, params->input_head_stride, params->rope_dim, op,
+                                           "input"));
     STATUS_OR_RETURN(operation_check_heads(context, params->output, params->token_count, params->output_token_stride,
-                                           params->head_count, params->output_head_stride, params->rope_dim, op, "output"));
-    STATUS_OR_RETURN(
-        operation_check_rows(context, params->table, params->table_rows, params->rope_dim, params->rope_dim, op, "table"));
+                                           params->head_count, params->output_head_stride, params->rope_dim, op,
+                                           "output"));
+    STATUS_OR_RETURN(operation_check_rows(context, params->table, params->table_rows, params->rope_dim,
+                                          params->rope_dim, op, "table"));
     if (!params->positions.memory) return CLMLA_OK;
-    return operation_check_rows(context, params->positions, 1, params->token_count, params->token_count, op, "positions");
+    return operation_check_rows(context, params->positions, 1, params->token_count, params->token_count, op,
+                                "positions");
 }
 
 clmla_status rope_enqueue(clmla_context *context, const clmla_rope_params *params, host_chain *chain) {
     const variant *chosen;
-    clmla_shape shape = {.rope_dim = params->rope_dim, .head_count = params->head_count, .row_count = params->token_count};
+    clmla_shape shape = {
+        .rope_dim = params->rope_dim, .head_count = params->head_count, .row_count = params->token_count};
     STATUS_OR_RETURN(check(context, params));
     STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_ROPE, &shape, params->variant));
     if (params->token_count == 0 || params->head_count == 0) return CLMLA_OK;
@@ -60,11 +64,11 @@ clmla_status rope_enqueue(clmla_context *context, const clmla_rope_params *param
     host_arg_int(&launch, (int32_t)params->token_count);
     size_t per_head[2] = {params->head_count, params->token_count}, per_token = params->token_count, local = 1;
     if (vector) return host_launch_enqueue(&launch, chain, 1, &per_token, &local);
-    return host_launch_enqueue(&launch, chain, 2, per_head, NULL);
+    return operation_launch_items(&launch, chain, 2, per_head);
 }
 
-clmla_status clmla_rope(clmla_context *context, const clmla_rope_params *params, cl_command_queue queue, cl_uint wait_count,
-                        const cl_event *wait, cl_event *event) {
+clmla_status clmla_rope(clmla_context *context, const clmla_rope_params *params, cl_command_queue queue,
+                        cl_uint wait_count, const cl_event *wait, cl_event *event) {
     host_chain chain;
     STATUS_OR_RETURN(operation_begin(&chain, context, params, "rope", queue, wait_count, wait, event));
     return host_chain_finish(&chain, rope_enqueue(context, params, &chain), event);

@@ -10,11 +10,13 @@ typedef struct tuning_row {
 
 // Steps keep the tile rules at the head of cl/attend_vector.cl.
 static const tuning_row rows[TUNING_COUNT] = {
-    [TUNING_ATTEND_BLOCK_TOKENS] = {"attend.vector.block_tokens", "keys converted to f32 and scored at a time", 24, 192, 24, 48},
-    [TUNING_ATTEND_ROW_TILE] = {"attend.vector.row_tile", "rows (query token, head) one work item takes through its keys", 32,
-                                512, 32, 128},
+    [TUNING_ATTEND_BLOCK_TOKENS] = {"attend.vector.block_tokens", "keys converted to f32 and scored at a time", 24, 192,
+                                    24, 48},
+    [TUNING_ATTEND_ROW_TILE] = {"attend.vector.row_tile",
+                                "rows (query token, head) one work item takes through its keys", 32, 512, 32, 128},
     [TUNING_ATTEND_WORKS_PER_UNIT] = {"attend.works_per_unit", "work items wanted for each compute unit", 1, 64, 1, 4},
-    [TUNING_ATTEND_LEAST_SPLIT] = {"attend.least_split", "fewest keys worth a work item of their own", 16, 65536, 1, 192},
+    [TUNING_ATTEND_LEAST_SPLIT] = {"attend.least_split", "fewest keys worth a work item of their own", 16, 65536, 1,
+                                   192},
 };
 
 void tuning_init(clmla_context *context) {
@@ -61,8 +63,9 @@ clmla_status clmla_tuning_set(clmla_context *context, const char *name, uint32_t
     STATUS_OR_RETURN(find(&index, context, name));
     const tuning_row *row = &rows[index];
     if (value < row->minimum || value > row->maximum || value % row->step != 0)
-        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "tuning: %s must be a multiple of %u from %u to %u, not %u", name,
-                         row->step, row->minimum, row->maximum, value);
+        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0,
+                         "tuning: %s must be a multiple of %u from %u to %u, not %u", name, row->step, row->minimum,
+                         row->maximum, value);
     pthread_mutex_lock(&context->tuning_lock);
     context->tuning[index] = value;
     pthread_mutex_unlock(&context->tuning_lock);

@@ -39,11 +39,15 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
     return NULL;
 }
 
-#define NAIVE(operation) {"naive", VARIANT_NAIVE, &clmla_source_##operation##_naive, accept_all}
-#define VECTOR(operation, refusal) {"vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal}
+#define NAIVE(operation)                                                                                               \
+    { "naive", VARIANT_NAIVE, &clmla_source_##operation##_naive, accept_all }
+#define VECTOR(operation, refusal)                                                                                     \
+    { "vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal }
 
 static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
-    [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast}, VECTOR(project, refuse_unless_cpu), NAIVE(project)},
+    [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast},
+                          VECTOR(project, refuse_unless_cpu),
+                          NAIVE(project)},
     [CLMLA_OP_RMS_NORM] = {VECTOR(rms_norm, refuse_unless_cpu), NAIVE(rms_norm)},
     [CLMLA_OP_ROPE] = {VECTOR(rope, refuse_unless_cpu), NAIVE(rope)},
     [CLMLA_OP_APPEND] = {VECTOR(append, refuse_unless_cpu), NAIVE(append)},
@@ -68,8 +72,8 @@ uint32_t variant_vector_width(const clmla_device_facts *facts) {
     return facts->float_vector_width == 4 ? 4 : 8;
 }
 
-clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t *count, const clmla_device_facts *facts,
-                                clmla_operation operation, const clmla_shape *shape) {
+clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t *count,
+                                const clmla_device_facts *facts, clmla_operation operation, const clmla_shape *shape) {
     if (!count || !facts || !shape || (!variants && capacity > 0))
         return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: count, facts, shape or the list is NULL");
     if ((unsigned)operation >= CLMLA_OPERATION_COUNT)
@@ -87,8 +91,8 @@ clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t
     return CLMLA_OK;
 }
 
-clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation, const clmla_shape *shape,
-                            const char *name) {
+clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation,
+                            const clmla_shape *shape, const char *name) {
     const variant *list = lists[operation];
     for (int i = 0; i < VARIANTS_MAX && list[i].name; i++) {
         if (name && strcmp(name, list[i].name) != 0) continue;
@@ -100,6 +104,6 @@ clmla_status variant_choose(const variant **out, clmla_context *context, clmla_o
         *out = &list[i];
         return CLMLA_OK;
     }
-    return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: no variant is called '%s'", operation_names[operation],
-                     name ? name : "");
+    return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: no variant is called '%s'",
+                     operation_names[operation], name ? name : "");
 }

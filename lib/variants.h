@@ -19,8 +19,8 @@ typedef struct variant {
 
 // The first variant that accepts, or the one called `name` when name is not NULL.
 // Errors: CLMLA_E_ARGUMENT: no variant of that name, or refused, with the reason.
-clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation, const clmla_shape *shape,
-                            const char *name);
+clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation,
+                            const clmla_shape *shape, const char *name);
 
 // The vector width kernels are built for on this device: 16, 8 or 4.
 uint32_t variant_vector_width(const clmla_device_facts *facts);

@@ -37,7 +37,7 @@ typedef struct clmla_batch {
     uint32_t sequence_count;         // >= 1; no sequence twice
     const clmla_sequence *sequences; // [sequence_count]
     const uint32_t *query_tokens;    // [sequence_count], each >= 0; NULL = 1 each
-    const int32_t *positions; // [sum of query_tokens] rotary positions; NULL = the token's index in its sequence
+    const int32_t *positions;        // [sum of query_tokens] rotary positions; NULL = the token's index in its sequence
 } clmla_batch;
 
 typedef struct clmla_cache_usage {
@@ -68,9 +68,10 @@ CLMLA_API clmla_status clmla_cache_sequence_drop(clmla_cache *cache, clmla_seque
 CLMLA_API clmla_status clmla_cache_sequence_truncate(clmla_cache *cache, clmla_sequence sequence, uint32_t tokens);
 // The tokens a sequence holds, reserved ones included. Errors: CLMLA_E_SEQUENCE.
 CLMLA_API clmla_status clmla_cache_sequence_length(uint32_t *tokens, const clmla_cache *cache, clmla_sequence sequence);
-// The pages of a sequence in order: *count how many, pages[0 .. min(capacity, *count)) filled. Errors: CLMLA_E_SEQUENCE.
-CLMLA_API clmla_status clmla_cache_sequence_pages(int32_t *pages, size_t capacity, size_t *count, const clmla_cache *cache,
-                                                  clmla_sequence sequence);
+// The pages of a sequence in order: *count how many, pages[0 .. min(capacity, *count)) filled. Errors:
+// CLMLA_E_SEQUENCE.
+CLMLA_API clmla_status clmla_cache_sequence_pages(int32_t *pages, size_t capacity, size_t *count,
+                                                  const clmla_cache *cache, clmla_sequence sequence);
 
 // Takes the pages a batch needs and lengthens its sequences by their new tokens: all of it or nothing. The rows are
 // written when each layer runs. Host work alone: nothing is enqueued.

@@ -30,10 +30,11 @@ typedef struct clmla_tensor {
 // Opens a file or folder. `allocator` may be NULL.
 // Out     : *out, to be given to clmla_checkpoint_close; NULL on failure.
 // Errors  : CLMLA_E_FILE (missing, unreadable, a shard named by the index missing); CLMLA_E_FORMAT (truncated, header
-//           longer than the file or than 100 MB, not JSON, a name twice, unknown dtype, negative or overflowing shape, offsets that
-//           overlap, leave holes, pass the end, or do not fit shape × dtype; an index that disagrees with its shards);
-//           CLMLA_E_MEMORY. The sentence names file and tensor.
-CLMLA_API clmla_status clmla_checkpoint_open(clmla_checkpoint **out, const char *path, const clmla_allocator *allocator);
+//           longer than the file or than 100 MB, not JSON, a name twice, unknown dtype, negative or overflowing shape,
+//           offsets that overlap, leave holes, pass the end, or do not fit shape × dtype; an index that disagrees with
+//           its shards); CLMLA_E_MEMORY. The sentence names file and tensor.
+CLMLA_API clmla_status clmla_checkpoint_open(clmla_checkpoint **out, const char *path,
+                                             const clmla_allocator *allocator);
 
 // Unmaps and frees; sets *checkpoint to NULL. Accepts NULL. Every clmla_tensor of it becomes invalid.
 CLMLA_API void clmla_checkpoint_close(clmla_checkpoint **checkpoint);

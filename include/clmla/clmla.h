@@ -4,6 +4,7 @@
 #ifndef CLMLA_H
 #define CLMLA_H
 
+// clang-format off: the order is one to read in
 #include <clmla/version.h>
 #include <clmla/status.h>     // what calls answer
 #include <clmla/log.h>        // callbacks: log lines, host memory, device times
@@ -19,5 +20,6 @@
 #include <clmla/layer.h>      // a layer's weights and its step
 #include <clmla/operations.h> // the step's parts, on the caller's own memory
 #include <clmla/variants.h>   // which kernel, and why
+// clang-format on
 
 #endif

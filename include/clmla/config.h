@@ -15,9 +15,9 @@
 CLMLA_BEGIN
 
 // Limits: beyond them a config is refused with CLMLA_E_LIMIT.
-#define CLMLA_MAX_ROPE_DIM 256    // R
-#define CLMLA_MAX_DIM 65536       // hidden_size, q_lora_rank, L, N, V each
-#define CLMLA_MAX_HEADS 1024      // H
+#define CLMLA_MAX_ROPE_DIM 256       // R
+#define CLMLA_MAX_DIM 65536          // hidden_size, q_lora_rank, L, N, V each
+#define CLMLA_MAX_HEADS 1024         // H
 #define CLMLA_MAX_CONTEXT 2147483647 // tokens of one sequence
 
 typedef enum clmla_rope_type {
@@ -30,17 +30,18 @@ typedef enum clmla_rope_type {
 typedef struct clmla_config {
     // Dimensions.
     uint32_t hidden_size;
-    uint32_t head_count;   // num_attention_heads
-    uint32_t layer_count;  // num_hidden_layers; 0 = unknown
-    uint32_t kv_lora_rank; // L
-    uint32_t q_lora_rank;  // 0 = no q-LoRA: q_proj is one matrix
+    uint32_t head_count;       // num_attention_heads
+    uint32_t layer_count;      // num_hidden_layers; 0 = unknown
+    uint32_t kv_lora_rank;     // L
+    uint32_t q_lora_rank;      // 0 = no q-LoRA: q_proj is one matrix
     uint32_t qk_nope_head_dim; // N
     uint32_t qk_rope_head_dim; // R, even; 0 = none
     uint32_t v_head_dim;       // V
-    bool attention_bias; // bias on q_a_proj, kv_a_proj_with_mqa and o_proj
+    bool attention_bias;       // bias on q_a_proj, kv_a_proj_with_mqa and o_proj
 
     // Epsilons. Hugging Face's q_a_layernorm and kv_a_layernorm use 1e-6 whatever rms_norm_eps says, and so does
-    // clmla: latent_norm_eps is 1e-6 after loading and is the caller's to change. rms_norm_eps is for the model's own norms.
+    // clmla: latent_norm_eps is 1e-6 after loading and is the caller's to change. rms_norm_eps is for the model's own
+    // norms.
     float latent_norm_eps;
     float rms_norm_eps;
 
@@ -49,11 +50,12 @@ typedef struct clmla_config {
     clmla_rope_order rope_order; // how the weights' rotary rows pair up (rope_interleave); also the default for a cache
     double rope_theta;
     uint32_t context_tokens; // longest context this model will be run with; max_position_embeddings after loading
-    uint32_t rope_original_context; // original_max_position_embeddings
-    double rope_factor;             // YaRN; 1 = unscaled
-    double rope_beta_fast, rope_beta_slow;      // YaRN; 32 and 1 when the file has none
-    double rope_mscale, rope_mscale_all_dim;    // YaRN; 1 and 0 when the file has none, as DeepSeek's own code reads it
-    double rope_attention_factor; // multiplies cos and sin; 0 = derived (YaRN: g(mscale)/g(mscale_all_dim), LongRoPE: its formula)
+    uint32_t rope_original_context;          // original_max_position_embeddings
+    double rope_factor;                      // YaRN; 1 = unscaled
+    double rope_beta_fast, rope_beta_slow;   // YaRN; 32 and 1 when the file has none
+    double rope_mscale, rope_mscale_all_dim; // YaRN; 1 and 0 when the file has none, as DeepSeek's own code reads it
+    double rope_attention_factor; // multiplies cos and sin; 0 = derived (YaRN: g(mscale)/g(mscale_all_dim), LongRoPE:
+                                  // its formula)
     bool rope_yarn_no_truncate;   // YaRN: leave the correction range unrounded ("truncate": false)
     float rope_short_factor[CLMLA_MAX_ROPE_DIM / 2]; // LongRoPE: used while context_tokens <= rope_original_context
     float rope_long_factor[CLMLA_MAX_ROPE_DIM / 2];  // LongRoPE: used when context_tokens is larger. One choice for the
@@ -66,14 +68,14 @@ typedef struct clmla_config_values {
     double mscale;                // that m
     double rope_attention_factor; // multiplies cos and sin
     double inverse_frequency[CLMLA_MAX_ROPE_DIM / 2]; // R/2 of them, after scaling
-    uint32_t row_width;           // D = L + R
-    uint64_t mha_elements;        // elements a token and layer that plain multi-head attention of this shape caches: H·(N+R+V)
+    uint32_t row_width;                               // D = L + R
+    uint64_t mha_elements; // elements a token and layer that plain multi-head attention of this shape caches: H·(N+R+V)
 } clmla_config_values;
 
 // Reads a config.json: the classic form (rope_scaling, rope_theta) and the newer one (rope_parameters).
 // `path` is the file, or a folder that holds a config.json. Model types known: deepseek_v2, deepseek_v3, kimi_k2,
-// minicpm3, glm4_moe_lite, youtu, kimi_linear (its MLA layers). A field that would change the mathematics in a way clmla
-// does not have (another rope type, DSA's index_topk, latent scaling, softcap, gates, ...) is refused by name.
+// minicpm3, glm4_moe_lite, youtu, kimi_linear (its MLA layers). A field that would change the mathematics in a way
+// clmla does not have (another rope type, DSA's index_topk, latent scaling, softcap, gates, ...) is refused by name.
 // Errors  : CLMLA_E_FILE; CLMLA_E_FORMAT (not JSON; with line); CLMLA_E_CONFIG (names the field); CLMLA_E_LIMIT.
 // Threads : any.
 CLMLA_API clmla_status clmla_config_load(clmla_config *config, const char *path);

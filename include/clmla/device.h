@@ -57,7 +57,8 @@ CLMLA_API clmla_status clmla_device_list(clmla_device_facts *facts, size_t capac
 //   other text  the best device whose platform name or device name contains it, ignoring case
 // Errors  : CLMLA_E_NO_DEVICE, with a sentence that lists what there is.
 // Threads : any.
-CLMLA_API clmla_status clmla_device_pick(size_t *index, const clmla_device_facts *facts, size_t count, const char *query);
+CLMLA_API clmla_status clmla_device_pick(size_t *index, const clmla_device_facts *facts, size_t count,
+                                         const char *query);
 
 CLMLA_END
 

@@ -34,15 +34,15 @@ typedef struct clmla_host_matrix {
 } clmla_host_matrix;
 
 typedef struct clmla_layer_tensors {
-    clmla_host_matrix q_proj;   // [H·(N+R)][hidden]; without q-LoRA
-    clmla_host_matrix q_a_proj; // [q_lora][hidden]; with q-LoRA
-    clmla_host_matrix q_b_proj; // [H·(N+R)][q_lora]
-    clmla_host_matrix kv_a_proj_with_mqa; // [L+R][hidden]
-    clmla_host_matrix kv_b_proj;          // [H·(N+V)][L]
-    clmla_host_matrix o_proj;             // [hidden][H·V]
+    clmla_host_matrix q_proj;                           // [H·(N+R)][hidden]; without q-LoRA
+    clmla_host_matrix q_a_proj;                         // [q_lora][hidden]; with q-LoRA
+    clmla_host_matrix q_b_proj;                         // [H·(N+R)][q_lora]
+    clmla_host_matrix kv_a_proj_with_mqa;               // [L+R][hidden]
+    clmla_host_matrix kv_b_proj;                        // [H·(N+V)][L]
+    clmla_host_matrix o_proj;                           // [hidden][H·V]
     clmla_type q_a_layernorm_type, kv_a_layernorm_type; // f32, f16 or bf16
-    const void *q_a_layernorm;  // [q_lora]
-    const void *kv_a_layernorm; // [L]
+    const void *q_a_layernorm;                          // [q_lora]
+    const void *kv_a_layernorm;                         // [L]
 } clmla_layer_tensors;
 
 // Loads layer `index` (tensors "model.layers.<index>.self_attn.*") from a file or folder, or from an open checkpoint.
@@ -50,8 +50,8 @@ typedef struct clmla_layer_tensors {
 // Out     : *out, to be given to clmla_layer_destroy; NULL on failure.
 // Errors  : those of clmla_checkpoint_open and clmla_config_check; CLMLA_E_TENSOR_MISSING, _SHAPE (expected and found),
 //           _TYPE; CLMLA_E_ARGUMENT (head range); CLMLA_E_LIMIT; CLMLA_E_MEMORY; CLMLA_E_OPENCL.
-CLMLA_API clmla_status clmla_layer_load(clmla_layer **out, clmla_context *context, const clmla_config *config, const char *path,
-                                        uint32_t index, const clmla_layer_params *params);
+CLMLA_API clmla_status clmla_layer_load(clmla_layer **out, clmla_context *context, const clmla_config *config,
+                                        const char *path, uint32_t index, const clmla_layer_params *params);
 CLMLA_API clmla_status clmla_layer_load_from(clmla_layer **out, clmla_context *context, const clmla_config *config,
                                              const clmla_checkpoint *checkpoint, uint32_t index,
                                              const clmla_layer_params *params);
@@ -62,23 +62,24 @@ CLMLA_API clmla_status clmla_layer_create(clmla_layer **out, clmla_context *cont
 
 CLMLA_API void clmla_layer_destroy(clmla_layer **layer);
 
-// The cache layer a layer writes: its index in the checkpoint unless set otherwise (hybrid models, where only every n-th
-// layer is MLA). Not thread-safe with enqueues of the same layer.
+// The cache layer a layer writes: its index in the checkpoint unless set otherwise (hybrid models, where only every
+// n-th layer is MLA). Not thread-safe with enqueues of the same layer.
 CLMLA_API void clmla_layer_set_cache_layer(clmla_layer *layer, uint32_t cache_layer);
 
 // Bytes of device memory its weights take.
 CLMLA_API uint64_t clmla_layer_bytes(const clmla_layer *layer);
 
 // Enqueues one step of the layer: appends the new tokens' rows to the cache and attends.
-// Shapes  : input, output [T][hidden_size] f32 dense, T the query tokens of the plan's batch in batch order; output must
+// Shapes  : input, output [T][hidden_size] f32 dense, T the query tokens of the plan's batch in batch order; output
+// must
 //           not overlap input.
 // Before  : clmla_cache_reserve and clmla_plan_update with the batch.
 // Async   : an enqueue (opencl.h).
 // Errors  : CLMLA_E_ARGUMENT (the plan has no step, or one of another cache; head counts differ; buffers too small);
 //           CLMLA_E_BUILD; CLMLA_E_MEMORY; CLMLA_E_OPENCL.
-CLMLA_API clmla_status clmla_layer_enqueue(const clmla_layer *layer, clmla_plan *plan, clmla_cache *cache, clmla_buffer input,
-                                           clmla_buffer output, cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
-                                           cl_event *event);
+CLMLA_API clmla_status clmla_layer_enqueue(const clmla_layer *layer, clmla_plan *plan, clmla_cache *cache,
+                                           clmla_buffer input, clmla_buffer output, cl_command_queue queue,
+                                           cl_uint wait_count, const cl_event *wait, cl_event *event);
 
 // Builds every kernel this layer can use over this cache, and runs each once over a small cache of its own, so that no
 // enqueue compiles afterwards, in the library or in the driver. Blocks. Layers of one shape need one call.

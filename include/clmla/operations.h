@@ -9,9 +9,9 @@
 // parameter struct has `variant`: a kernel variant's name from variants.h, NULL = the first that accepts the device and
 // shape. The trailing (queue, wait_count, wait, event) follow opencl.h.
 //
-// Errors of all of them: CLMLA_E_ARGUMENT (a missing or too small buffer with both sizes, a bad stride or count, an unknown
-// or refused variant with its reason), CLMLA_E_LIMIT, CLMLA_E_BUILD, CLMLA_E_MEMORY, CLMLA_E_OPENCL.
-// Threads: any, with any context; a plan belongs to one thread at a time.
+// Errors of all of them: CLMLA_E_ARGUMENT (a missing or too small buffer with both sizes, a bad stride or count, an
+// unknown or refused variant with its reason), CLMLA_E_LIMIT, CLMLA_E_BUILD, CLMLA_E_MEMORY, CLMLA_E_OPENCL. Threads:
+// any, with any context; a plan belongs to one thread at a time.
 #ifndef CLMLA_OPERATIONS_H
 #define CLMLA_OPERATIONS_H
 
@@ -36,8 +36,8 @@ typedef struct clmla_matrix {
 // --- project: output[t][r] = Σ_c input[t][c] · matrix[r][c] + bias[r] ---------------------------------------------
 typedef struct clmla_project_params {
     clmla_matrix matrix;
-    uint32_t row_count;  // t
-    clmla_buffer input;  // [row_count][input_stride], columns used
+    uint32_t row_count; // t
+    clmla_buffer input; // [row_count][input_stride], columns used
     uint64_t input_stride;
     clmla_buffer output; // [row_count][output_stride], rows used; must not overlap input
     uint64_t output_stride;
@@ -58,18 +58,19 @@ typedef struct clmla_rms_norm_params {
     uint64_t output_stride;
     const char *variant;
 } clmla_rms_norm_params;
-CLMLA_API clmla_status clmla_rms_norm(clmla_context *context, const clmla_rms_norm_params *params, cl_command_queue queue,
-                                      cl_uint wait_count, const cl_event *wait, cl_event *event);
+CLMLA_API clmla_status clmla_rms_norm(clmla_context *context, const clmla_rms_norm_params *params,
+                                      cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
+                                      cl_event *event);
 
-// --- rope: rotates R values of each head; (a, b) → (a·cos − b·sin, a·sin + b·cos) for each pair -----------------------
-// Reads pairs in input_order and writes them in output_order. Output may be the input itself.
+// --- rope: rotates R values of each head; (a, b) → (a·cos − b·sin, a·sin + b·cos) for each pair
+// ----------------------- Reads pairs in input_order and writes them in output_order. Output may be the input itself.
 typedef struct clmla_rope_params {
     uint32_t token_count, head_count, rope_dim;
     clmla_buffer input; // value i of head h of token t at input[t·input_token_stride + h·input_head_stride + i]
     uint64_t input_token_stride, input_head_stride;
     clmla_buffer output;
     uint64_t output_token_stride, output_head_stride;
-    clmla_buffer table;     // [table_rows][R/2][2] f32 from clmla_rope_table
+    clmla_buffer table; // [table_rows][R/2][2] f32 from clmla_rope_table
     uint32_t table_rows;
     clmla_buffer positions; // [token_count] int32 rows of the table (outside: clamped); none = row t for token t
     clmla_rope_order input_order, output_order;
@@ -120,34 +121,36 @@ typedef struct clmla_attend_params {
     clmla_buffer query; // [T][H][query_head_stride]: L absorbed values, then R rotated ones in the rows' order
     uint64_t query_token_stride, query_head_stride;
     clmla_rows rows;
-    clmla_buffer page_table; // [sequence_count][page_table_stride] int32; none = sequence s has the one page s, or, after
-                             // clmla_plan_update, the pages the plan took from the cache
+    clmla_buffer page_table; // [sequence_count][page_table_stride] int32; none = sequence s has the one page s, or,
+                             // after clmla_plan_update, the pages the plan took from the cache
     uint64_t page_table_stride; // entries a sequence
-    float softmax_scale; // clmla_config_values.softmax_scale; must be > 0
-    bool full;           // every query sees every key
-    clmla_buffer output; // [T][H][L] f32, dense
-    clmla_buffer lse;    // [T][H] f32, natural logarithm; optional
+    float softmax_scale;        // clmla_config_values.softmax_scale; must be > 0
+    bool full;                  // every query sees every key
+    clmla_buffer output;        // [T][H][L] f32, dense
+    clmla_buffer lse;           // [T][H] f32, natural logarithm; optional
 } clmla_attend_params;
 CLMLA_API clmla_status clmla_attend(clmla_plan *plan, const clmla_attend_params *params, cl_command_queue queue,
                                     cl_uint wait_count, const cl_event *wait, cl_event *event);
 
 // --- merge: joins attention over parts of the keys ------------------------------------------------------------------
-// For row r: m = max_s lse[s][r], w_s = exp(lse[s][r] − m), output[r] = Σ w_s·states[s][r] / Σ w_s, lse_out = m + ln Σ w_s.
-// lse of −infinity or +infinity marks an empty state, whose values are not read. All empty: output 0, lse −infinity.
+// For row r: m = max_s lse[s][r], w_s = exp(lse[s][r] − m), output[r] = Σ w_s·states[s][r] / Σ w_s, lse_out = m + ln Σ
+// w_s. lse of −infinity or +infinity marks an empty state, whose values are not read. All empty: output 0, lse
+// −infinity.
 typedef struct clmla_merge_params {
-    uint32_t state_count; // s
-    uint32_t row_count;   // r, for instance T·H
-    uint32_t width;       // L
-    clmla_buffer states;  // [state_count][row_count][width]
-    clmla_buffer lse;     // [state_count][row_count], natural logarithm
-    clmla_buffer output;  // [row_count][width]; must not overlap states
+    uint32_t state_count;    // s
+    uint32_t row_count;      // r, for instance T·H
+    uint32_t width;          // L
+    clmla_buffer states;     // [state_count][row_count][width]
+    clmla_buffer lse;        // [state_count][row_count], natural logarithm
+    clmla_buffer output;     // [row_count][width]; must not overlap states
     clmla_buffer output_lse; // [row_count]; optional
     const char *variant;
 } clmla_merge_params;
 CLMLA_API clmla_status clmla_merge(clmla_context *context, const clmla_merge_params *params, cl_command_queue queue,
                                    cl_uint wait_count, const cl_event *wait, cl_event *event);
 
-// --- output: heads[t][h] = W_UV[h] · attended[t][h], then output[t] = o_proj · heads[t] --------------------------------
+// --- output: heads[t][h] = W_UV[h] · attended[t][h], then output[t] = o_proj · heads[t]
+// --------------------------------
 typedef struct clmla_output_params {
     uint32_t token_count, head_count;
     uint32_t nope_dim, value_dim; // N, V
@@ -157,8 +160,8 @@ typedef struct clmla_output_params {
     clmla_buffer heads;           // [T][H·V] dense: scratch the caller provides, readable afterwards
     clmla_buffer output;          // [T][output_stride], hidden used
     uint64_t output_stride;
-    const char *variant;          // of the W_UV product
-    const char *project_variant;  // of the product with o_proj
+    const char *variant;         // of the W_UV product
+    const char *project_variant; // of the product with o_proj
 } clmla_output_params;
 CLMLA_API clmla_status clmla_output(clmla_context *context, const clmla_output_params *params, cl_command_queue queue,
                                     cl_uint wait_count, const cl_event *wait, cl_event *event);

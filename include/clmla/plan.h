@@ -18,7 +18,7 @@ CLMLA_BEGIN
 typedef struct clmla_plan clmla_plan;
 
 typedef struct clmla_plan_params {
-    uint32_t head_count; // H query heads of this device, 1 .. CLMLA_MAX_HEADS
+    uint32_t head_count;     // H query heads of this device, 1 .. CLMLA_MAX_HEADS
     clmla_row_layout layout; // format and widths of the rows the plan will be used with
     uint32_t split_tokens;   // a fixed number of keys a split, rounded up to the variant's block; 0 = chosen from
                              // lengths and device. Fixed: a sequence's result does not depend on the rest of the batch
@@ -35,10 +35,10 @@ typedef struct clmla_lengths {
 // What a plan chose, for a reader.
 typedef struct clmla_plan_facts {
     const char *attend_variant;
-    uint32_t query_tokens;   // T of the current step
+    uint32_t query_tokens; // T of the current step
     uint32_t sequence_count;
-    uint32_t work_count;     // work items of the attend kernel
-    uint32_t split_count;    // partial results to merge; 0 = none needed
+    uint32_t work_count;  // work items of the attend kernel
+    uint32_t split_count; // partial results to merge; 0 = none needed
     uint64_t workspace_bytes;
 } clmla_plan_facts;
 
@@ -57,7 +57,8 @@ CLMLA_API void clmla_plan_destroy(clmla_plan **plan);
 // Errors  : CLMLA_E_ARGUMENT (the cache's layout is not the plan's; the batch was not reserved); CLMLA_E_SEQUENCE;
 //           CLMLA_E_LIMIT; CLMLA_E_MEMORY; CLMLA_E_OPENCL. After a failure the plan must be updated again before use.
 CLMLA_API clmla_status clmla_plan_update(clmla_plan *plan, const clmla_cache *cache, const clmla_batch *batch,
-                                         cl_command_queue queue, cl_uint wait_count, const cl_event *wait, cl_event *event);
+                                         cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
+                                         cl_event *event);
 
 // Schedules a step from lengths alone, for clmla_attend over the caller's own rows and page table.
 // Async, errors: as clmla_plan_update.

@@ -48,8 +48,8 @@ typedef struct clmla_rows {
     uint64_t page_count;  // pages there are; page numbers outside are never read or written
     clmla_buffer latent;
     uint64_t latent_row_stride, latent_page_stride; // bytes
-    clmla_buffer rope; // unused when R = 0
-    uint64_t rope_row_stride, rope_page_stride; // bytes
+    clmla_buffer rope;                              // unused when R = 0
+    uint64_t rope_row_stride, rope_page_stride;     // bytes
 } clmla_rows;
 
 // The common case: one tensor [page_count][page_tokens][row_bytes] at `memory`.

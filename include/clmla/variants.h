@@ -43,7 +43,8 @@ typedef struct clmla_variant {
 // Out     : *count the number there is; variants[0 .. min(capacity, *count)) filled.
 // Errors  : CLMLA_E_ARGUMENT. Threads: any. facts may be made up.
 CLMLA_API clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t *count,
-                                          const clmla_device_facts *facts, clmla_operation operation, const clmla_shape *shape);
+                                          const clmla_device_facts *facts, clmla_operation operation,
+                                          const clmla_shape *shape);
 
 // One tunable number of a context: its name ("attend.vector.block_tokens"), meaning, range and present value.
 typedef struct clmla_tuning {
@@ -52,7 +53,8 @@ typedef struct clmla_tuning {
 } clmla_tuning;
 
 // Lists the tunables of a context. Out, as above. Threads: any.
-CLMLA_API clmla_status clmla_tuning_list(clmla_tuning *tunings, size_t capacity, size_t *count, const clmla_context *context);
+CLMLA_API clmla_status clmla_tuning_list(clmla_tuning *tunings, size_t capacity, size_t *count,
+                                         const clmla_context *context);
 // Reads and sets one. A new value counts for plans and calls made after it. Errors: CLMLA_E_ARGUMENT (unknown name),
 // CLMLA_E_LIMIT (outside its range). Threads: any.
 CLMLA_API clmla_status clmla_tuning_get(uint32_t *value, const clmla_context *context, const char *name);
