@@ -66,7 +66,7 @@ __kernel void attend_naive(ATTEND_ARGUMENTS) {
         }
         total += run;
     }
-    if (total > 0.0f)
+    if (total != 0.0f) // a NaN counts: it must show
         for (int d = 0; d < latent_dim; d++) out[d] /= total;
-    if (out_lse) *out_lse = total > 0.0f ? top + log(total) : -INFINITY;
+    if (out_lse) *out_lse = total != 0.0f ? top + log(total) : -INFINITY;
 }

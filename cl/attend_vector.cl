@@ -253,12 +253,13 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
     }
 
     for (int r = 0; r < rows; r++) {
-        float factor = total[r] > 0.0f ? 1.0f / total[r] : 0.0f;
+        int seen = total[r] != 0.0f; // a NaN counts: it must show
+        float factor = seen ? 1.0f / total[r] : 0.0f;
         int d = 0;
-        if (total[r] > 0.0f)
+        if (seen)
             for (; d < LATENT_DIM; d++) sums[r][d] *= factor;
         for (; d < LATENT_DIM; d++) sums[r][d] = 0.0f;
-        float value = total[r] > 0.0f ? (top[r] + log2(total[r])) * LN_2 : -INFINITY;
+        float value = seen ? (top[r] + log2(total[r])) * LN_2 : -INFINITY;
         int row = item.row_begin + r;
         if (item.state_first >= 0)
             state_lse[state_lse_offset + work_state_pair(item, row, head_count)] = value;

@@ -32,6 +32,6 @@ __kernel void merge_naive(const __global float *states, long states_offset, cons
         sum = fma(weight, states[states_offset + state * width + column], sum);
     }
     long pair = of.token * head_count + head;
-    output[output_offset + pair * width + column] = weights > 0.0f ? sum / weights : 0.0f;
-    if (output_lse && column == 0) output_lse[output_lse_offset + pair] = weights > 0.0f ? top + log(weights) : -INFINITY;
+    output[output_offset + pair * width + column] = weights != 0.0f ? sum / weights : 0.0f;
+    if (output_lse && column == 0) output_lse[output_lse_offset + pair] = weights != 0.0f ? top + log(weights) : -INFINITY;
 }

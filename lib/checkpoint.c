@@ -36,7 +36,8 @@ static clmla_status add_file(clmla_checkpoint *checkpoint, const char *path) {
 static clmla_status make_room(clmla_checkpoint *checkpoint, size_t files) {
     checkpoint->files = host_allocate(&checkpoint->allocator, files, sizeof *checkpoint->files);
     checkpoint->file_capacity = files;
-    return checkpoint->files ? CLMLA_OK : host_fail(NULL, CLMLA_E_MEMORY, 0, "checkpoint: no memory for %zu files", files);
+    return checkpoint->files ? CLMLA_OK
+                             : host_fail(NULL, CLMLA_E_MEMORY, 0, "checkpoint: no memory for %zu files", files);
 }
 
 // A shard is named by a plain file name: an index cannot lead out of its folder.
@@ -53,7 +54,8 @@ static clmla_status shard_names(const char **names, size_t *count, const cJSON *
     size_t all = 0;
     for (const cJSON *item = map->child; item; item = item->next) {
         if (!cJSON_IsString(item) || !is_plain_name(item->valuestring))
-            return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: weight_map: %.200s: its shard is not named by a plain file name", file, item->string);
+            return host_fail(NULL, CLMLA_E_FORMAT, 0,
+                             "%s: weight_map: %.200s: its shard is not named by a plain file name", file, item->string);
         names[all++] = item->valuestring;
     }
     qsort(names, all, sizeof *names, by_text);
@@ -91,7 +93,8 @@ static clmla_status collect(clmla_checkpoint *checkpoint) {
     checkpoint->tensors = host_allocate(&checkpoint->allocator, count, sizeof *checkpoint->tensors);
     if (!checkpoint->tensors) return host_fail(NULL, CLMLA_E_MEMORY, 0, "checkpoint: no memory for %zu tensors", count);
     for (size_t f = 0; f < checkpoint->file_count; f++)
-        for (size_t i = 0; i < checkpoint->files[f].count; i++) checkpoint->tensors[checkpoint->count++] = checkpoint->files[f].tensors[i];
+        for (size_t i = 0; i < checkpoint->files[f].count; i++)
+            checkpoint->tensors[checkpoint->count++] = checkpoint->files[f].tensors[i];
     if (count > 1) qsort(checkpoint->tensors, count, sizeof *checkpoint->tensors, by_name);
     for (size_t i = 1; i < count; i++)
         if (strcmp(checkpoint->tensors[i].name, checkpoint->tensors[i - 1].name) == 0)
@@ -107,7 +110,8 @@ static clmla_status check_index(const clmla_checkpoint *checkpoint, const cJSON 
         const char *shard = NULL;
         if (clmla_checkpoint_find(&tensor, checkpoint, item->string) == CLMLA_OK) shard = strrchr(tensor.file, '/');
         if (!shard || strcmp(shard + 1, item->valuestring) != 0)
-            return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %.200s is not in %.200s", file, item->string, item->valuestring);
+            return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %.200s is not in %.200s", file, item->string,
+                             item->valuestring);
     }
     return CLMLA_OK;
 }
@@ -151,7 +155,8 @@ clmla_status clmla_checkpoint_open(clmla_checkpoint **out, const char *path, con
     if (out) *out = NULL;
     if (!out || !path) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "checkpoint: out or path is NULL");
     clmla_checkpoint *checkpoint = host_allocate(allocator, 1, sizeof *checkpoint);
-    if (!checkpoint) return host_fail(NULL, CLMLA_E_MEMORY, 0, "checkpoint: no memory for %zu bytes", sizeof *checkpoint);
+    if (!checkpoint)
+        return host_fail(NULL, CLMLA_E_MEMORY, 0, "checkpoint: no memory for %zu bytes", sizeof *checkpoint);
     if (allocator) checkpoint->allocator = *allocator;
     clmla_status status = open_path(checkpoint, path);
     if (status != CLMLA_OK) clmla_checkpoint_close(&checkpoint);
@@ -175,7 +180,8 @@ size_t clmla_checkpoint_count(const clmla_checkpoint *checkpoint) {
 
 clmla_status clmla_checkpoint_at(clmla_tensor *out, const clmla_checkpoint *checkpoint, size_t index) {
     if (!out || !checkpoint || index >= checkpoint->count)
-        return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "checkpoint: there is no tensor %zu of %zu", index, clmla_checkpoint_count(checkpoint));
+        return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "checkpoint: there is no tensor %zu of %zu", index,
+                         clmla_checkpoint_count(checkpoint));
     *out = checkpoint->tensors[index];
     return CLMLA_OK;
 }
@@ -185,10 +191,14 @@ static int name_of(const void *name, const void *tensor) {
 }
 
 clmla_status clmla_checkpoint_find(clmla_tensor *out, const clmla_checkpoint *checkpoint, const char *name) {
-    if (!out || !checkpoint || !name) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "checkpoint: out, checkpoint or name is NULL");
-    const clmla_tensor *found = checkpoint->count ? bsearch(name, checkpoint->tensors, checkpoint->count, sizeof *checkpoint->tensors, name_of) : NULL;
+    if (!out || !checkpoint || !name)
+        return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "checkpoint: out, checkpoint or name is NULL");
+    const clmla_tensor *found =
+        checkpoint->count ? bsearch(name, checkpoint->tensors, checkpoint->count, sizeof *checkpoint->tensors, name_of)
+                          : NULL;
     if (!found)
-        return host_fail(NULL, CLMLA_E_TENSOR_MISSING, 0, "%s: there is no tensor %s", checkpoint->file_count ? checkpoint->files[0].path : "checkpoint", name);
+        return host_fail(NULL, CLMLA_E_TENSOR_MISSING, 0, "%s: there is no tensor %s",
+                         checkpoint->file_count ? checkpoint->files[0].path : "checkpoint", name);
     *out = *found;
     return CLMLA_OK;
 }
@@ -199,19 +209,30 @@ static float element(const unsigned char *at, clmla_type type) {
     float single;
     double wide;
     switch (type) {
-    case CLMLA_TYPE_F32: memcpy(&single, at, sizeof single); return single;
-    case CLMLA_TYPE_F64: memcpy(&wide, at, sizeof wide); return (float)wide;
-    case CLMLA_TYPE_F16: memcpy(&narrow, at, sizeof narrow); return numeric_f16_to_f32(narrow);
-    default: memcpy(&narrow, at, sizeof narrow); return numeric_bf16_to_f32(narrow);
+    case CLMLA_TYPE_F32:
+        memcpy(&single, at, sizeof single);
+        return single;
+    case CLMLA_TYPE_F64:
+        memcpy(&wide, at, sizeof wide);
+        return (float)wide;
+    case CLMLA_TYPE_F16:
+        memcpy(&narrow, at, sizeof narrow);
+        return numeric_f16_to_f32(narrow);
+    default:
+        memcpy(&narrow, at, sizeof narrow);
+        return numeric_bf16_to_f32(narrow);
     }
 }
 
 clmla_status clmla_tensor_to_f32(float *out, const clmla_tensor *tensor) {
-    if (!tensor || (!out && tensor->element_count > 0)) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "tensor: out or tensor is NULL");
-    if (tensor->type != CLMLA_TYPE_F32 && tensor->type != CLMLA_TYPE_F16 && tensor->type != CLMLA_TYPE_BF16 && tensor->type != CLMLA_TYPE_F64)
-        return host_fail(NULL, CLMLA_E_TENSOR_TYPE, 0, "%s: tensor %s is %s, expected f32, f16, bf16 or f64", tensor->file, tensor->name,
-                         clmla_type_name(tensor->type));
+    if (!tensor || (!out && tensor->element_count > 0))
+        return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "tensor: out or tensor is NULL");
+    if (tensor->type != CLMLA_TYPE_F32 && tensor->type != CLMLA_TYPE_F16 && tensor->type != CLMLA_TYPE_BF16 &&
+        tensor->type != CLMLA_TYPE_F64)
+        return host_fail(NULL, CLMLA_E_TENSOR_TYPE, 0, "%s: tensor %s is %s, expected f32, f16, bf16 or f64",
+                         tensor->file, tensor->name, clmla_type_name(tensor->type));
     size_t bytes = clmla_type_bytes(tensor->type);
-    for (uint64_t i = 0; i < tensor->element_count; i++) out[i] = element((const unsigned char *)tensor->data + i * bytes, tensor->type);
+    for (uint64_t i = 0; i < tensor->element_count; i++)
+        out[i] = element((const unsigned char *)tensor->data + i * bytes, tensor->type);
     return CLMLA_OK;
 }

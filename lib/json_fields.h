@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Parses text of `length` bytes that must be one JSON object without a key twice. Errors: CLMLA_E_FORMAT, with the line;
-// CLMLA_E_MEMORY. *out is for cJSON_Delete.
+// Parses text of `length` bytes that must be one JSON object without a key twice. Errors: CLMLA_E_FORMAT, with the
+// line; CLMLA_E_MEMORY. *out is for cJSON_Delete.
 clmla_status json_parse_object(cJSON **out, const char *text, size_t length, const char *file);
 
 // The field, or NULL when it is absent or null.

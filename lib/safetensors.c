@@ -14,9 +14,10 @@ static const struct {
     const char *name;
     clmla_type type;
 } dtypes[] = {
-    {"F32", CLMLA_TYPE_F32},         {"F16", CLMLA_TYPE_F16},         {"BF16", CLMLA_TYPE_BF16}, {"F8_E4M3", CLMLA_TYPE_F8_E4M3},
-    {"F8_E5M2", CLMLA_TYPE_F8_E5M2}, {"F64", CLMLA_TYPE_F64},         {"I64", CLMLA_TYPE_I64},   {"I32", CLMLA_TYPE_I32},
-    {"I16", CLMLA_TYPE_I16},         {"I8", CLMLA_TYPE_I8},           {"U64", CLMLA_TYPE_U64},   {"U32", CLMLA_TYPE_U32},
+    {"F32", CLMLA_TYPE_F32},         {"F16", CLMLA_TYPE_F16},         {"BF16", CLMLA_TYPE_BF16},
+    {"F8_E4M3", CLMLA_TYPE_F8_E4M3}, {"F8_E5M2", CLMLA_TYPE_F8_E5M2}, {"F64", CLMLA_TYPE_F64},
+    {"I64", CLMLA_TYPE_I64},         {"I32", CLMLA_TYPE_I32},         {"I16", CLMLA_TYPE_I16},
+    {"I8", CLMLA_TYPE_I8},           {"U64", CLMLA_TYPE_U64},         {"U32", CLMLA_TYPE_U32},
     {"U16", CLMLA_TYPE_U16},         {"U8", CLMLA_TYPE_U8},           {"BOOL", CLMLA_TYPE_BOOL},
 };
 
@@ -24,9 +25,9 @@ static clmla_status bad(const safetensors *file, const char *tensor, const char 
     return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %s: %s", file->path, tensor, what);
 }
 
-// A whole number from 0 to 2^53, where doubles still hold every one.
+// A whole number below 2^53: doubles hold every one of them, and no other number rounds to one.
 static bool whole(uint64_t *out, const cJSON *item) {
-    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0.0 && item->valuedouble <= 9007199254740992.0)) return false;
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0.0 && item->valuedouble < 9007199254740992.0)) return false;
     if (item->valuedouble != floor(item->valuedouble)) return false;
     *out = (uint64_t)item->valuedouble;
     return true;
@@ -38,13 +39,15 @@ static clmla_status read_type(clmla_tensor *tensor, const cJSON *entry, const sa
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
         if (strcmp(dtypes[i].name, dtype->valuestring) == 0) tensor->type = dtypes[i].type;
     if (tensor->type != CLMLA_TYPE_NONE) return CLMLA_OK;
-    return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %s: dtype '%.32s' is not known", file->path, tensor->name, dtype->valuestring);
+    return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %s: dtype '%.32s' is not known", file->path, tensor->name,
+                     dtype->valuestring);
 }
 
 static clmla_status read_shape(clmla_tensor *tensor, const cJSON *entry, const safetensors *file) {
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape"), *item;
     if (!cJSON_IsArray(shape)) return bad(file, tensor->name, "shape is missing or no array");
-    if (cJSON_GetArraySize(shape) > CLMLA_MAX_TENSOR_RANK) return bad(file, tensor->name, "shape has more than 8 dimensions");
+    if (cJSON_GetArraySize(shape) > CLMLA_MAX_TENSOR_RANK)
+        return bad(file, tensor->name, "shape has more than 8 dimensions");
     tensor->element_count = 1;
     cJSON_ArrayForEach(item, shape) {
         uint64_t *dimension = &tensor->shape[tensor->rank++];
@@ -55,24 +58,30 @@ static clmla_status read_shape(clmla_tensor *tensor, const cJSON *entry, const s
     return CLMLA_OK;
 }
 
-static clmla_status read_offsets(clmla_tensor *tensor, const cJSON *entry, const safetensors *file, uint64_t data_begin) {
+static clmla_status read_offsets(clmla_tensor *tensor, const cJSON *entry, const safetensors *file,
+                                 uint64_t data_begin) {
     uint64_t begin, end, bytes, data_bytes = file->map.bytes - data_begin;
     const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(entry, "data_offsets");
     if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 || !whole(&begin, cJSON_GetArrayItem(offsets, 0)) ||
         !whole(&end, cJSON_GetArrayItem(offsets, 1)))
         return bad(file, tensor->name, "data_offsets are not two whole numbers");
     if (begin > end || end > data_bytes)
-        return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %s: data_offsets %llu to %llu do not lie in the file's %llu bytes of data", file->path,
-                         tensor->name, (unsigned long long)begin, (unsigned long long)end, (unsigned long long)data_bytes);
-    if (!host_multiply(&bytes, tensor->element_count, clmla_type_bytes(tensor->type)) || bytes != end - begin)
-        return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %s: its shape takes %llu bytes, data_offsets give %llu", file->path, tensor->name,
-                         (unsigned long long)bytes, (unsigned long long)(end - begin));
+        return host_fail(NULL, CLMLA_E_FORMAT, 0,
+                         "%s: tensor %s: data_offsets %llu to %llu do not lie in the file's %llu bytes of data",
+                         file->path, tensor->name, (unsigned long long)begin, (unsigned long long)end,
+                         (unsigned long long)data_bytes);
+    if (!host_multiply(&bytes, tensor->element_count, clmla_type_bytes(tensor->type)))
+        return bad(file, tensor->name, "shape has more bytes than 64 bits count");
+    if (bytes != end - begin)
+        return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %s: its shape takes %llu bytes, data_offsets give %llu",
+                         file->path, tensor->name, (unsigned long long)bytes, (unsigned long long)(end - begin));
     tensor->data = (const unsigned char *)file->map.data + data_begin + begin;
     tensor->bytes = bytes;
     return CLMLA_OK;
 }
 
-static clmla_status read_tensor(clmla_tensor *tensor, const cJSON *entry, const safetensors *file, uint64_t data_begin) {
+static clmla_status read_tensor(clmla_tensor *tensor, const cJSON *entry, const safetensors *file,
+                                uint64_t data_begin) {
     if (!cJSON_IsObject(entry)) return bad(file, entry->string, "its entry is no object");
     tensor->file = file->path;
     tensor->name = host_copy_string(file->allocator, entry->string);
@@ -95,12 +104,23 @@ static clmla_status check_cover(safetensors *file, uint64_t data_begin) {
     if (file->count > 1) qsort(file->tensors, file->count, sizeof *file->tensors, by_place);
     for (size_t i = 0; i < file->count; i++) {
         const clmla_tensor *tensor = &file->tensors[i];
-        if ((const unsigned char *)tensor->data < at) return bad(file, tensor->name, "its data overlap another tensor's");
+        if ((const unsigned char *)tensor->data < at)
+            return bad(file, tensor->name, "its data overlap another tensor's");
         if ((const unsigned char *)tensor->data > at) return bad(file, tensor->name, "there is a hole before its data");
         at += tensor->bytes;
     }
     if (at == end) return CLMLA_OK;
-    return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: %llu bytes after the last tensor", file->path, (unsigned long long)(end - at));
+    return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: %llu bytes after the last tensor", file->path,
+                     (unsigned long long)(end - at));
+}
+
+static clmla_status check_metadata(const safetensors *file, const cJSON *entry) {
+    const cJSON *item;
+    if (!cJSON_IsObject(entry)) return bad(file, entry->string, "it is no object");
+    cJSON_ArrayForEach(item, entry) {
+        if (!cJSON_IsString(item)) return bad(file, entry->string, "it holds something else than text");
+    }
+    return CLMLA_OK;
 }
 
 static clmla_status read_entries(safetensors *file, const cJSON *header, uint64_t data_begin) {
@@ -110,7 +130,7 @@ static clmla_status read_entries(safetensors *file, const cJSON *header, uint64_
     if (!file->tensors) return host_fail(NULL, CLMLA_E_MEMORY, 0, "%s: no memory for %zu tensors", file->path, count);
     for (const cJSON *entry = header->child; entry; entry = entry->next) {
         if (strcmp(entry->string, "__metadata__") == 0) {
-            if (!cJSON_IsObject(entry)) return bad(file, "__metadata__", "it is no object");
+            STATUS_OR_RETURN(check_metadata(file, entry));
             continue;
         }
         STATUS_OR_RETURN(read_tensor(&file->tensors[file->count++], entry, file, data_begin));
@@ -123,11 +143,15 @@ static clmla_status read_header(safetensors *file) {
     cJSON *header = NULL;
     const unsigned char *data = file->map.data;
     if (file->map.bytes < LENGTH_BYTES)
-        return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: %llu bytes are too few for a safetensors file", file->path, (unsigned long long)file->map.bytes);
+        return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: %llu bytes are too few for a safetensors file", file->path,
+                         (unsigned long long)file->map.bytes);
     for (unsigned i = 0; i < LENGTH_BYTES; i++) length |= (uint64_t)data[i] << (8 * i);
     if (length > HEADER_LIMIT || length > file->map.bytes - LENGTH_BYTES)
-        return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: a header of %llu bytes does not fit the file of %llu or the limit of %u", file->path,
+        return host_fail(NULL, CLMLA_E_FORMAT, 0,
+                         "%s: a header of %llu bytes does not fit the file of %llu or the limit of %u", file->path,
                          (unsigned long long)length, (unsigned long long)file->map.bytes, HEADER_LIMIT);
+    if (length == 0 || data[LENGTH_BYTES] != '{')
+        return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: the header does not begin with '{'", file->path);
     STATUS_OR_RETURN(json_parse_object(&header, (const char *)data + LENGTH_BYTES, (size_t)length, file->path));
     clmla_status status = read_entries(file, header, LENGTH_BYTES + length);
     cJSON_Delete(header);

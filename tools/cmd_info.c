@@ -76,19 +76,33 @@ static void print_facts(const clmla_device_facts *facts) {
            facts->has_command_buffer ? "yes" : "no", facts->has_denormals ? "yes" : "no");
 }
 
+// "vector; not clblast: <reason>"
+static void describe_variants(char *out, size_t size, const clmla_device_facts *facts, clmla_operation operation,
+                              uint32_t head_count) {
+    clmla_variant variants[VARIANTS_LISTED];
+    size_t count = list_variants(variants, facts, operation, head_count);
+    out[0] = '\0';
+    for (size_t i = 0; i < count; i++)
+        if (variants[i].chosen) snprintf(out, size, "%s", variants[i].name);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = strlen(out);
+        if (!variants[i].accepted) snprintf(out + at, size - at, "; not %s: %s", variants[i].name, variants[i].reason);
+    }
+}
+
 static void print_variants(const clmla_device_facts *facts) {
-    for (size_t h = 0; h < HEAD_COUNTS; h++) {
-        printf("  kernels for %u heads, rows of %d + %d, one token, bf16 weights, f16 cache\n", head_counts[h],
-               LATENT_DIM, ROPE_DIM);
-        for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
-            clmla_variant variants[VARIANTS_LISTED];
-            size_t count = list_variants(variants, facts, (clmla_operation)o, head_counts[h]);
-            printf("    %-10s", clmla_operation_name((clmla_operation)o));
-            for (size_t i = 0; i < count; i++)
-                if (variants[i].chosen) printf(" %s", variants[i].name);
-            for (size_t i = 0; i < count; i++)
-                if (!variants[i].accepted) printf("; not %s: %s", variants[i].name, variants[i].reason);
-            printf("\n");
+    printf("  kernels for one token, rows of %d + %d, bf16 weights, f16 cache\n", LATENT_DIM, ROPE_DIM);
+    for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
+        char texts[HEAD_COUNTS][1024];
+        bool same = true;
+        for (size_t h = 0; h < HEAD_COUNTS; h++) {
+            describe_variants(texts[h], sizeof texts[h], facts, (clmla_operation)o, head_counts[h]);
+            same = same && strcmp(texts[h], texts[0]) == 0;
+        }
+        for (size_t h = 0; h < (same ? 1 : HEAD_COUNTS); h++) {
+            char heads[32] = "";
+            if (!same) snprintf(heads, sizeof heads, "%u heads: ", head_counts[h]);
+            printf("    %-10s %s%s\n", clmla_operation_name((clmla_operation)o), heads, texts[h]);
         }
     }
 }

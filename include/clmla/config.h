@@ -73,9 +73,10 @@ typedef struct clmla_config_values {
 } clmla_config_values;
 
 // Reads a config.json: the classic form (rope_scaling, rope_theta) and the newer one (rope_parameters).
-// `path` is the file, or a folder that holds a config.json. Model types known: deepseek_v2, deepseek_v3, kimi_k2,
-// minicpm3, glm4_moe_lite, youtu, kimi_linear (its MLA layers). A field that would change the mathematics in a way
-// clmla does not have (another rope type, DSA's index_topk, latent scaling, softcap, gates, ...) is refused by name.
+// A file with both must mean the same by both. `path` is the file, or a folder that holds a config.json.
+// Model types known: deepseek_v2, deepseek_v3, kimi_k2, minicpm3, glm4_moe_lite, youtu, kimi_linear (its MLA layers). A
+// field that would change the mathematics in a way clmla does not have (another rope type, DSA's index_topk, latent
+// scaling, softcap, gates, ...) is refused by name.
 // Errors  : CLMLA_E_FILE; CLMLA_E_FORMAT (not JSON; with line); CLMLA_E_CONFIG (names the field); CLMLA_E_LIMIT.
 // Threads : any.
 CLMLA_API clmla_status clmla_config_load(clmla_config *config, const char *path);

@@ -8,6 +8,17 @@ size_t ref_visible(size_t query_tokens, size_t kv_tokens, size_t i, bool full) {
     return kv_tokens + i + 1 > query_tokens ? kv_tokens + i + 1 - query_tokens : 0;
 }
 
+// What |score| would be if its terms did not happen to cancel: their rounding errors are of that size even when the score
+// itself is small.
+static double typical_score(const float *query, const double *row, size_t width) {
+    double queries = 0, keys = 0;
+    for (size_t d = 0; d < width; d++) {
+        queries += (double)query[d] * (double)query[d];
+        keys += row[d] * row[d];
+    }
+    return sqrt(queries * keys / (double)width);
+}
+
 static double score_of(const float *query, const double *row, size_t width) {
     double sum = 0;
     for (size_t d = 0; d < width; d++) sum += (double)query[d] * row[d];
@@ -30,6 +41,7 @@ ref_attended ref_attend(double *out, const float *query, const ref_keys *keys, s
         if (!is_there(keys, j)) continue;
         scores[j] = scale * score_of(query, keys->rows + j * width, width);
         result.largest_score = fmax(result.largest_score, fabs(scores[j]));
+        result.largest_score = fmax(result.largest_score, scale * typical_score(query, keys->rows + j * width, width));
         top = fmax(top, scores[j]);
         any = true;
     }

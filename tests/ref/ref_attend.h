@@ -14,7 +14,7 @@ typedef struct ref_keys {
 
 typedef struct ref_attended {
     double lse;           // natural; -inf when no key is seen
-    double largest_score; // magnitude
+    double largest_score; // magnitude of the scores: see ref_attend.c
 } ref_attended;
 
 // Keys that query token i of query_tokens sees: the first so many.

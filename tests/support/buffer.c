@@ -48,9 +48,12 @@ static void write_all(const test_buffer *buffer, const unsigned char *contents) 
     TEST_CL(clEnqueueWriteBuffer(queue, buffer->view.memory, CL_TRUE, 0, CANARY_BYTES, canary, 0, NULL, NULL));
     TEST_CL(clEnqueueWriteBuffer(queue, buffer->view.memory, CL_TRUE, CANARY_BYTES + buffer->bytes, CANARY_BYTES, canary,
                                  0, NULL, NULL));
-    if (buffer->bytes == 0) return;
-    TEST_CL(clEnqueueWriteBuffer(queue, buffer->view.memory, CL_TRUE, CANARY_BYTES, buffer->bytes, contents, 0, NULL,
-                                 NULL));
+    if (buffer->bytes > 0)
+        TEST_CL(clEnqueueWriteBuffer(queue, buffer->view.memory, CL_TRUE, CANARY_BYTES, buffer->bytes, contents, 0, NULL,
+                                     NULL));
+    // A blocking write may return when it has copied the host's bytes, before the device's memory holds them (Intel's CPU
+    // runtime does so): another queue must not start earlier.
+    TEST_CL(clFinish(queue));
 }
 
 void test_buffer_reset(const test_buffer *buffer) {

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// After clmla_layer_prepare no enqueue compiles: not in the library (program counts) and, where it can be seen, not in the
+// driver: PoCL writes what it compiles at first launch into its cache folder, whose files are counted.
+#define _XOPEN_SOURCE 700 // nftw
+#include "tests/support/device.h"
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char driver_cache[] = "prepare-pocl-XXXXXX";
+static int compiled;
+
+static int count_file(const char *path, const struct stat *about, int kind, struct FTW *at) {
+    (void)about, (void)at;
+    size_t length = strlen(path);
+    compiled += kind == FTW_F && length > 3 && strcmp(path + length - 3, ".so") == 0;
+    return 0;
+}
+
+static int compiled_by_driver(void) {
+    compiled = 0;
+    nftw(driver_cache, count_file, 8, FTW_PHYS);
+    return compiled;
+}
+
+static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *at) {
+    (void)about, (void)kind, (void)at;
+    return remove(path);
+}
+
+typedef struct world {
+    clmla_layer *layer;
+    clmla_cache *cache;
+    clmla_plan *plan;
+    cl_mem input, output;
+} world;
+
+static void step(world *w, clmla_sequence *sequences, uint32_t count, uint32_t tokens) {
+    const test_device *device = test_device_get();
+    uint32_t query[4] = {tokens, tokens, tokens, tokens};
+    clmla_batch batch = {.sequence_count = count, .sequences = sequences, .query_tokens = query};
+    TEST_OK(clmla_cache_reserve(w->cache, &batch));
+    TEST_OK(clmla_plan_update(w->plan, w->cache, &batch, device->queue, 0, NULL, NULL));
+    TEST_OK(clmla_layer_enqueue(w->layer, w->plan, w->cache, (clmla_buffer){w->input, 0}, (clmla_buffer){w->output, 0},
+                                device->queue, 0, NULL, NULL));
+    TEST_CL(clFinish(device->queue));
+}
+
+static void open_world(world *w, clmla_row_format format) {
+    const test_device *device = test_device_get();
+    clmla_config config;
+    cl_int code;
+    TEST_OK(clmla_config_load(&config, TEST_DATA "/a_v2_tiny"));
+    TEST_OK(clmla_layer_load(&w->layer, device->context, &config, TEST_DATA "/a_v2_tiny", 0, NULL));
+    TEST_OK(clmla_cache_create(&w->cache, device->context, &config,
+                               &(clmla_cache_params){.format = format, .layer_count = 1, .page_tokens = 16, .page_count = 100}));
+    TEST_OK(clmla_plan_create_for_cache(&w->plan, device->context, w->cache));
+    size_t bytes = 200 * config.hidden_size * sizeof(float);
+    w->input = clCreateBuffer(device->cl, CL_MEM_READ_WRITE, bytes, NULL, &code);
+    TEST_CL(code);
+    w->output = clCreateBuffer(device->cl, CL_MEM_READ_WRITE, bytes, NULL, &code);
+    TEST_CL(code);
+    float zero = 0.0f;
+    TEST_CL(clEnqueueFillBuffer(device->queue, w->input, &zero, sizeof zero, 0, bytes, 0, NULL, NULL));
+}
+
+static void close_world(world *w) {
+    clReleaseMemObject(w->input);
+    clReleaseMemObject(w->output);
+    clmla_plan_destroy(&w->plan);
+    clmla_cache_destroy(&w->cache);
+    clmla_layer_destroy(&w->layer);
+}
+
+static void check_format(clmla_row_format format) {
+    const test_device *device = test_device_get();
+    world w;
+    clmla_sequence sequences[4];
+    open_world(&w, format);
+    TEST_OK(clmla_layer_prepare(w.layer, w.cache, device->queue));
+    clmla_program_counts before = clmla_context_programs(device->context);
+    int before_driver = compiled_by_driver();
+    for (int i = 0; i < 4; i++) TEST_OK(clmla_cache_sequence_create(&sequences[i], w.cache));
+    step(&w, sequences, 1, 1);
+    step(&w, sequences + 1, 3, 1);
+    step(&w, sequences, 4, 7);
+    uint32_t most = device->short_form ? 40 : 200;
+    for (int i = 0; i < 4; i++) step(&w, sequences, 1, most);
+    step(&w, sequences, 1, 1);
+    if (!device->short_form) ck_assert_uint_gt(clmla_plan_facts_get(w.plan).split_count, 0); // the merge ran too
+    clmla_program_counts after = clmla_context_programs(device->context);
+    ck_assert_uint_eq(after.built, before.built);
+    ck_assert_uint_eq(after.loaded, before.loaded);
+    ck_assert_int_eq(compiled_by_driver(), before_driver);
+    if (strstr(device->facts->platform_name, "Portable Computing Language")) ck_assert_int_gt(before_driver, 0);
+    else printf("prepare: what %s compiles at launch cannot be seen from outside\n", device->facts->platform_name);
+    close_world(&w);
+}
+
+START_TEST(nothing_is_compiled_after_prepare) {
+    for (int format = 0; format < CLMLA_ROW_FORMAT_COUNT; format++) check_format((clmla_row_format)format);
+}
+END_TEST
+
+static void add_tests(TCase *tcase) {
+    tcase_add_test(tcase, nothing_is_compiled_after_prepare);
+}
+
+int main(void) {
+    if (!mkdtemp(driver_cache)) return 1;
+    setenv("POCL_CACHE_DIR", driver_cache, 1); // before the driver starts
+    int answer = test_main("check_prepare", add_tests);
+    nftw(driver_cache, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return answer;
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// absorb: every variant and weight type against tests/ref/ref_absorb.c.
+#include "tests/ref/ref_absorb.h"
+#include "tests/support/compare.h"
+#include "tests/support/pairwise.h"
+#include "tests/support/variants.h"
+#include "tests/support/weights.h"
+#include <stdlib.h>
+
+enum { TYPE, HEADS, TOKENS, NOPE, VALUE, LATENT, STRIDE, SPECIAL, FACTORS };
+static const uint32_t head_counts[] = {1, 3, 5, 20}, token_counts[] = {1, 2, 4, 9}, nopes[] = {1, 6, 64, 128};
+static const uint32_t values[] = {1, 8, 33, 128}, latents[] = {1, 5, 37, 64, 512};
+
+typedef struct shape {
+    ref_type type;
+    uint32_t heads, tokens, nope, value, latent;
+    bool strided, special;
+} shape;
+
+typedef struct fixture {
+    clmla_absorb_params params;
+    test_weights weights;
+    test_buffer query, output;
+    test_run run;
+} fixture;
+
+static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+    return clmla_absorb(test_device_get()->context, payload, queue, count, wait, event);
+}
+
+// A window of fp8 weights: kv_b is never cut by columns, so its grid of scales starts with column 0.
+static void make_weights(fixture *f, const shape *s, test_random *random) {
+    bool narrow = s->latent < 16;
+    test_weights_shape shape = {
+        .type = s->type,
+        .rows = s->heads * (s->nope + s->value),
+        .columns = s->latent,
+        .window = s->strided,
+        .special = s->special,
+        .mean = narrow ? 0.5 : 0.0,
+        .deviation = 0.3,
+    };
+    test_weights_make(&f->weights, &shape, random);
+    f->weights.matrix.scale_column = 0;
+    f->weights.reference.scale_column = 0;
+}
+
+static void make(fixture *f, const shape *s, test_random *random) {
+    uint32_t head = s->nope + (s->strided ? 7 : 0), token = s->heads * head + (s->strided ? 2 : 0);
+    uint32_t out_head = s->latent + (s->strided ? 4 : 0), out_token = s->heads * out_head + (s->strided ? 1 : 0);
+    float *query = test_nan_bytes((size_t)s->tokens * token * sizeof *query);
+    *f = (fixture){0};
+    for (uint32_t i = 0; i < s->tokens * s->heads; i++)
+        test_random_fill(random, query + (size_t)(i / s->heads) * token + (size_t)(i % s->heads) * head, s->nope,
+                         s->latent < 16 ? 0.5 : 0.0, 1.0);
+    make_weights(f, s, random);
+    test_buffer_make(&f->query, (size_t)s->tokens * token * sizeof *query, query);
+    test_buffer_make(&f->output, (size_t)s->tokens * out_token * sizeof(float), NULL);
+    free(query);
+    f->params = (clmla_absorb_params){
+        .token_count = s->tokens,
+        .head_count = s->heads,
+        .nope_dim = s->nope,
+        .value_dim = s->value,
+        .kv_b = f->weights.matrix,
+        .query = f->query.view,
+        .query_token_stride = token,
+        .query_head_stride = head,
+        .output = f->output.view,
+        .output_token_stride = out_token,
+        .output_head_stride = out_head,
+    };
+    f->run = (test_run){.enqueue = enqueue, .payload = &f->params, .inputs = {&f->query}, .outputs = {&f->output}};
+    test_weights_inputs(f->run.inputs + 1, &f->weights);
+}
+
+static void finish(fixture *f) {
+    test_weights_free(&f->weights);
+    test_buffer_free(&f->query);
+    test_buffer_free(&f->output);
+}
+
+static double *expect(const fixture *f) {
+    const clmla_absorb_params *p = &f->params;
+    size_t latent = p->kv_b.columns;
+    double *expected = test_allocate((size_t)p->token_count * p->head_count * latent, sizeof *expected);
+    for (uint32_t t = 0; t < p->token_count; t++)
+        for (uint32_t h = 0; h < p->head_count; h++)
+            ref_absorb(expected + ((size_t)t * p->head_count + h) * latent, &f->weights.reference,
+                       test_buffer_floats(&f->query) + t * p->query_token_stride + h * p->query_head_stride, h, p->nope_dim,
+                       p->value_dim);
+    return expected;
+}
+
+static void compare(const fixture *f, const double *expected, const char *variant) {
+    const clmla_absorb_params *p = &f->params;
+    for (uint32_t t = 0; t < p->token_count; t++)
+        test_compare_rows(test_buffer_found(&f->output) + t * p->output_token_stride, (size_t)p->output_head_stride,
+                          expected + (size_t)t * p->head_count * p->kv_b.columns, p->head_count, p->kv_b.columns, TEST_BAR_F32,
+                          variant);
+}
+
+static void check_variants(fixture *f) {
+    clmla_variant variants[TEST_VARIANTS_MAX];
+    clmla_shape shape = {.weights = f->params.kv_b.type,
+                         .latent_dim = f->params.kv_b.columns,
+                         .head_count = f->params.head_count,
+                         .row_count = f->params.token_count};
+    size_t count = test_variants(variants, CLMLA_OP_ABSORB, &shape);
+    double *expected = expect(f);
+    for (size_t i = 0; i < count; i++) {
+        if (!variants[i].accepted) continue;
+        f->params.variant = variants[i].name;
+        test_run_twice(&f->run);
+        compare(f, expected, variants[i].name);
+    }
+    test_variants_refused(&f->run, &f->params.variant, CLMLA_OP_ABSORB, &shape);
+    free(expected);
+}
+
+static bool accept(const int *chosen, const void *payload) {
+    (void)payload;
+    uint64_t weights = (uint64_t)head_counts[chosen[HEADS]] * (nopes[chosen[NOPE]] + values[chosen[VALUE]]) *
+                       latents[chosen[LATENT]];
+    return weights * token_counts[chosen[TOKENS]] <= (test_device_get()->short_form ? 20000u : 6000000u);
+}
+
+static void run_case(int number, const int *chosen) {
+    shape s = {
+        .type = (ref_type)chosen[TYPE],
+        .heads = head_counts[chosen[HEADS]],
+        .tokens = token_counts[chosen[TOKENS]],
+        .nope = nopes[chosen[NOPE]],
+        .value = values[chosen[VALUE]],
+        .latent = latents[chosen[LATENT]],
+        .strided = chosen[STRIDE],
+        .special = chosen[SPECIAL],
+    };
+    test_random random = test_random_make((uint64_t)number + 5000);
+    test_case_begin("absorb", number, "%s, heads %u, tokens %u, N %u, V %u, L %u, strided %d, special %d, seed %d",
+                    test_type_name(s.type), s.heads, s.tokens, s.nope, s.value, s.latent, s.strided, s.special, number + 5000);
+    fixture f;
+    make(&f, &s, &random);
+    check_variants(&f);
+    finish(&f);
+}
+
+START_TEST(matches_the_reference) {
+    pairwise cases = {.factor_count = FACTORS, .levels = {4, 4, 4, 4, 4, 5, 2, 2}, .accept = accept, .seed = 15};
+    pairwise_run(&cases, "absorb", run_case);
+}
+END_TEST
+
+static void make_small(fixture *f) {
+    test_random random = test_random_make(9);
+    shape s = {.type = REF_F8_E4M3, .heads = 3, .tokens = 5, .nope = 6, .value = 50, .latent = 37, .strided = true};
+    test_case_begin("absorb small", 0, "f8_e4m3, heads 3, tokens 5, N 6, V 50, L 37");
+    make(f, &s, &random);
+}
+
+START_TEST(honours_events) {
+    fixture f;
+    make_small(&f);
+    test_run_twice(&f.run);
+    test_run_gated(&f.run);
+    finish(&f);
+}
+END_TEST
+
+START_TEST(takes_no_tokens) {
+    fixture f;
+    make_small(&f);
+    f.params.token_count = 0;
+    test_run_twice(&f.run);
+    test_buffer_check_unchanged(&f.output);
+    test_run_gated(&f.run);
+    finish(&f);
+}
+END_TEST
+
+// N = 0 (heads with a rotary part alone): an empty sum.
+START_TEST(writes_zeros_without_nope) {
+    fixture f;
+    test_random random = test_random_make(10);
+    shape s = {.type = REF_F32, .heads = 2, .tokens = 3, .nope = 0, .value = 4, .latent = 5};
+    test_case_begin("absorb N 0", 0, "heads 2, tokens 3");
+    make(&f, &s, &random);
+    check_variants(&f);
+    finish(&f);
+}
+END_TEST
+
+#define REFUSED(change, word) TEST_REFUSED(&f.run, clmla_absorb_params, &f.params, f.params.change, word)
+
+START_TEST(refuses_wrong_arguments) {
+    fixture f;
+    make_small(&f);
+    REFUSED(head_count = 0, "head_count");
+    REFUSED(head_count = CLMLA_MAX_HEADS + 1, "head_count");
+    REFUSED(head_count = 2, "kv_b");
+    REFUSED(nope_dim = 7, "kv_b");
+    REFUSED(value_dim = 0, "value_dim");
+    REFUSED(kv_b.type = CLMLA_TYPE_F64, "kv_b");
+    REFUSED(kv_b.columns = 0, "kv_b");
+    REFUSED(kv_b.row_stride = 36, "row_stride");
+    REFUSED(kv_b.values = test_buffer_tiny(), "kv_b");
+    REFUSED(kv_b.scales = test_buffer_tiny(), "kv_b");
+    REFUSED(kv_b.scale_column = 128, "scale_column");
+    REFUSED(kv_b.bias = f.query.view, "bias");
+    REFUSED(query = test_buffer_tiny(), "query");
+    REFUSED(query.memory = NULL, "query");
+    REFUSED(query_head_stride = 5, "query");
+    REFUSED(query_token_stride = 18, "query");
+    REFUSED(output = test_buffer_tiny(), "output");
+    REFUSED(output_head_stride = 36, "output");
+    REFUSED(output_token_stride = 100, "output");
+    test_run_wrong_waits(&f.run);
+    f.run.payload = NULL;
+    test_run_refused(&f.run, "params");
+    finish(&f);
+}
+END_TEST
+
+static void add(TCase *tcase) {
+    tcase_add_test(tcase, matches_the_reference);
+    tcase_add_test(tcase, honours_events);
+    tcase_add_test(tcase, takes_no_tokens);
+    tcase_add_test(tcase, writes_zeros_without_nope);
+    tcase_add_test(tcase, refuses_wrong_arguments);
+}
+
+int main(void) {
+    return test_main("check_absorb", add);
+}
