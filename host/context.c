@@ -65,6 +65,9 @@ clmla_status host_context_init(host_context *context, const clmla_context_params
                          "context: allocator.allocate and allocator.release go together");
     STATUS_OR_OUT(params->opencl.context ? import_objects(context, params) : make_objects(context, params));
     STATUS_OR_OUT(check_compiler(context));
+    if (context->facts.quirks)
+        host_log(&context->log, CLMLA_LOG_WARNING, "device %s has the known fault '%s': %s", context->facts.name,
+                 clmla_quirk_name(context->facts.quirks), clmla_quirk_symptom(context->facts.quirks));
     STATUS_OR_OUT(
         host_programs_create(&context->programs, context, params->program_folder, params->program_folder_bytes));
 out:

@@ -2,6 +2,7 @@
 #include "host/device.h"
 #include "host/error.h"
 #include "host/memory.h"
+#include "host/quirk.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +130,7 @@ clmla_status host_device_read(clmla_device_facts *facts, cl_device_id device, co
     if (r.code != CL_SUCCESS) return host_fail_cl(log, "clGetDeviceInfo", r.code, "%s", r.what);
     if (sscanf(language, "OpenCL C %u.%u", &facts->opencl_c_major, &facts->opencl_c_minor) != 2)
         facts->opencl_c_major = facts->opencl_c_minor = 0;
+    facts->quirks = host_quirks_of(facts);
     facts->is_interpreter = strstr(facts->platform_name, "Oclgrind") != NULL;
     return CLMLA_OK;
 }
@@ -198,24 +200,30 @@ static bool same(const char *a, const char *b) {
     return strlen(a) == strlen(b) && contains(a, b);
 }
 
-// How well a device fits a query; 0 = not at all.
-static uint64_t fit(const clmla_device_facts *facts, const char *query) {
-    uint64_t speed = (uint64_t)facts->compute_units * facts->clock_mhz + 1, class = 0;
-    if (facts->type & CL_DEVICE_TYPE_GPU)
-        class = 3;
+// GPUs before accelerators before CPUs, a device with a known fault after all others; among equals the faster. Never 0.
+static uint64_t rank(const clmla_device_facts *facts) {
+    uint64_t kind = 0;
+    if (facts->quirks)
+        kind = 0;
+    else if (facts->type & CL_DEVICE_TYPE_GPU)
+        kind = 3;
     else if (facts->type & CL_DEVICE_TYPE_ACCELERATOR)
-        class = 2;
-    else if (facts->type & CL_DEVICE_TYPE_CPU)
-        class = 1;
-    if (!query || !query[0]) return (class << 48) + speed;
-    if (same(query, "gpu")) return facts->type & CL_DEVICE_TYPE_GPU ? speed : 0;
-    if (same(query, "cpu")) return facts->type & CL_DEVICE_TYPE_CPU ? speed : 0;
-    if (same(query, "accelerator")) return facts->type & CL_DEVICE_TYPE_ACCELERATOR ? speed : 0;
+        kind = 2;
+    else
+        kind = 1;
+    return (kind << 56) + (uint64_t)facts->compute_units * facts->clock_mhz % (1ull << 56) + 1;
+}
+
+static bool matches(const clmla_device_facts *facts, const char *query) {
     unsigned platform, device;
     int end = 0;
+    if (!query || !query[0]) return true;
+    if (same(query, "gpu")) return (facts->type & CL_DEVICE_TYPE_GPU) != 0;
+    if (same(query, "cpu")) return (facts->type & CL_DEVICE_TYPE_CPU) != 0;
+    if (same(query, "accelerator")) return (facts->type & CL_DEVICE_TYPE_ACCELERATOR) != 0;
     if (sscanf(query, "%u:%u%n", &platform, &device, &end) == 2 && query[end] == '\0')
         return facts->platform_index == platform && facts->device_index == device;
-    return contains(facts->platform_name, query) || contains(facts->name, query) ? (class << 48) + speed : 0;
+    return contains(facts->platform_name, query) || contains(facts->name, query);
 }
 
 static clmla_status no_device(const clmla_device_facts *facts, size_t count, const char *query) {
@@ -235,7 +243,7 @@ clmla_status clmla_device_pick(size_t *index, const clmla_device_facts *facts, s
         return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "device pick: index or facts is NULL");
     uint64_t best = 0;
     for (size_t i = 0; i < count; i++) {
-        uint64_t points = fit(&facts[i], query);
+        uint64_t points = matches(&facts[i], query) ? rank(&facts[i]) : 0;
         if (points <= best) continue;
         best = points;
         *index = i;

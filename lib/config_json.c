@@ -40,12 +40,8 @@ static clmla_status read_factors(float *out, const clmla_config *c, const cJSON 
     uint32_t pairs = c->qk_rope_head_dim / 2, count = 0;
     if (!cJSON_IsArray(list) || (uint32_t)cJSON_GetArraySize(list) != pairs)
         return host_fail(NULL, CLMLA_E_CONFIG, 0,
-                         "%s: %s: expected an array of %u numbers (qk_rope_head_dim / 2), found %s of %d", file, name,
-                         pairs,
-                         !list                 ? "nothing"
-                         : cJSON_IsArray(list) ? "an array"
-                                               : "something else",
-                         cJSON_GetArraySize(list));
+                         "%s: %s: expected an array of %u numbers (qk_rope_head_dim / 2), found %d", file, name, pairs,
+                         cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0);
     cJSON_ArrayForEach(item, list) {
         if (!cJSON_IsNumber(item) || !(item->valuedouble > 0.0))
             return host_fail(NULL, CLMLA_E_CONFIG, 0, "%s: %s[%u]: expected a number above 0", file, name, count);
@@ -97,6 +93,9 @@ static clmla_status read_scaling(clmla_config *c, const cJSON *rope, const char 
     STATUS_OR_RETURN(json_read_double(&c->rope_theta, rope, "rope_theta", file));
     STATUS_OR_RETURN(read_attention_factor(c, rope, file));
     STATUS_OR_RETURN(json_read_unsigned(&c->rope_original_context, rope, "original_max_position_embeddings", file));
+    if (!type && json_field(rope, "factor"))
+        return host_fail(NULL, CLMLA_E_CONFIG, 0, "%s: %s has a factor and neither type nor rope_type", file,
+                         rope->string);
     if (!type || strcmp(type, "default") == 0) return CLMLA_OK;
     if (strcmp(type, "yarn") == 0) {
         c->rope_type = CLMLA_ROPE_YARN;
