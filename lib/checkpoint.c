@@ -98,8 +98,8 @@ static clmla_status collect(clmla_checkpoint *checkpoint) {
     if (count > 1) qsort(checkpoint->tensors, count, sizeof *checkpoint->tensors, by_name);
     for (size_t i = 1; i < count; i++)
         if (strcmp(checkpoint->tensors[i].name, checkpoint->tensors[i - 1].name) == 0)
-            return host_fail(NULL, CLMLA_E_FORMAT, 0, "tensor %s stands in %s and in %s", checkpoint->tensors[i].name,
-                             checkpoint->tensors[i - 1].file, checkpoint->tensors[i].file);
+            return host_fail(NULL, CLMLA_E_FORMAT, 0, "tensor %.200s stands in %s and in %s",
+                             checkpoint->tensors[i].name, checkpoint->tensors[i - 1].file, checkpoint->tensors[i].file);
     return CLMLA_OK;
 }
 
@@ -197,7 +197,7 @@ clmla_status clmla_checkpoint_find(clmla_tensor *out, const clmla_checkpoint *ch
         checkpoint->count ? bsearch(name, checkpoint->tensors, checkpoint->count, sizeof *checkpoint->tensors, name_of)
                           : NULL;
     if (!found)
-        return host_fail(NULL, CLMLA_E_TENSOR_MISSING, 0, "%s: there is no tensor %s",
+        return host_fail(NULL, CLMLA_E_TENSOR_MISSING, 0, "%s: there is no tensor %.200s",
                          checkpoint->file_count ? checkpoint->files[0].path : "checkpoint", name);
     *out = *found;
     return CLMLA_OK;
@@ -229,7 +229,7 @@ clmla_status clmla_tensor_to_f32(float *out, const clmla_tensor *tensor) {
         return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "tensor: out or tensor is NULL");
     if (tensor->type != CLMLA_TYPE_F32 && tensor->type != CLMLA_TYPE_F16 && tensor->type != CLMLA_TYPE_BF16 &&
         tensor->type != CLMLA_TYPE_F64)
-        return host_fail(NULL, CLMLA_E_TENSOR_TYPE, 0, "%s: tensor %s is %s, expected f32, f16, bf16 or f64",
+        return host_fail(NULL, CLMLA_E_TENSOR_TYPE, 0, "%s: tensor %.200s is %s, expected f32, f16, bf16 or f64",
                          tensor->file, tensor->name, clmla_type_name(tensor->type));
     size_t bytes = clmla_type_bytes(tensor->type);
     for (uint64_t i = 0; i < tensor->element_count; i++)

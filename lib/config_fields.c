@@ -150,7 +150,7 @@ static bool is_neutral(const cJSON *item, neutral value) {
 static clmla_status refuse(const char *file, const cJSON *item, const char *why) {
     char *value = cJSON_PrintUnformatted(item);
     clmla_status status =
-        host_fail(NULL, CLMLA_E_CONFIG, 0, "%s: %s: %.64s: %s", file, item->string, value ? value : "?", why);
+        host_fail(NULL, CLMLA_E_CONFIG, 0, "%s: %.200s: %.64s: %s", file, item->string, value ? value : "?", why);
     cJSON_free(value);
     return status;
 }
@@ -229,7 +229,7 @@ static clmla_status check_quantization(const cJSON *json, const char *file) {
 
 clmla_status config_fields_check(const cJSON *json, const char *model, const char *file) {
     if (model && !listed(model, models))
-        return host_fail(NULL, CLMLA_E_CONFIG, 0, "%s: model_type '%s' is not known as a model with this attention",
+        return host_fail(NULL, CLMLA_E_CONFIG, 0, "%s: model_type '%.64s' is not known as a model with this attention",
                          file, model);
     STATUS_OR_RETURN(check_changing(json, file));
     STATUS_OR_RETURN(check_families(json, file));

@@ -105,8 +105,8 @@ static clmla_status read_scaling(clmla_config *c, const cJSON *rope, const char 
         c->rope_type = CLMLA_ROPE_LONGROPE;
         return read_longrope(c, rope, file);
     }
-    return host_fail(NULL, CLMLA_E_CONFIG, 0, "%s: rope type '%s' is not known: default, yarn and longrope are", file,
-                     type);
+    return host_fail(NULL, CLMLA_E_CONFIG, 0, "%s: rope type '%.64s' is not known: default, yarn and longrope are",
+                     file, type);
 }
 
 // The first rope field two readings differ in; NULL if there is none. The angles' base is looked at apart.

@@ -20,7 +20,7 @@ static clmla_status check_names(const cJSON *object, const char *file) {
     clmla_status status = CLMLA_OK;
     for (i = 1; i < count && status == CLMLA_OK; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
-            status = host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: '%s' stands in it twice", file, names[i]);
+            status = host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: '%.200s' stands in it twice", file, names[i]);
     host_release(NULL, names);
     return status;
 }
@@ -73,7 +73,7 @@ const cJSON *json_field(const cJSON *object, const char *name) {
 
 static clmla_status wrong(const cJSON *item, const char *file, const char *expected) {
     char *found = cJSON_PrintUnformatted(item);
-    clmla_status status = host_fail(NULL, CLMLA_E_CONFIG, 0, "%s: %s: expected %s, found %.64s", file, item->string,
+    clmla_status status = host_fail(NULL, CLMLA_E_CONFIG, 0, "%s: %.200s: expected %s, found %.64s", file, item->string,
                                     expected, found ? found : "?");
     cJSON_free(found);
     return status;

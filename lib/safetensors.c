@@ -22,7 +22,7 @@ static const struct {
 };
 
 static clmla_status bad(const safetensors *file, const char *tensor, const char *what) {
-    return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %s: %s", file->path, tensor, what);
+    return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %.200s: %s", file->path, tensor, what);
 }
 
 // A whole number below 2^53: doubles hold every one of them, and no other number rounds to one.
@@ -39,7 +39,7 @@ static clmla_status read_type(clmla_tensor *tensor, const cJSON *entry, const sa
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
         if (strcmp(dtypes[i].name, dtype->valuestring) == 0) tensor->type = dtypes[i].type;
     if (tensor->type != CLMLA_TYPE_NONE) return CLMLA_OK;
-    return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %s: dtype '%.32s' is not known", file->path, tensor->name,
+    return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %.200s: dtype '%.32s' is not known", file->path, tensor->name,
                      dtype->valuestring);
 }
 
@@ -67,14 +67,15 @@ static clmla_status read_offsets(clmla_tensor *tensor, const cJSON *entry, const
         return bad(file, tensor->name, "data_offsets are not two whole numbers");
     if (begin > end || end > data_bytes)
         return host_fail(NULL, CLMLA_E_FORMAT, 0,
-                         "%s: tensor %s: data_offsets %llu to %llu do not lie in the file's %llu bytes of data",
+                         "%s: tensor %.200s: data_offsets %llu to %llu do not lie in the file's %llu bytes of data",
                          file->path, tensor->name, (unsigned long long)begin, (unsigned long long)end,
                          (unsigned long long)data_bytes);
     if (!host_multiply(&bytes, tensor->element_count, clmla_type_bytes(tensor->type)))
         return bad(file, tensor->name, "shape has more bytes than 64 bits count");
     if (bytes != end - begin)
-        return host_fail(NULL, CLMLA_E_FORMAT, 0, "%s: tensor %s: its shape takes %llu bytes, data_offsets give %llu",
-                         file->path, tensor->name, (unsigned long long)bytes, (unsigned long long)(end - begin));
+        return host_fail(NULL, CLMLA_E_FORMAT, 0,
+                         "%s: tensor %.200s: its shape takes %llu bytes, data_offsets give %llu", file->path,
+                         tensor->name, (unsigned long long)bytes, (unsigned long long)(end - begin));
     tensor->data = (const unsigned char *)file->map.data + data_begin + begin;
     tensor->bytes = bytes;
     return CLMLA_OK;

@@ -3,7 +3,7 @@
 # Sets up, builds and runs the tests. The last line counts them.
 #
 #   tools/check.sh                  all tests on PoCL
-#   tools/check.sh --all-devices    ... then the short tests on Intel's CPU runtime, under Oclgrind, and on Mesa's rusticl
+#   tools/check.sh --all-devices    ... then those on Intel's CPU runtime, short ones under Oclgrind and on Mesa's rusticl
 #   tools/check.sh --sanitize       ... then without-device and API tests with gcc's address and undefined-behaviour checks
 #   tools/check.sh --windows        ... then a cross build for Windows
 #   tools/check.sh --full-verify    ... then every combination of clmla verify
@@ -85,14 +85,13 @@ install_intel() {
 }
 
 on_intel() {
-  say "the short tests on Intel's CPU runtime"
+  say "all tests that touch a device, on Intel's CPU runtime"
   local venv=$root/.venv-intel
-  if [ -e /opt/intelcl/lib/libintelocl.so ]; then venv=/opt/intelcl; fi
   if ! install_intel "$venv"; then
     tally "Intel's CPU runtime can be installed" false
     return
   fi
-  OCL_ICD_VENDORS=$venv/lib/libintelocl.so LD_LIBRARY_PATH=$venv/lib run_tests "$build" intel --suite short
+  OCL_ICD_VENDORS=$venv/lib/libintelocl.so LD_LIBRARY_PATH=$venv/lib run_tests "$build" intel --no-suite unit --no-suite oclgrind --no-suite meta
 }
 
 on_rusticl() {
@@ -140,7 +139,7 @@ if $all_devices; then
   on_rusticl
 fi
 if $sanitize; then sanitized; fi
-if $windows; then say "a cross build for Windows"; tally "cross build" tests/tools/windows.sh; fi
+if $windows; then say "a cross build for Windows"; tally "cross build" tools/windows.sh; fi
 if $full_verify; then
   say "every combination of clmla verify"
   tally "full product" env OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd tests/tools/verify_matrix.sh "$build/tools/clmla"

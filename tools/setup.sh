@@ -29,7 +29,7 @@ missing() {
       oclgrind) has oclgrind || echo oclgrind ;;
       mesa) has_driver rusticl || echo mesa-opencl-icd; [ -e /usr/lib/clc/spirv64-mesa3d-.spv ] || echo libclc-15 ;;
       venv) python3 -c 'import ensurepip' >/dev/null 2>&1 || echo python3-venv ;;
-      windows) has x86_64-w64-mingw32-gcc || echo gcc-mingw-w64-x86-64 ;;
+      windows) has x86_64-w64-mingw32-gcc || echo gcc-mingw-w64-x86-64; has wine || echo wine64 wine ;;
       *) echo "tools/setup.sh: unknown extra '$extra'" >&2; exit 2 ;;
     esac
   done

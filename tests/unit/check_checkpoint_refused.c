@@ -5,6 +5,7 @@
 #include <clmla/checkpoint.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void check_refused(const char *path, clmla_status status, const char *word) {
     clmla_checkpoint *checkpoint = (clmla_checkpoint *)(uintptr_t)&status;
@@ -108,15 +109,51 @@ START_TEST(cut_short) {
 }
 END_TEST
 
+// A length in the file's first eight bytes that its other bytes do not bear out.
+static const struct {
+    uint64_t length;
+    const char *word;
+} lengths[] = {
+    {0, "begin with '{'"},
+    {1, "not JSON"},
+    {sizeof good - 2, "not JSON"},
+    {sizeof good, "zero byte"}, // of the data
+    {sizeof good + 7, "zero byte"},
+    {sizeof good + 8, "does not fit the file"},
+    {100000000, "does not fit the file"},
+    {100000001, "does not fit the file"},
+    {UINT32_MAX, "does not fit the file"},
+    {INT64_MAX, "does not fit the file"},
+    {UINT64_MAX - 7, "does not fit the file"},
+    {UINT64_MAX, "does not fit the file"},
+};
+
 START_TEST(lying_length) {
-    const uint64_t lengths[] = {0,         1,         sizeof good - 2, sizeof good, sizeof good + 7, sizeof good + 8,
-                                100000000, 100000001, UINT32_MAX,      INT64_MAX,   UINT64_MAX - 7,  UINT64_MAX};
     unsigned char bytes[8 + sizeof good - 1 + 8] = {0};
     memcpy(bytes + 8, good, sizeof good - 1);
-    for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
-        for (size_t i = 0; i < 8; i++) bytes[i] = (unsigned char)(lengths[k] >> (8 * i));
-        check_refused(made_file("lie.safetensors", bytes, sizeof bytes), CLMLA_E_FORMAT, "lie.safetensors");
-    }
+    for (size_t i = 0; i < 8; i++) bytes[i] = (unsigned char)(lengths[_i].length >> (8 * i));
+    check_refused(made_file("lie.safetensors", bytes, sizeof bytes), CLMLA_E_FORMAT, lengths[_i].word);
+}
+END_TEST
+
+// The file could hold the header; the format does not allow it. Its bytes past the ninth are a hole in the disk.
+START_TEST(header_beyond_limit) {
+    const uint32_t length = 100000001;
+    unsigned char bytes[9] = {length & 255, length >> 8 & 255, length >> 16 & 255, length >> 24, 0, 0, 0, 0, '{'};
+    const char *path = made_file("large.safetensors", bytes, sizeof bytes);
+    ck_assert_int_eq(truncate(path, 8 + (off_t)length), 0);
+    check_refused(path, CLMLA_E_FORMAT, "limit of 100000000");
+}
+END_TEST
+
+// The reason stays in the sentence however long the name is.
+START_TEST(long_name) {
+    char text[4096];
+    memset(text, 'n', sizeof text);
+    memcpy(text, "{\"", 2);
+    const char *rest = "\":{\"dtype\":\"U8\",\"shape\":[9],\"data_offsets\":[0,8]}}";
+    memcpy(text + sizeof text - strlen(rest) - 1, rest, strlen(rest) + 1);
+    check_refused(made_safetensors("long.safetensors", text, 8), CLMLA_E_FORMAT, "takes 9 bytes, data_offsets give 8");
 }
 END_TEST
 
@@ -203,7 +240,9 @@ int main(void) {
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, bad_headers, 0, sizeof headers / sizeof *headers);
     tcase_add_test(tests, cut_short);
-    tcase_add_test(tests, lying_length);
+    tcase_add_loop_test(tests, lying_length, 0, sizeof lengths / sizeof *lengths);
+    tcase_add_test(tests, header_beyond_limit);
+    tcase_add_test(tests, long_name);
     tcase_add_test(tests, zero_bytes_for_padding);
     tcase_add_test(tests, not_there);
     tcase_add_loop_test(tests, bad_indexes, 0, sizeof indexes / sizeof *indexes);

@@ -97,7 +97,8 @@ static void check_config(const bytes *b, uint32_t counts[2]) {
     ck_assert(values.softmax_scale > 0.0 && isfinite((float)values.softmax_scale));
     for (int mode = 0; mode < 2; mode++) {
         EXPECT_OK(clmla_rope_table(table, &c, &(int32_t){CLMLA_MAX_CONTEXT}, 1, (clmla_angle_mode)mode));
-        for (uint32_t i = 0; i < c.qk_rope_head_dim; i++) ck_assert(isfinite(table[i]));
+        for (uint32_t i = 0; i < c.qk_rope_head_dim; i++)
+            if (!isfinite(table[i])) ck_abort_msg("value %u of the table is %g", i, (double)table[i]);
     }
 }
 

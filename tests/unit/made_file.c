@@ -47,6 +47,7 @@ void made_folder(const char *name) {
 
 const char *made_file(const char *name, const void *bytes, size_t count) {
     const char *path = made_path(name);
+    remove(path); // some file systems write a file that is cut short and refilled through to the disk
     FILE *stream = fopen(path, "wb");
     ck_assert_ptr_nonnull(stream);
     ck_assert_uint_eq(fwrite(bytes, 1, count, stream), count);
