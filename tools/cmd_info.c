@@ -74,6 +74,8 @@ static void print_facts(const clmla_device_facts *facts) {
     printf("  has           half: %s, double: %s, sub-groups: %s, command buffers: %s, denormals: %s\n",
            facts->has_half ? "yes" : "no", facts->has_double ? "yes" : "no", facts->has_sub_groups ? "yes" : "no",
            facts->has_command_buffer ? "yes" : "no", facts->has_denormals ? "yes" : "no");
+    for (uint32_t left = facts->quirks; left; left &= left - 1)
+        printf("  known fault   %s: %s\n", clmla_quirk_name(left), clmla_quirk_symptom(left));
 }
 
 // "vector; not clblast: <reason>"
@@ -197,6 +199,9 @@ static cJSON *device_json(const clmla_device_facts *facts) {
         cJSON_AddNumberToObject(device, numbers[i].name, numbers[i].value);
     for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++)
         cJSON_AddBoolToObject(device, answers[i].name, answers[i].value);
+    cJSON *faults = cJSON_AddArrayToObject(device, "known_faults");
+    for (uint32_t left = facts->quirks; left; left &= left - 1)
+        cJSON_AddItemToArray(faults, cJSON_CreateString(clmla_quirk_name(left)));
     add_variants(device, facts);
     return device;
 }
