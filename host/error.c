@@ -28,6 +28,9 @@ clmla_status host_fail(const clmla_log *log, clmla_status status, cl_int code, c
     va_start(arguments, format);
     vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
+    // Names come from files and callers: whatever they hold, a sentence stays one line.
+    for (char *at = sentence; *at; at++)
+        if ((unsigned char)*at < ' ') *at = ' ';
     snprintf(last.sentence, sizeof last.sentence, "%s", sentence);
     last.code = code;
     write_line(log, CLMLA_LOG_ERROR, last.sentence);

@@ -53,7 +53,7 @@ static void check_cover(const plan_schedule *schedule, const schedule_rules *rul
 START_TEST(test_random_steps_are_covered) {
     uint64_t seed = 7;
     plan_schedule schedule = {.allocator = &allocator};
-    for (int round = 0; round < 300; round++) {
+    for (int round = 0; round < 120; round++) {
         uint32_t query[6], keys[6], count = next_random(&seed) % 7;
         for (uint32_t i = 0; i < count; i++) {
             query[i] = next_random(&seed) % 6;
