@@ -186,6 +186,7 @@ static void CL_CALLBACK report(cl_event event, cl_int state, void *payload) {
         p->calls->GetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL) == CL_SUCCESS &&
         p->calls->GetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL) == CL_SUCCESS)
         p->profile.callback(p->profile.payload, p->operation, p->kernel, start, end);
+    p->calls->ReleaseEvent(event);
     clmla_allocator allocator = p->allocator;
     host_release(&allocator, p);
 }
@@ -197,8 +198,11 @@ static void profile(const host_launch *launch, cl_event event) {
     if (!p) return;
     *p = (profiled){context, context->profile, context->allocator, context->calls, launch->operation, {0}};
     for (size_t i = 0; launch->name[i] && i + 1 < sizeof p->kernel; i++) p->kernel[i] = launch->name[i];
-    if (context->calls->SetEventCallback(event, CL_COMPLETE, report, p) != CL_SUCCESS)
-        host_release(&context->allocator, p);
+    // Intel's CPU runtime forgets the callback of an event that nobody holds any more.
+    host_event_retain(context, event);
+    if (context->calls->SetEventCallback(event, CL_COMPLETE, report, p) == CL_SUCCESS) return;
+    host_event_release(context, &event);
+    host_release(&context->allocator, p);
 }
 
 static clmla_status enqueue(const host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global,

@@ -4,7 +4,7 @@
 #
 #   tools/check.sh                  all tests on PoCL
 #   tools/check.sh --all-devices    ... then those on Intel's CPU runtime, short ones under Oclgrind and on Mesa's rusticl
-#   tools/check.sh --sanitize       ... then without-device and API tests with gcc's address and undefined-behaviour checks
+#   tools/check.sh --sanitize       ... then unit, host, API and program tests under gcc's sanitizers
 #   tools/check.sh --windows        ... then a cross build for Windows
 #   tools/check.sh --full-verify    ... then every combination of clmla verify
 set -euo pipefail
@@ -111,8 +111,9 @@ sanitized() {
   say "address and undefined-behaviour checks"
   make_build "$root/build-sanitize" -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized
   # Drivers and the loader keep what they allocated until the process ends: leaks are looked for in our own frames alone.
-  OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd LSAN_OPTIONS=suppressions=$root/tests/tools/leaks.supp \
-    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_tests "$root/build-sanitize" sanitize --suite unit --suite host --suite api
+  OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd LSAN_OPTIONS=suppressions=$root/tests/tools/leaks.supp:print_suppressions=0 \
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+    run_tests "$root/build-sanitize" sanitize --suite unit --suite host --suite api --suite tools
 }
 
 all_devices=false sanitize=false windows=false full_verify=false

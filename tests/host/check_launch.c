@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+// Chains of launches: wait lists and events on in-order and out-of-order queues, profiling, memory checks, dense
+// products.
+#include "host/event.h"
+#include "host/gemm.h"
+#include "host/launch.h"
+#include "host/memory.h"
+#include "lib/context.h"
+#include "tests/support/device.h"
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char text[] =
+    "__kernel void advance(__global int *x, int times, int plus) { if (get_global_id(0) == 0) x[0] "
+    "= x[0] * times + plus; }\n";
+static const host_source source = {"advance", text, sizeof text - 1};
+
+static host_context *host(void) {
+    return &((clmla_context *)(uintptr_t)test_device_get()->context)->host;
+}
+
+static cl_mem number(cl_int value) {
+    cl_int code;
+    cl_mem memory = clCreateBuffer(host()->cl, CL_MEM_COPY_HOST_PTR, sizeof value, &value, &code);
+    TEST_CL(code);
+    return memory;
+}
+
+static cl_int value_of(cl_mem memory) {
+    cl_int value;
+    TEST_CL(clEnqueueReadBuffer(test_device_get()->queue, memory, CL_TRUE, 0, sizeof value, &value, 0, NULL, NULL));
+    return value;
+}
+
+static void add(host_chain *chain, cl_mem memory, int times, int plus, size_t global) {
+    host_launch launch = host_launch_begin(host(), "test", &source, "", "advance");
+    host_arg_buffer(&launch, memory);
+    host_arg_int(&launch, times);
+    host_arg_int(&launch, plus);
+    TEST_OK(host_launch_enqueue(&launch, chain, 1, &global, NULL));
+}
+
+static cl_int state_of(cl_event event) {
+    cl_int state;
+    TEST_CL(clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL));
+    return state;
+}
+
+// ((1·2+1)·2+1)·2+1: right only if three dependent launches run one after another, behind the gate.
+static void check_order(cl_command_queue queue) {
+    cl_int code;
+    cl_mem memory = number(1);
+    for (int round = 0; round < 20; round++) {
+        host_chain chain;
+        cl_event gate = clCreateUserEvent(host()->cl, &code), done = NULL;
+        TEST_CL(code);
+        cl_int before = value_of(memory);
+        TEST_OK(host_chain_begin(&chain, host(), queue, 1, &gate, true));
+        for (int i = 0; i < 3; i++) add(&chain, memory, 2, 1, 1);
+        TEST_OK(host_chain_finish(&chain, CLMLA_OK, &done));
+        ck_assert_ptr_nonnull(done);
+        TEST_CL(clFlush(queue));
+        ck_assert_int_ne(state_of(done), CL_COMPLETE);
+        TEST_CL(clSetUserEventStatus(gate, CL_COMPLETE));
+        TEST_CL(clWaitForEvents(1, &done));
+        ck_assert_int_eq(value_of(memory), (cl_int)(((uint32_t)before * 8u) + 7u));
+        clReleaseEvent(gate);
+        clReleaseEvent(done);
+        TEST_CL(clFinish(queue));
+    }
+    clReleaseMemObject(memory);
+}
+
+START_TEST(launches_keep_their_order) {
+    const test_device *device = test_device_get();
+    check_order(device->queue);
+    if (device->unordered) check_order(device->unordered);
+}
+END_TEST
+
+// A chain also waits for an event handed in later (a plan's upload), on either kind of queue.
+static void check_joined_wait(cl_command_queue queue) {
+    cl_int code;
+    host_chain chain;
+    cl_mem memory = number(5);
+    cl_event first = clCreateUserEvent(host()->cl, &code), second = clCreateUserEvent(host()->cl, &code), done = NULL;
+    TEST_OK(host_chain_begin(&chain, host(), queue, 1, &first, true));
+    TEST_OK(host_chain_wait(&chain, second));
+    TEST_OK(host_chain_wait(&chain, NULL));
+    add(&chain, memory, 3, 0, 1);
+    TEST_OK(host_chain_finish(&chain, CLMLA_OK, &done));
+    TEST_CL(clSetUserEventStatus(first, CL_COMPLETE));
+    TEST_CL(clFlush(queue));
+    ck_assert_int_ne(state_of(done), CL_COMPLETE);
+    TEST_CL(clSetUserEventStatus(second, CL_COMPLETE));
+    TEST_CL(clWaitForEvents(1, &done));
+    ck_assert_int_eq(value_of(memory), 15);
+    clReleaseEvent(first);
+    clReleaseEvent(second);
+    clReleaseEvent(done);
+    clReleaseMemObject(memory);
+}
+
+START_TEST(later_waits_join) {
+    const test_device *device = test_device_get();
+    check_joined_wait(device->queue);
+    if (device->unordered) check_joined_wait(device->unordered);
+}
+END_TEST
+
+START_TEST(empty_chains_and_grids) {
+    host_chain chain;
+    cl_event done = NULL;
+    cl_command_queue queue = test_device_get()->queue;
+    cl_mem memory = number(3);
+    TEST_OK(host_chain_begin(&chain, host(), queue, 0, NULL, true));
+    TEST_OK(host_chain_finish(&chain, CLMLA_OK, &done)); // nothing enqueued: a marker
+    ck_assert_ptr_nonnull(done);
+    TEST_CL(clWaitForEvents(1, &done));
+    clReleaseEvent(done);
+    TEST_OK(host_chain_begin(&chain, host(), queue, 0, NULL, false));
+    add(&chain, memory, 7, 7, 0); // an empty grid
+    TEST_OK(host_chain_finish(&chain, CLMLA_OK, NULL));
+    ck_assert_int_eq(value_of(memory), 3);
+    TEST_OK(host_chain_begin(&chain, host(), queue, 0, NULL, true));
+    add(&chain, memory, 1, 1, 1);
+    done = NULL;
+    ck_assert_int_eq(host_chain_finish(&chain, CLMLA_E_LIMIT, &done), CLMLA_E_LIMIT); // a failure passes through
+    ck_assert_ptr_null(done);
+    clReleaseMemObject(memory);
+}
+END_TEST
+
+static void check_begin(cl_command_queue queue, cl_uint count, const cl_event *wait, const char *word) {
+    host_chain chain;
+    ck_assert_int_eq(host_chain_begin(&chain, host(), queue, count, wait, true), CLMLA_E_ARGUMENT);
+    ck_assert_msg(strstr(clmla_last_error(), word) != NULL, "%s", clmla_last_error());
+}
+
+START_TEST(wrong_waits_and_queues) {
+    cl_event none = NULL;
+    cl_command_queue queue = test_device_get()->queue;
+    clmla_context *other = NULL;
+    check_begin(NULL, 0, NULL, "queue");
+    check_begin(queue, 1, NULL, "wait");
+    check_begin(queue, 0, &none, "wait");
+    check_begin(queue, 1, &none, "wait[0]");
+    TEST_OK(clmla_context_create(&other, &(clmla_context_params){.device = test_device_get()->facts->name}));
+    cl_command_queue foreign = test_device_queue(other, 0);
+    check_begin(foreign, 0, NULL, "another context");
+    clReleaseCommandQueue(foreign);
+    clmla_context_destroy(&other);
+}
+END_TEST
+
+typedef struct times {
+    pthread_mutex_t lock;
+    int count;
+    bool right;
+} times;
+
+static void take_time(void *payload, const char *operation, const char *kernel, uint64_t start, uint64_t end) {
+    times *t = payload;
+    pthread_mutex_lock(&t->lock);
+    t->count++;
+    t->right = t->right && strcmp(operation, "test") == 0 && strcmp(kernel, "advance") == 0 && end >= start;
+    pthread_mutex_unlock(&t->lock);
+}
+
+START_TEST(device_times_are_reported) {
+    times t = {PTHREAD_MUTEX_INITIALIZER, 0, true};
+    host_context context = *host(); // the same programs; only who is told differs
+    context.profile = (clmla_profile){take_time, &t};
+    cl_command_queue queue = test_device_queue(test_device_get()->context, CL_QUEUE_PROFILING_ENABLE);
+    host_chain chain;
+    cl_mem memory = number(1);
+    TEST_OK(host_chain_begin(&chain, &context, queue, 0, NULL, false));
+    for (int i = 0; i < 3; i++) {
+        size_t one = 1;
+        host_launch launch = host_launch_begin(&context, "test", &source, "", "advance");
+        host_arg_buffer(&launch, memory);
+        host_arg_int(&launch, 2);
+        host_arg_int(&launch, 0);
+        TEST_OK(host_launch_enqueue(&launch, &chain, 1, &one, NULL));
+    }
+    TEST_OK(host_chain_finish(&chain, CLMLA_OK, NULL));
+    TEST_CL(clFinish(queue));
+    for (int i = 0; i < 500; i++) { // callbacks may come after the wait
+        pthread_mutex_lock(&t.lock);
+        int count = t.count;
+        pthread_mutex_unlock(&t.lock);
+        if (count == 3) break;
+        struct timespec pause = {0, 10000000};
+        nanosleep(&pause, NULL);
+    }
+    pthread_mutex_lock(&t.lock);
+    ck_assert_int_eq(t.count, 3);
+    ck_assert(t.right);
+    pthread_mutex_unlock(&t.lock);
+    clReleaseCommandQueue(queue);
+    clReleaseMemObject(memory);
+}
+END_TEST
+
+static void check_memory(clmla_buffer buffer, uint64_t bytes, uint32_t align, const char *word) {
+    clmla_status status = host_buffer_check(host(), buffer, bytes, align, "op", "thing");
+    ck_assert_int_eq(status, word ? CLMLA_E_ARGUMENT : CLMLA_OK);
+    if (word) ck_assert_msg(strstr(clmla_last_error(), word) != NULL, "%s", clmla_last_error());
+}
+
+START_TEST(memory_is_measured) {
+    cl_int code;
+    cl_mem memory = clCreateBuffer(host()->cl, 0, 100, NULL, &code), made = NULL;
+    check_memory((clmla_buffer){memory, 0}, 100, 4, NULL);
+    check_memory((clmla_buffer){memory, 96}, 4, 4, NULL);
+    check_memory((clmla_buffer){NULL, 0}, 0, 4, NULL);
+    check_memory((clmla_buffer){NULL, 0}, 1, 4, "no buffer");
+    check_memory((clmla_buffer){memory, 0}, 101, 4, "101 bytes needed from offset 0, the buffer has 100");
+    check_memory((clmla_buffer){memory, 104}, 1, 4, "offset 104");
+    check_memory((clmla_buffer){memory, UINT64_MAX - 3}, 8, 4, "offset");
+    check_memory((clmla_buffer){memory, 2}, 4, 4, "multiple of 4");
+    clReleaseMemObject(memory);
+
+    uint64_t limit = host()->facts.max_buffer_bytes;
+    ck_assert_int_eq(host_buffer_create(&made, host(), limit + 1, NULL, "a thing"), CLMLA_E_LIMIT);
+    ck_assert_ptr_null(made);
+    char figure[32];
+    snprintf(figure, sizeof figure, "%llu", (unsigned long long)limit);
+    ck_assert_ptr_nonnull(strstr(clmla_last_error(), figure));
+    TEST_OK(host_buffer_create(&made, host(), 0, NULL, "nothing"));
+    host_buffer_release(host(), &made);
+    ck_assert_ptr_null(made);
+    host_buffer_release(host(), &made);
+
+    uint64_t out = 5;
+    ck_assert(host_multiply(&out, 1ull << 32, (1ull << 32) - 1));
+    ck_assert(!host_multiply(&out, 1ull << 32, 1ull << 32));
+    ck_assert(host_multiply(&out, 0, UINT64_MAX) && out == 0);
+    ck_assert(host_add(&out, UINT64_MAX, 0) && !host_add(&out, UINT64_MAX, 1));
+    ck_assert_ptr_null(host_allocate(NULL, SIZE_MAX / 2, 3));
+}
+END_TEST
+
+// A product of rows x inputs by outputs x inputs, with room between rows, against double.
+static void check_product(cl_command_queue queue, size_t rows, size_t outputs, size_t inputs) {
+    cl_int code;
+    size_t in_stride = inputs + 3, weight_stride = inputs + 1, out_stride = outputs + 2;
+    size_t counts[3] = {rows * in_stride, outputs * weight_stride, rows * out_stride};
+    float *values[3];
+    cl_mem memory[3];
+    for (int i = 0; i < 3; i++) {
+        values[i] = calloc(counts[i] + 4, sizeof(float));
+        for (size_t j = 0; j < counts[i] + 4; j++) values[i][j] = (float)((j * 7 + (size_t)i * 5) % 23) / 16.0f - 0.7f;
+        memory[i] = clCreateBuffer(host()->cl, CL_MEM_COPY_HOST_PTR, (counts[i] + 4) * sizeof(float), values[i], &code);
+        TEST_CL(code);
+    }
+    host_gemm product = {rows,      outputs,       inputs,    {memory[0], 16}, {memory[1], 16}, {memory[2], 16},
+                         in_stride, weight_stride, out_stride};
+    host_chain chain;
+    cl_event done = NULL;
+    TEST_OK(host_chain_begin(&chain, host(), queue, 0, NULL, true));
+    TEST_OK(host_chain_finish(&chain, host_gemm_enqueue(&product, &chain), &done));
+    TEST_CL(clWaitForEvents(1, &done));
+    clReleaseEvent(done);
+    TEST_CL(clEnqueueReadBuffer(test_device_get()->queue, memory[2], CL_TRUE, 0, (counts[2] + 4) * sizeof(float),
+                                values[2], 0, NULL, NULL));
+    for (size_t t = 0; t < rows; t++)
+        for (size_t r = 0; r < outputs; r++) {
+            double sum = 0.0;
+            for (size_t c = 0; c < inputs; c++)
+                sum += (double)values[0][4 + t * in_stride + c] * (double)values[1][4 + r * weight_stride + c];
+            ck_assert_double_le(fabs((double)values[2][4 + t * out_stride + r] - sum), 1e-4);
+        }
+    for (int i = 0; i < 3; i++) {
+        clReleaseMemObject(memory[i]);
+        free(values[i]);
+    }
+}
+
+START_TEST(dense_products) {
+    const test_device *device = test_device_get();
+    if (!host_gemm_available()) {
+        host_chain chain = {.context = host()};
+        ck_assert_int_eq(host_gemm_enqueue(&(host_gemm){0}, &chain), CLMLA_E_UNSUPPORTED);
+        return;
+    }
+    check_product(device->queue, 33, 17, 40);
+    check_product(device->queue, 64, 96, 128);
+    if (device->unordered) check_product(device->unordered, 5, 70, 31);
+}
+END_TEST
+
+static void add_tests(TCase *tcase) {
+    tcase_add_test(tcase, launches_keep_their_order);
+    tcase_add_test(tcase, later_waits_join);
+    tcase_add_test(tcase, empty_chains_and_grids);
+    tcase_add_test(tcase, wrong_waits_and_queues);
+    tcase_add_test(tcase, device_times_are_reported);
+    tcase_add_test(tcase, memory_is_measured);
+    tcase_add_test(tcase, dense_products);
+}
+
+int main(void) {
+    return test_main("check_launch", add_tests);
+}
