@@ -11,7 +11,7 @@
 #define HOST_CALLS_LIST(X)                                                                                            \
     X(GetPlatformIDs) X(GetPlatformInfo) X(GetDeviceIDs) X(GetDeviceInfo)                                             \
     X(CreateContext) X(RetainContext) X(ReleaseContext) X(GetContextInfo)                                             \
-    X(GetCommandQueueInfo) X(Finish)                                                                                  \
+    X(GetCommandQueueInfo) X(Flush) X(Finish)                                                                         \
     X(CreateProgramWithSource) X(CreateProgramWithBinary) X(BuildProgram) X(GetProgramInfo)                           \
     X(GetProgramBuildInfo) X(ReleaseProgram)                                                                          \
     X(CreateKernel) X(SetKernelArg) X(ReleaseKernel)                                                                  \

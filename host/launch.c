@@ -80,7 +80,11 @@ static cl_command_queue queue_of(const host_context *context, cl_event event) {
 }
 
 clmla_status host_chain_wait(host_chain *chain, cl_event event) {
-    if (!event || (chain->in_order && queue_of(chain->context, event) == chain->queue)) return CLMLA_OK;
+    if (!event) return CLMLA_OK;
+    cl_command_queue from = queue_of(chain->context, event);
+    if (chain->in_order && from == chain->queue) return CLMLA_OK;
+    // A command of another queue may not have reached the device yet: nobody else would send it on its way.
+    if (from && from != chain->queue) chain->context->calls->Flush(from);
     cl_uint count = chain->wait_count + (chain->last && !chain->in_order ? 1u : 0u);
     cl_event *all = host_allocate(&chain->context->allocator, count + 1, sizeof *all);
     if (!all) return host_fail(&chain->context->log, CLMLA_E_MEMORY, 0, "enqueue: no memory for %u events", count + 1);

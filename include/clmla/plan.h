@@ -49,11 +49,15 @@ CLMLA_API clmla_status clmla_plan_create(clmla_plan **out, clmla_context *contex
 // A plan for a model's layers over a cache: head count from the config, layout from the cache.
 CLMLA_API clmla_status clmla_plan_create_for_cache(clmla_plan **out, clmla_context *context, const clmla_cache *cache);
 
+// Frees the plan and sets *plan to NULL. Accepts NULL. Waits for uploads of clmla_plan_update that are still under way:
+// the driver reads the plan's memory until then.
 CLMLA_API void clmla_plan_destroy(clmla_plan **plan);
 
 // Schedules a step over a cache, after clmla_cache_reserve of the same batch: lengths, positions, slots and block table
 // are taken from the cache and enqueued to the device.
-// Async   : an enqueue (opencl.h); operations that use the plan wait for it by themselves.
+// Async   : an enqueue (opencl.h); operations that use the plan wait for it by themselves. With four updates already
+// under
+//           way it waits for the oldest one's upload.
 // Errors  : CLMLA_E_ARGUMENT (the cache's layout is not the plan's; the batch was not reserved); CLMLA_E_SEQUENCE;
 //           CLMLA_E_LIMIT; CLMLA_E_MEMORY; CLMLA_E_OPENCL. After a failure the plan must be updated again before use.
 CLMLA_API clmla_status clmla_plan_update(clmla_plan *plan, const clmla_cache *cache, const clmla_batch *batch,

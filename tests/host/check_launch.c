@@ -112,6 +112,29 @@ START_TEST(later_waits_join) {
 }
 END_TEST
 
+// An event of another queue that nobody flushed: the chain sees to it, or this would never end.
+START_TEST(waits_across_queues_are_sent_off) {
+    const test_device *device = test_device_get();
+    cl_command_queue other = test_device_queue(device->context, 0);
+    host_chain first, second;
+    cl_event between = NULL, done = NULL;
+    cl_mem memory = number(4);
+    TEST_OK(host_chain_begin(&first, host(), other, 0, NULL, true));
+    add(&first, memory, 1, 6, 1);
+    TEST_OK(host_chain_finish(&first, CLMLA_OK, &between));
+    TEST_OK(host_chain_begin(&second, host(), device->queue, 0, NULL, true));
+    TEST_OK(host_chain_wait(&second, between));
+    add(&second, memory, 3, 0, 1);
+    TEST_OK(host_chain_finish(&second, CLMLA_OK, &done));
+    TEST_CL(clWaitForEvents(1, &done));
+    ck_assert_int_eq(value_of(memory), 30);
+    clReleaseEvent(between);
+    clReleaseEvent(done);
+    clReleaseCommandQueue(other);
+    clReleaseMemObject(memory);
+}
+END_TEST
+
 START_TEST(empty_chains_and_grids) {
     host_chain chain;
     cl_event done = NULL;
@@ -297,6 +320,7 @@ END_TEST
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, launches_keep_their_order);
     tcase_add_test(tcase, later_waits_join);
+    tcase_add_test(tcase, waits_across_queues_are_sent_off);
     tcase_add_test(tcase, empty_chains_and_grids);
     tcase_add_test(tcase, wrong_waits_and_queues);
     tcase_add_test(tcase, device_times_are_reported);
