@@ -4,7 +4,7 @@
 #
 #   tools/check.sh                  all tests on PoCL
 #   tools/check.sh --all-devices    ... then those on Intel's CPU runtime, short ones under Oclgrind and on Mesa's rusticl
-#   tools/check.sh --sanitize       ... then unit, host, API and program tests under gcc's sanitizers
+#   tools/check.sh --sanitize       ... then all but the programs' tests under gcc's sanitizers
 #   tools/check.sh --windows        ... then a cross build for Windows
 #   tools/check.sh --full-verify    ... then every combination of clmla verify
 set -euo pipefail
@@ -113,7 +113,7 @@ sanitized() {
   # Drivers and the loader keep what they allocated until the process ends: leaks are looked for in our own frames alone.
   OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd LSAN_OPTIONS=suppressions=$root/tests/tools/leaks.supp:print_suppressions=0 \
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-    run_tests "$root/build-sanitize" sanitize --suite unit --suite host --suite api --suite tools
+    run_tests "$root/build-sanitize" sanitize --suite unit --suite host --suite api --suite kernel --suite layer
 }
 
 all_devices=false sanitize=false windows=false full_verify=false

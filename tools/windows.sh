@@ -37,11 +37,8 @@ if [ ! -f "$prefix/lib/libcjson.a" ]; then
   source_folder=$(mktemp -d)
   trap 'rm -rf "$source_folder"' EXIT
   mkdir -p "$source_folder/parts" "$source_folder/lists/partial"
-  if [ -f /etc/apt/sources.list.d/debian.sources ]; then
-    sed 's/^Types: deb$/Types: deb-src/' /etc/apt/sources.list.d/debian.sources >"$source_folder/parts/src.sources"
-  else
-    sed -n 's/^deb /deb-src /p' /etc/apt/sources.list >"$source_folder/parts/src.list"
-  fi
+  find /etc/apt/sources.list.d -name '*.sources' -exec sed 's/^Types: deb$/Types: deb-src/' {} + >"$source_folder/parts/src.sources"
+  find /etc/apt -maxdepth 2 -name '*.list' -exec sed -n 's/^deb /deb-src /p' {} + >"$source_folder/parts/src.list"
   apt_source=(apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$source_folder/parts"
     -o "Dir::State::lists=$source_folder/lists" -o APT::Sandbox::User=root)
   "${apt_source[@]}" update
