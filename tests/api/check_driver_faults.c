@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every driver call of a layer step failing once: the step answers CLMLA_E_OPENCL or CLMLA_E_BUILD with the driver's
+// code and leaves no host allocation behind, and the same objects work again afterwards.
+#include "lib/context.h"
+#include "tests/support/device.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const host_calls *real;
+static long calls_until_fault; // < 0: none
+static atomic_long live;
+static const char *failed_call;
+
+static bool fails(const char *name) {
+    if (calls_until_fault < 0 || calls_until_fault-- > 0) return false;
+    failed_call = name;
+    return true;
+}
+
+// One wrapper a call: the parameters as the driver's prototype names them, and what a failure answers.
+#define WRAP_CODE(name, parameters, arguments)                                                                         \
+    static cl_int CL_API_CALL faulty_##name parameters {                                                               \
+        return fails("cl" #name) ? CL_OUT_OF_RESOURCES : real->name arguments;                                         \
+    }
+#define WRAP_HANDLE(type, name, parameters, arguments)                                                                 \
+    static type CL_API_CALL faulty_##name parameters {                                                                 \
+        if (!fails("cl" #name)) return real->name arguments;                                                           \
+        *code = CL_OUT_OF_RESOURCES;                                                                                   \
+        return NULL;                                                                                                   \
+    }
+WRAP_HANDLE(cl_mem, CreateBuffer, (cl_context a, cl_mem_flags b, size_t c, void *d, cl_int *code), (a, b, c, d, code))
+WRAP_HANDLE(cl_program, CreateProgramWithSource,
+            (cl_context a, cl_uint b, const char **c, const size_t *d, cl_int *code), (a, b, c, d, code))
+WRAP_HANDLE(cl_kernel, CreateKernel, (cl_program a, const char *b, cl_int *code), (a, b, code))
+WRAP_CODE(BuildProgram,
+          (cl_program a, cl_uint b, const cl_device_id *c, const char *d, void(CL_CALLBACK *e)(cl_program, void *),
+           void *f),
+          (a, b, c, d, e, f))
+WRAP_CODE(SetKernelArg, (cl_kernel a, cl_uint b, size_t c, const void *d), (a, b, c, d))
+WRAP_CODE(EnqueueNDRangeKernel,
+          (cl_command_queue a, cl_kernel b, cl_uint c, const size_t *d, const size_t *e, const size_t *f, cl_uint g,
+           const cl_event *h, cl_event *i),
+          (a, b, c, d, e, f, g, h, i))
+WRAP_CODE(EnqueueWriteBuffer,
+          (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, const void *f, cl_uint g, const cl_event *h,
+           cl_event *i),
+          (a, b, c, d, e, f, g, h, i))
+WRAP_CODE(EnqueueMarkerWithWaitList, (cl_command_queue a, cl_uint b, const cl_event *c, cl_event *d), (a, b, c, d))
+WRAP_CODE(GetMemObjectInfo, (cl_mem a, cl_mem_info b, size_t c, void *d, size_t *e), (a, b, c, d, e))
+WRAP_CODE(GetCommandQueueInfo, (cl_command_queue a, cl_command_queue_info b, size_t c, void *d, size_t *e),
+          (a, b, c, d, e))
+
+static void *counted_allocate(void *payload, size_t bytes) {
+    (void)payload;
+    void *memory = malloc(bytes);
+    live += memory != NULL;
+    return memory;
+}
+
+static void counted_release(void *payload, void *memory) {
+    (void)payload;
+    live--;
+    free(memory);
+}
+
+static clmla_context *faulty_context(void) {
+    static host_calls table;
+    real = host_calls_default();
+    table = *real;
+    table.CreateBuffer = faulty_CreateBuffer;
+    table.CreateProgramWithSource = faulty_CreateProgramWithSource;
+    table.CreateKernel = faulty_CreateKernel;
+    table.BuildProgram = faulty_BuildProgram;
+    table.SetKernelArg = faulty_SetKernelArg;
+    table.EnqueueNDRangeKernel = faulty_EnqueueNDRangeKernel;
+    table.EnqueueWriteBuffer = faulty_EnqueueWriteBuffer;
+    table.EnqueueMarkerWithWaitList = faulty_EnqueueMarkerWithWaitList;
+    table.GetMemObjectInfo = faulty_GetMemObjectInfo;
+    table.GetCommandQueueInfo = faulty_GetCommandQueueInfo;
+    clmla_context *context = NULL;
+    clmla_context_params params = {.opencl = {test_device_get()->cl, test_device_get()->id},
+                                   .allocator = {counted_allocate, counted_release, NULL},
+                                   .program_folder = ""};
+    TEST_OK(context_create_with_calls(&context, &params, &table));
+    return context;
+}
+
+typedef struct scene {
+    clmla_context *context;
+    clmla_layer *layer;
+    clmla_cache *cache;
+    cl_mem input, output;
+} scene;
+
+// One step of two new tokens for a new sequence, with a plan of its own.
+static clmla_status step(const scene *s) {
+    clmla_plan *plan = NULL;
+    clmla_sequence sequence = 0;
+    uint32_t tokens = 2;
+    clmla_batch batch = {.sequence_count = 1, .sequences = &sequence, .query_tokens = &tokens};
+    cl_event done = NULL;
+    clmla_status status = clmla_plan_create_for_cache(&plan, s->context, s->cache);
+    if (status == CLMLA_OK) status = clmla_cache_sequence_create(&sequence, s->cache);
+    if (status == CLMLA_OK) status = clmla_cache_reserve(s->cache, &batch);
+    if (status == CLMLA_OK) status = clmla_plan_update(plan, s->cache, &batch, test_device_get()->queue, 0, NULL, NULL);
+    if (status == CLMLA_OK)
+        status = clmla_layer_enqueue(s->layer, plan, s->cache, (clmla_buffer){s->input, 0},
+                                     (clmla_buffer){s->output, 0}, test_device_get()->queue, 0, NULL, &done);
+    if (done) clReleaseEvent(done);
+    TEST_CL(clFinish(test_device_get()->queue));
+    clmla_plan_destroy(&plan);
+    if (sequence) TEST_OK(clmla_cache_sequence_drop(s->cache, sequence));
+    return status;
+}
+
+static void open_scene(scene *s) {
+    clmla_config config;
+    cl_int code;
+    calls_until_fault = -1;
+    s->context = faulty_context();
+    TEST_OK(clmla_config_load(&config, TEST_DATA "/a_v2_tiny"));
+    TEST_OK(clmla_layer_load(&s->layer, s->context, &config, TEST_DATA "/a_v2_tiny", 0, NULL));
+    TEST_OK(
+        clmla_cache_create(&s->cache, s->context, &config, &(clmla_cache_params){.layer_count = 1, .page_count = 2}));
+    size_t bytes = 2 * config.hidden_size * sizeof(float);
+    s->input = clCreateBuffer(test_device_get()->cl, CL_MEM_READ_WRITE, bytes, NULL, &code);
+    s->output = clCreateBuffer(test_device_get()->cl, CL_MEM_READ_WRITE, bytes, NULL, &code);
+    TEST_CL(code);
+    float zero = 0.0f;
+    TEST_CL(clEnqueueFillBuffer(test_device_get()->queue, s->input, &zero, sizeof zero, 0, bytes, 0, NULL, NULL));
+}
+
+static void close_scene(scene *s) {
+    clReleaseMemObject(s->input);
+    clReleaseMemObject(s->output);
+    clmla_cache_destroy(&s->cache);
+    clmla_layer_destroy(&s->layer);
+    clmla_context_destroy(&s->context);
+    ck_assert_int_eq(live, 0);
+}
+
+START_TEST(every_driver_call_may_fail) {
+    scene s;
+    long faults = 0;
+    open_scene(&s);
+    for (long at = 0;; at++) {
+        calls_until_fault = at;
+        failed_call = NULL;
+        clmla_status status = step(&s);
+        calls_until_fault = -1;
+        if (!failed_call) break; // the step makes fewer calls than that
+        faults++;
+        ck_assert_msg(status == CLMLA_E_OPENCL || status == CLMLA_E_BUILD, "call %ld (%s): %s", at, failed_call,
+                      clmla_status_name(status));
+        ck_assert_msg(clmla_last_cl_error() == CL_OUT_OF_RESOURCES, "call %ld (%s): %s", at, failed_call,
+                      clmla_last_error());
+    }
+    ck_assert_int_gt(faults, 50);
+    TEST_OK(step(&s));
+    close_scene(&s);
+}
+END_TEST
+
+static void add_tests(TCase *tcase) {
+    tcase_add_test(tcase, every_driver_call_may_fail);
+}
+
+int main(void) {
+    return test_main("check_driver_faults", add_tests);
+}
