@@ -137,7 +137,7 @@ on_pocl
 if $all_devices; then
   on_intel
   say "under Oclgrind"
-  tally "Oclgrind finds no race and no overrun" tests/tools/oclgrind.sh "$build/tools/clmla"
+  tally "Oclgrind finds no race and no overrun" tests/tools/oclgrind.sh "$build/tools/clmla" "$build/tests/kernel/check_attend"
   on_rusticl
 fi
 if $sanitize; then sanitized; fi
