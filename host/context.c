@@ -2,19 +2,21 @@
 #include "host/context.h"
 #include "host/device.h"
 #include "host/error.h"
+#include "host/memory.h"
 #include "host/program.h"
-#include <stdlib.h>
 #include <string.h>
 
 // Whether `device` is one of the context's; the application made both.
 static clmla_status check_import(const host_context *context, cl_context cl, cl_device_id device) {
     size_t bytes = 0;
     cl_int code = context->calls->GetContextInfo(cl, CL_CONTEXT_DEVICES, 0, NULL, &bytes);
-    cl_device_id *devices = code == CL_SUCCESS ? calloc(bytes + 1, 1) : NULL;
+    cl_device_id *devices = code == CL_SUCCESS ? host_allocate(&context->allocator, bytes, 1) : NULL;
+    if (code == CL_SUCCESS && !devices)
+        return host_fail(&context->log, CLMLA_E_MEMORY, 0, "context: no memory for a list of devices");
     if (devices) code = context->calls->GetContextInfo(cl, CL_CONTEXT_DEVICES, bytes, devices, NULL);
     bool found = false;
     for (size_t i = 0; devices && code == CL_SUCCESS && i < bytes / sizeof *devices; i++) found |= devices[i] == device;
-    free(devices);
+    host_release(&context->allocator, devices);
     if (code != CL_SUCCESS) return host_fail_cl(&context->log, "clGetContextInfo", code, "the application's context");
     if (!found)
         return host_fail(&context->log, CLMLA_E_ARGUMENT, 0,

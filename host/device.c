@@ -35,6 +35,7 @@ static void read_text(reader *r, cl_device_info name, char *text, size_t bytes, 
     r->what = what;
     r->code = r->calls->GetDeviceInfo(r->device, name, 0, NULL, &length);
     if (r->code == CL_SUCCESS) whole = calloc(length + 1, 1);
+    if (r->code == CL_SUCCESS && !whole) r->code = CL_OUT_OF_HOST_MEMORY;
     if (whole) r->code = r->calls->GetDeviceInfo(r->device, name, length, whole, NULL);
     if (whole && r->code == CL_SUCCESS) snprintf(text, bytes, "%s", whole);
     free(whole);
@@ -49,6 +50,7 @@ static bool has_word(const char *list, const char *word) {
 
 static void read_extensions(reader *r, clmla_device_facts *facts) {
     char *list = calloc(EXTENSIONS_MAX, 1);
+    if (!list && r->code == CL_SUCCESS) r->code = CL_OUT_OF_HOST_MEMORY, r->what = "CL_DEVICE_EXTENSIONS";
     if (!list) return;
     read_text(r, CL_DEVICE_EXTENSIONS, list, EXTENSIONS_MAX, "CL_DEVICE_EXTENSIONS");
     facts->has_half = has_word(list, "cl_khr_fp16");
@@ -109,9 +111,9 @@ static void read_platform(reader *r, clmla_device_facts *facts) {
     if (r->code != CL_SUCCESS) return;
     char text[512] = "";
     if (r->calls->GetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof text - 1, text, NULL) == CL_SUCCESS)
-        snprintf(facts->platform_name, sizeof facts->platform_name, "%s", text);
+        snprintf(facts->platform_name, sizeof facts->platform_name, "%.127s", text);
     if (r->calls->GetPlatformInfo(platform, CL_PLATFORM_VERSION, sizeof text - 1, text, NULL) == CL_SUCCESS)
-        snprintf(facts->platform_version, sizeof facts->platform_version, "%s", text);
+        snprintf(facts->platform_version, sizeof facts->platform_version, "%.127s", text);
 }
 
 clmla_status host_device_read(clmla_device_facts *facts, cl_device_id device, const host_calls *calls,
@@ -266,6 +268,7 @@ clmla_status host_device_find(cl_device_id *device, clmla_device_facts *facts, c
         goto out;
     }
     STATUS_OR_OUT(visit_devices(calls, log, list_device, &list));
+    if (list.count > list.capacity) list.count = list.capacity; // more devices answer than did a moment ago
     STATUS_OR_OUT(host_log_failure(log, clmla_device_pick(&index, list.facts, list.count, query)));
     *device = list.ids[index];
     *facts = list.facts[index];

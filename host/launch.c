@@ -203,9 +203,10 @@ static void profile(const host_launch *launch, cl_event event) {
     *p = (profiled){context, context->profile, context->allocator, context->calls, launch->operation, {0}};
     for (size_t i = 0; launch->name[i] && i + 1 < sizeof p->kernel; i++) p->kernel[i] = launch->name[i];
     // Intel's CPU runtime forgets the callback of an event that nobody holds any more.
-    host_event_retain(context, event);
-    if (context->calls->SetEventCallback(event, CL_COMPLETE, report, p) == CL_SUCCESS) return;
-    host_event_release(context, &event);
+    if (context->calls->RetainEvent(event) == CL_SUCCESS) {
+        if (context->calls->SetEventCallback(event, CL_COMPLETE, report, p) == CL_SUCCESS) return;
+        host_event_release(context, &event);
+    }
     host_release(&context->allocator, p);
 }
 

@@ -23,7 +23,7 @@ static clmla_status fail_file(const char *path, const char *what) {
 clmla_status host_map_open(host_map *map, const char *path) {
     struct stat about;
     *map = (host_map){0};
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a named pipe must not hold the caller up
     if (file < 0) return fail_file(path, "cannot be opened");
     clmla_status status = CLMLA_OK;
     if (fstat(file, &about) != 0)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// SHA-256, program keys and the store of binaries on disk: no device needed.
+// The store of program binaries on disk: what is kept, what is refused, what goes, and where it lies.
 #include "host/memory.h"
 #include "host/program_store.h"
 #include "tests/host/folder.h"
-#include <check.h>
+#include "tests/host/runner.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,69 +12,10 @@
 #include <unistd.h>
 #include <utime.h>
 
-static void digest_text(char out[65], const char *text, size_t length, size_t piece) {
-    unsigned char digest[HOST_SHA256_BYTES];
-    host_sha256 sha;
-    host_sha256_begin(&sha);
-    for (size_t at = 0; at < length; at += piece)
-        host_sha256_add(&sha, text + at, length - at < piece ? length - at : piece);
-    host_sha256_end(&sha, digest);
-    for (int i = 0; i < HOST_SHA256_BYTES; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
-}
-
-// Vectors of FIPS 180-4's examples and of NIST's long-message test.
-START_TEST(sha256_vectors) {
-    char hex[65];
-    const char *two_blocks = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
-    digest_text(hex, "", 0, 1);
-    ck_assert_str_eq(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-    digest_text(hex, "abc", 3, 2);
-    ck_assert_str_eq(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    for (size_t piece = 1; piece <= 56; piece += 11) {
-        digest_text(hex, two_blocks, 56, piece);
-        ck_assert_str_eq(hex, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-    }
-    char *million = malloc(1000000);
-    memset(million, 'a', 1000000);
-    digest_text(hex, million, 1000000, 977);
-    ck_assert_str_eq(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
-    free(million);
-}
-END_TEST
-
 static host_program_key key_of(const char *text, const char *options, const clmla_device_facts *facts) {
     host_source source = {"any", text, strlen(text)};
     return host_program_key_make(&source, options, facts);
 }
-
-static bool same_key(host_program_key a, host_program_key b) {
-    return memcmp(a.bytes, b.bytes, sizeof a.bytes) == 0;
-}
-
-START_TEST(every_field_changes_the_key) {
-    clmla_device_facts base = {.name = "device",
-                               .vendor = "vendor",
-                               .vendor_id = 7,
-                               .driver_version = "1.0",
-                               .device_version = "OpenCL 3.0",
-                               .platform_name = "platform",
-                               .platform_version = "3.0"};
-    host_program_key key = key_of("text", "-DA", &base);
-    ck_assert(same_key(key, key_of("text", "-DA", &base)));
-    ck_assert(!same_key(key, key_of("Text", "-DA", &base)));
-    ck_assert(!same_key(key, key_of("text", "-DB", &base)));
-    ck_assert(!same_key(key, key_of("text-", "DA", &base))); // the same bytes, parted elsewhere
-    char *const fields[] = {base.name,           base.vendor,        base.driver_version,
-                            base.device_version, base.platform_name, base.platform_version};
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        fields[i][0] ^= 1;
-        ck_assert(!same_key(key, key_of("text", "-DA", &base)));
-        fields[i][0] ^= 1;
-    }
-    base.vendor_id = 8;
-    ck_assert(!same_key(key, key_of("text", "-DA", &base)));
-}
-END_TEST
 
 typedef struct lines {
     int warnings;
@@ -243,21 +184,136 @@ START_TEST(longest_unused_entries_go_first) {
 }
 END_TEST
 
+// The entry's path, named as the store names it.
+static const char *entry_path(void) {
+    static char path[HOST_STORE_PATH + 128];
+    char text[HOST_PROGRAM_KEY_TEXT];
+    host_program_key_text(text, &key);
+    snprintf(path, sizeof path, "%s/%s.clprogram", store.folder, text);
+    return path;
+}
+
+// The warning says which part of an entry is off.
+START_TEST(warnings_name_the_fault) {
+    const struct {
+        size_t at; // a byte of that part
+        const char *words;
+    } parts[] = {{0, "no program entry"},          {7, "no program entry"}, {8, "another format"},
+                 {12, "another program"},          {43, "another program"}, {44, "its length"},
+                 {51, "its length"},               {52, "its checksum"},    {83, "its checksum"},
+                 {84, "its checksum"},             {84 + sizeof payload - 1, "its checksum"}};
+    size_t bytes;
+    open_store(test_folder_make(), 0);
+    ck_assert(host_store_put(&store, &key, payload, sizeof payload));
+    unsigned char *whole = test_file_read(entry_path(), &bytes);
+    ck_assert_uint_eq(bytes, 84 + sizeof payload);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        whole[parts[i].at] ^= 0x80;
+        test_file_write(entry_path(), whole, bytes);
+        whole[parts[i].at] ^= 0x80;
+        ck_assert_int_eq(find(&key), HOST_STORE_REJECTED);
+        ck_assert_msg(strstr(heard.last, parts[i].words) != NULL, "byte %zu: %s", parts[i].at, heard.last);
+        ck_assert_msg(strstr(heard.last, entry_path()) != NULL, "%s", heard.last);
+    }
+    whole[8] = HOST_STORE_FORMAT + 1; // as a later version would write it
+    test_file_write(entry_path(), whole, bytes);
+    ck_assert_int_eq(find(&key), HOST_STORE_REJECTED);
+    ck_assert_ptr_nonnull(strstr(heard.last, "another format"));
+    free(whole);
+    test_folder_remove();
+}
+END_TEST
+
+// Neither a folder nor a pipe that nobody writes to holds the store up.
+START_TEST(things_that_are_no_files) {
+    open_store(test_folder_make(), 0);
+    ck_assert_int_eq(mkfifo(entry_path(), 0600), 0);
+    ck_assert_int_eq(find(&key), HOST_STORE_REJECTED);
+    ck_assert_int_eq(heard.warnings, 1);
+    ck_assert_int_eq(find(&key), HOST_STORE_MISSING); // it is gone
+    ck_assert_int_eq(mkdir(entry_path(), 0700), 0);
+    ck_assert_int_eq(find(&key), HOST_STORE_REJECTED);
+    ck_assert_int_eq(heard.warnings, 2);
+    ck_assert(!host_store_put(&store, &key, payload, sizeof payload)); // a folder is not replaced
+    ck_assert_int_eq(heard.warnings, 3);
+    ck_assert_int_eq(test_folder_files(), 1); // and no temporary left
+    test_folder_remove();
+}
+END_TEST
+
+START_TEST(links_and_long_names_are_no_folders) {
+    char folder[64], link[96], longer[HOST_STORE_PATH + 64];
+    snprintf(folder, sizeof folder, "%s", test_folder_make());
+    snprintf(link, sizeof link, "%s/link", folder);
+    ck_assert_int_eq(symlink("/tmp", link), 0);
+    open_store(link, 0); // where it leads is another's to say
+    ck_assert_str_eq(store.folder, "");
+    ck_assert_int_eq(heard.warnings, 1);
+    memset(longer, 'x', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    open_store(longer, 0);
+    ck_assert_str_eq(store.folder, "");
+    ck_assert_int_eq(heard.warnings, 1);
+    test_folder_remove();
+}
+END_TEST
+
+// Sets an environment variable, or unsets it with NULL.
+static void set(const char *name, const char *value) {
+    ck_assert_int_eq(value ? setenv(name, value, 1) : unsetenv(name), 0);
+}
+
+START_TEST(environment_names_the_folder) {
+    char here[512], folder[640], expected[720];
+    struct stat about;
+    ck_assert_ptr_nonnull(getcwd(here, sizeof here));
+    snprintf(folder, sizeof folder, "%s/%s", here, test_folder_make());
+    set("CLMLA_PROGRAM_CACHE", folder);
+    open_store(NULL, 0);
+    ck_assert_str_eq(store.folder, folder);
+    open_store("", 0); // what the caller says goes first
+    ck_assert_str_eq(store.folder, "");
+    set("CLMLA_PROGRAM_CACHE", "off");
+    open_store(NULL, 0);
+    ck_assert_str_eq(store.folder, "");
+    ck_assert_int_eq(heard.warnings, 0);
+
+    set("CLMLA_PROGRAM_CACHE", NULL);
+    set("XDG_CACHE_HOME", folder);
+    open_store(NULL, 0);
+    snprintf(expected, sizeof expected, "%s/clmla/programs", folder);
+    ck_assert_str_eq(store.folder, expected);
+    ck_assert_int_eq(stat(expected, &about), 0); // made, for this user alone
+    ck_assert_uint_eq(about.st_mode & 0777, 0700);
+    ck_assert(host_store_put(&store, &key, payload, sizeof payload));
+    ck_assert_int_eq(find(&key), HOST_STORE_FOUND);
+
+    set("XDG_CACHE_HOME", "not/absolute"); // to be ignored, says its specification
+    set("HOME", folder);
+    open_store(NULL, 0);
+    snprintf(expected, sizeof expected, "%s/.cache/clmla/programs", folder);
+    ck_assert_str_eq(store.folder, expected);
+    set("XDG_CACHE_HOME", NULL);
+    set("HOME", NULL);
+    open_store(NULL, 0); // nowhere to keep anything
+    ck_assert_str_eq(store.folder, "");
+    ck_assert(!host_store_put(&store, &key, payload, sizeof payload));
+    test_folder_remove();
+}
+END_TEST
+
+static void add_tests(TCase *tcase) {
+    tcase_add_test(tcase, round_trip);
+    tcase_add_test(tcase, damaged_entries_are_rejected);
+    tcase_add_test(tcase, warnings_name_the_fault);
+    tcase_add_test(tcase, things_that_are_no_files);
+    tcase_add_test(tcase, folders_that_cannot_be_used);
+    tcase_add_test(tcase, links_and_long_names_are_no_folders);
+    tcase_add_test(tcase, folder_that_goes_away);
+    tcase_add_test(tcase, longest_unused_entries_go_first);
+    tcase_add_test(tcase, environment_names_the_folder);
+}
+
 int main(void) {
-    Suite *suite = suite_create("program_store");
-    TCase *tests = tcase_create("store");
-    tcase_add_test(tests, sha256_vectors);
-    tcase_add_test(tests, every_field_changes_the_key);
-    tcase_add_test(tests, round_trip);
-    tcase_add_test(tests, damaged_entries_are_rejected);
-    tcase_add_test(tests, folders_that_cannot_be_used);
-    tcase_add_test(tests, folder_that_goes_away);
-    tcase_add_test(tests, longest_unused_entries_go_first);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return test_run("check_program_store", add_tests);
 }

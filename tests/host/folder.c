@@ -30,7 +30,17 @@ static int each(int (*visit)(const char *path)) {
     return count;
 }
 
-static int remove_one(const char *path) {
+static int remove_all(const char *path) {
+    DIR *list = opendir(path);
+    struct stat about;
+    if (list && lstat(path, &about) == 0 && S_ISDIR(about.st_mode))
+        for (struct dirent *item; (item = readdir(list));) {
+            char below[600];
+            if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0) continue;
+            snprintf(below, sizeof below, "%s/%s", path, item->d_name);
+            remove_all(below);
+        }
+    if (list) closedir(list);
     return remove(path) == 0;
 }
 
@@ -40,8 +50,7 @@ static int note_one(const char *path) {
 }
 
 void test_folder_remove(void) {
-    each(remove_one);
-    rmdir(folder);
+    remove_all(folder);
 }
 
 int test_folder_files(void) {

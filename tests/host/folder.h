@@ -7,7 +7,7 @@
 
 // Makes a private folder below the working folder; the answer is valid until test_folder_remove.
 const char *test_folder_make(void);
-void test_folder_remove(void);
+void test_folder_remove(void); // with all it holds
 
 // How many files it holds, and the path of the first in name order (NULL if none; static storage).
 int test_folder_files(void);

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Driver calls and an allocator that fail on demand and keep account of what was made and not released.
+#ifndef TEST_FAULTY_H
+#define TEST_FAULTY_H
+
+#include "host/calls.h"
+#include <clmla/log.h>
+#include <stdbool.h>
+
+#define FAULTY_CODE CL_OUT_OF_RESOURCES // what a failing driver call answers
+
+// Every member of the table is wrapped. Those that release never fail: they are counted.
+const host_calls *faulty_calls(void);
+clmla_allocator faulty_allocator(void);
+
+typedef enum faulty_kind { FAULTY_NONE, FAULTY_CALL, FAULTY_ALLOCATION } faulty_kind;
+// From now on the at-th call or allocation, counted from 0, fails; lasting: all after it as well.
+void faulty_arm(faulty_kind kind, long at, bool lasting);
+// The first call that failed since faulty_arm ("clBuildProgram", "an allocation"); NULL if none did.
+const char *faulty_hit(void);
+
+typedef struct faulty_live {
+    long allocations, contexts, programs, kernels, buffers, events;
+} faulty_live;
+// What was made through the table and the allocator and not released yet.
+faulty_live faulty_live_get(void);
+
+#endif
