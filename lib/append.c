@@ -14,7 +14,7 @@ static clmla_status check(clmla_context *context, const clmla_append_params *par
                                           layout->latent_dim, op, "latent"));
     STATUS_OR_RETURN(operation_check_rows(context, params->rope, params->token_count, params->rope_stride,
                                           layout->rope_dim, op, "rope"));
-    return host_buffer_check(&context->host, params->slots, params->token_count * sizeof(int64_t), sizeof(int64_t), op,
+    return host_buffer_check(&context->host, params->places.slots, params->token_count * sizeof(int64_t), sizeof(int64_t), op,
                              "slots");
 }
 
@@ -37,7 +37,7 @@ clmla_status append_enqueue(clmla_context *context, const clmla_append_params *p
     host_arg_long(&launch, (int64_t)params->latent_stride);
     operation_argument_f32(&launch, params->rope);
     host_arg_long(&launch, (int64_t)params->rope_stride);
-    operation_argument_elements(&launch, params->slots, sizeof(int64_t));
+    operation_argument_elements(&launch, params->places.slots, sizeof(int64_t));
     rows_arguments(&launch, rows);
     host_arg_int(&launch, (int32_t)rows->page_tokens);
     host_arg_long(&launch, (int64_t)rows->page_count);

@@ -131,7 +131,7 @@ static clmla_status launch_attend(clmla_plan *plan, const clmla_attend_params *p
     operation_argument_f32(&launch, (clmla_buffer){plan->step, plan->offsets.works});
     host_arg_int(&launch, (int32_t)plan->schedule.work_count);
     host_arg_float(&launch, params->softmax_scale);
-    host_arg_int(&launch, params->full);
+    host_arg_int(&launch, plan->params.full);
     operation_argument_f32(&launch, params->output);
     operation_argument_f32(&launch, params->lse);
     operation_argument_f32(&launch, space->states);

@@ -122,7 +122,7 @@ static clmla_status append_rows(const layer_step *step, const clmla_rows *rows, 
         .latent_stride = width,
         .rope = k_pe,
         .rope_stride = width,
-        .slots = {step->plan->step, step->plan->offsets.slots},
+        .places = {.slots = {step->plan->step, step->plan->offsets.slots}},
         .rows = *rows,
     };
     return append_enqueue(step->context, &params, chain);

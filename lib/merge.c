@@ -35,9 +35,9 @@ static clmla_status check(clmla_context *context, const clmla_merge_params *para
                          "%s: state_count %u, width %u: both must be at least 1", op, params->state_count,
                          params->width);
     STATUS_OR_RETURN(operation_check_count(context, params->state_count, op, "state_count"));
-    STATUS_OR_RETURN(operation_check_count(context, params->row_count, op, "row_count"));
+    STATUS_OR_RETURN(operation_check_count(context, (uint64_t)params->token_count * params->head_count, op, "rows"));
     STATUS_OR_RETURN(operation_check_count(context, params->width, op, "width"));
-    uint64_t rows = params->row_count, all = rows * params->state_count, width = params->width;
+    uint64_t rows = (uint64_t)params->token_count * params->head_count, all = rows * params->state_count, width = params->width;
     STATUS_OR_RETURN(operation_check_rows(context, params->states, all, width, width, op, "states"));
     STATUS_OR_RETURN(operation_check_rows(context, params->lse, all, 1, 1, op, "lse"));
     STATUS_OR_RETURN(operation_check_rows(context, params->output, rows, width, width, op, "output"));
@@ -52,9 +52,9 @@ clmla_status merge_enqueue(clmla_context *context, const clmla_merge_params *par
         .lse = params->lse,
         .output = params->output,
         .output_lse = params->output_lse,
-        .state_stride = params->row_count,
+        .state_stride = params->token_count * params->head_count,
         .state_count = params->state_count,
-        .item_count = params->row_count,
+        .item_count = params->token_count * params->head_count,
         .head_count = 1,
         .width = params->width,
         .variant = params->variant,

@@ -17,7 +17,7 @@ static const struct {
 };
 
 static bool is_format(clmla_row_format format) {
-    return (unsigned)format < CLMLA_ROW_FORMAT_COUNT;
+    return (unsigned)format < CLMLA_ROW_FORMAT_COUNT && formats[format].name;
 }
 
 const char *clmla_row_format_name(clmla_row_format format) {
@@ -31,7 +31,7 @@ uint32_t rows_element_bytes(clmla_row_format format) {
 clmla_status clmla_row_format_parse(clmla_row_format *out, const char *name) {
     if (!out || !name) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "row format: out or name is NULL");
     for (int format = 0; format < CLMLA_ROW_FORMAT_COUNT; format++) {
-        if (strcmp(name, formats[format].name) != 0) continue;
+        if (!formats[format].name || strcmp(name, formats[format].name) != 0) continue;
         *out = (clmla_row_format)format;
         return CLMLA_OK;
     }

@@ -4,7 +4,8 @@
 #ifndef CLMLA_H
 #define CLMLA_H
 
-// clang-format off: the order is one to read in
+// The order is one to read in.
+// clang-format off
 #include <clmla/version.h>
 #include <clmla/status.h>     // what calls answer
 #include <clmla/log.h>        // callbacks: log lines, host memory, device times
@@ -19,6 +20,9 @@
 #include <clmla/plan.h>       // the schedule of a step
 #include <clmla/layer.h>      // a layer's weights and its step
 #include <clmla/operations.h> // the step's parts, on the caller's own memory
+#include <clmla/append.h>     // ... rows into and out of a cache
+#include <clmla/attend.h>     // ... attention, and the merge of its parts
+#include <clmla/recording.h>  // steps kept and replayed
 #include <clmla/variants.h>   // which kernel, and why
 // clang-format on
 

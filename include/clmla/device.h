@@ -10,8 +10,9 @@
 
 CLMLA_BEGIN
 
-// Known faults of drivers that no fact tells, matched by platform, device and driver: bits of clmla_device_facts.quirks.
-// A device with one is picked only when nothing else matches, and a context on it logs a warning.
+// Known faults of drivers that no fact tells, matched by platform, device and driver: bits of
+// clmla_device_facts.quirks. A device with one is picked only when nothing else matches, and a context on it logs a
+// warning.
 typedef enum clmla_quirk {
     CLMLA_QUIRK_LOOP_LIMIT = 1 << 0 // loops end early without an error: results of long rows or contexts are wrong
 } clmla_quirk;
@@ -58,7 +59,8 @@ typedef struct clmla_device_facts {
 CLMLA_API clmla_status clmla_device_list(clmla_device_facts *facts, size_t capacity, size_t *count);
 
 // Which of `count` facts a query picks: the same rule clmla_context_create follows, on plain data.
-//   NULL, ""    the best GPU, else the best accelerator, else the best CPU ("best": compute units × clock, then order); a
+//   NULL, ""    the best GPU, else the best accelerator, else the best CPU ("best": compute units × clock, then order);
+//   a
 //               device with a known fault (clmla_quirk) only when there is no other
 //   "gpu" "cpu" "accelerator"   the best of that type
 //   "P:D"       device D of platform P, as clmla_device_list numbers them
@@ -68,8 +70,8 @@ CLMLA_API clmla_status clmla_device_list(clmla_device_facts *facts, size_t capac
 CLMLA_API clmla_status clmla_device_pick(size_t *index, const clmla_device_facts *facts, size_t count,
                                          const char *query);
 
-// The quirk of the lowest bit set: its name ("loop_limit") and one sentence on what goes wrong and where it was seen; NULL
-// for 0 and for bits that are none. Ownership: constants. Threads: any.
+// The quirk of the lowest bit set: its name ("loop_limit") and one sentence on what goes wrong and where it was seen;
+// NULL for 0 and for bits that are none. Ownership: constants. Threads: any.
 CLMLA_API const char *clmla_quirk_name(uint32_t quirks);
 CLMLA_API const char *clmla_quirk_symptom(uint32_t quirks);
 

@@ -3,13 +3,16 @@
 //
 // From the lengths of a batch the plan decides how each sequence's keys are split over the device, writes the work list
 // that the attend kernels follow and the merge that joins the splits, and keeps the device memory both need. Splitting
-// follows Flash-Decoding and FlashMLA's tile scheduler; partial results join by their log-sum-exp.
+// follows Flash-Decoding and FlashMLA's tile scheduler: the keys of all sequences, laid end to end, are cut into parts
+// of equal cost, one for each group of the device; partial results join by their log-sum-exp. One plan serves all
+// layers that share shape and mask; a model with two kinds of layers (windowed and not) makes two.
 #ifndef CLMLA_PLAN_H
 #define CLMLA_PLAN_H
 
 #include <clmla/cache.h>
 #include <clmla/context.h>
 #include <clmla/rows.h>
+#include <stdbool.h>
 
 CLMLA_BEGIN
 
@@ -17,11 +20,33 @@ CLMLA_BEGIN
 // the plan carries the event of its last step and makes the next wait for it.
 typedef struct clmla_plan clmla_plan;
 
+// Decode context parallelism: each of `world` devices keeps a share of every sequence's keys. Key g of a sequence lies
+// on rank (g / interleave) % world, and a rank's keys keep their order. Each rank attends its own share; merge joins
+// the results. As in vLLM (cp_kv_cache_interleave_size).
+typedef struct clmla_context_parallel {
+    uint32_t rank, world, interleave; // world 0 = 1, interleave 0 = 1
+} clmla_context_parallel;
+
+// The most a step may hold. A plan with a capacity takes all its device memory when it is made, launches the same grids
+// whatever a step's lengths are, and never moves its memory: what is recorded with it (recording.h) stays valid while
+// it is updated, from the host or from lengths on the device.
+typedef struct clmla_plan_capacity {
+    uint32_t sequences;    // 0 = the plan has no capacity and grows with its steps
+    uint32_t query_tokens; // T of a step
+    uint32_t kv_tokens;    // of one sequence
+} clmla_plan_capacity;
+
 typedef struct clmla_plan_params {
     uint32_t head_count;     // H query heads of this device, 1 .. CLMLA_MAX_HEADS
+    uint32_t kv_head_count;  // divides head_count; 0 = 1. Head h reads kv head h / (head_count / kv_head_count)
     clmla_row_layout layout; // format and widths of the rows the plan will be used with
-    uint32_t split_tokens;   // a fixed number of keys a split, rounded up to the variant's block; 0 = chosen from
-                             // lengths and device. Fixed: a sequence's result does not depend on the rest of the batch
+    uint32_t value_dim;      // V columns of a row that are summed, from its start: L .. L + R; 0 = L
+    bool full;               // every query sees every key; otherwise causal, the last query seeing all keys
+    uint32_t window; // W: query i of s_q sees no key j <= s_k − s_q + i − W (W counts the query's own); 0 = none
+    clmla_context_parallel parallel;
+    uint32_t split_tokens; // a fixed number of keys a split, rounded up to the variant's block; 0 = chosen from
+                           // lengths and device. Fixed: a sequence's result does not depend on the rest of the batch
+    clmla_plan_capacity capacity;
     const char *attend_variant; // a name from clmla_variant_list; NULL = the first that accepts
 } clmla_plan_params;
 
@@ -29,17 +54,27 @@ typedef struct clmla_plan_params {
 typedef struct clmla_lengths {
     uint32_t sequence_count;
     const uint32_t *query_tokens; // [sequence_count] new tokens of each, 0 allowed; NULL = 1 each
-    const uint32_t *kv_tokens;    // [sequence_count] keys of each, the new tokens' own included; 0 allowed
+    const uint32_t *kv_tokens; // [sequence_count] keys of each over all ranks, the new tokens' own included; 0 allowed
 } clmla_lengths;
+
+// The same, read on the device when the update runs there. What does not fit the plan's capacity is cut to it: lengths
+// below 0 count as 0, keys beyond capacity.kv_tokens are left out, and query tokens past capacity.query_tokens (counted
+// from the first sequence on) are dropped.
+typedef struct clmla_device_lengths {
+    uint32_t sequence_count;
+    clmla_buffer query_tokens; // [sequence_count] int32; none = 1 each
+    clmla_buffer kv_tokens;    // [sequence_count] int32
+} clmla_device_lengths;
 
 // What a plan chose, for a reader.
 typedef struct clmla_plan_facts {
     const char *attend_variant;
     uint32_t query_tokens; // T of the current step
     uint32_t sequence_count;
-    uint32_t work_count;  // work items of the attend kernel
-    uint32_t split_count; // partial results to merge; 0 = none needed
-    uint64_t workspace_bytes;
+    uint32_t work_count;      // pieces of work: some rows against some keys
+    uint32_t part_count;      // groups the pieces are shared out to, of about equal cost
+    uint32_t split_count;     // rows of partial results to merge; 0 = none needed
+    uint64_t workspace_bytes; // device memory the plan holds: exactly what its step, or its capacity, needs
 } clmla_plan_facts;
 
 // Makes an empty plan; it must be updated before use.
@@ -68,6 +103,16 @@ CLMLA_API clmla_status clmla_plan_update(clmla_plan *plan, const clmla_cache *ca
 // Async, errors: as clmla_plan_update.
 CLMLA_API clmla_status clmla_plan_update_lengths(clmla_plan *plan, const clmla_lengths *lengths, cl_command_queue queue,
                                                  cl_uint wait_count, const cl_event *wait, cl_event *event);
+
+// Schedules a step from lengths that are on the device: a kernel writes the same work list, bit for bit, that
+// clmla_plan_update_lengths writes from the same lengths. Needs a plan with a capacity; can be recorded.
+// Async, errors: as clmla_plan_update; CLMLA_E_ARGUMENT also for a plan without capacity or a count beyond it.
+CLMLA_API clmla_status clmla_plan_update_device(clmla_plan *plan, const clmla_device_lengths *lengths,
+                                                cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
+                                                cl_event *event);
+
+// This rank's share of a sequence of `tokens` keys. Threads: any.
+CLMLA_API uint64_t clmla_context_parallel_share(const clmla_context_parallel *parallel, uint64_t tokens);
 
 CLMLA_API clmla_plan_facts clmla_plan_facts_get(const clmla_plan *plan);
 

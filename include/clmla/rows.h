@@ -2,14 +2,27 @@
 // The cached row: one compressed latent and one rotary key a token, shared by all heads. Formats, byte layout, and
 // views of memory that holds rows.
 //
-// A row is two parts: latent (L elements) then rope (R elements), each padded with unused bytes to a multiple of 4.
-// At L 512, R 64: 2304 bytes in f32, 1152 in f16 and bf16.
+// A row has a latent part (L elements), a rope part (R elements) and, in scaled formats, scales. Each part begins at a
+// multiple of 4 bytes and is padded with unused bytes to one. Bytes of a row at L 512, R 64:
+//
+//   f32       2304   latent, rope
+//   f16 bf16  1152   latent, rope
+//   fp8        656   latent e4m3; ceil(L/128) f32 scales, one for 128 values; rope bf16. FlashMLA's V3.2 row, vLLM's
+//                    "fp8_ds_mla". Any f32 scale is read
+//   fp8_flat   576   latent and rope e4m3, one factor each for the whole tensor, given beside it. vLLM's "fp8_e4m3"
+//   fp8_paged  584   latent e4m3, rope bf16; after all rows of a page their scales: a byte of 2^(code-127) for 64
+//   values,
+//                    padded to 8 bytes a row; the page padded to a multiple of a row. FlashMLA's DeepSeek-V4 page,
+//                    there with L 448, R 64 and values that take the rope part in
+//
+// 656 and 576 exclude each other although both are called "the fp8 MLA cache".
 #ifndef CLMLA_ROWS_H
 #define CLMLA_ROWS_H
 
 #include <clmla/opencl.h>
 #include <clmla/status.h>
 #include <clmla/types.h>
+#include <stdbool.h>
 
 CLMLA_BEGIN
 
@@ -17,10 +30,13 @@ typedef enum clmla_row_format {
     CLMLA_ROWS_F32 = 0,
     CLMLA_ROWS_F16,
     CLMLA_ROWS_BF16,
+    CLMLA_ROWS_FP8,
+    CLMLA_ROWS_FP8_FLAT,
+    CLMLA_ROWS_FP8_PAGED,
     CLMLA_ROW_FORMAT_COUNT
 } clmla_row_format;
 
-// "f32", "f16", "bf16"; "?" for a number that is none. Threads: any.
+// "f32", "f16", "bf16", "fp8", "fp8_flat", "fp8_paged"; "?" for a number that is none. Threads: any.
 CLMLA_API const char *clmla_row_format_name(clmla_row_format format);
 // The format of a name. Errors: CLMLA_E_ARGUMENT, listing the names. Threads: any.
 CLMLA_API clmla_status clmla_row_format_parse(clmla_row_format *out, const char *name);
@@ -32,16 +48,24 @@ typedef struct clmla_row_layout {
     uint32_t latent_dim;         // L
     uint32_t rope_dim;           // R
     uint32_t rope_offset;        // bytes from the row's start to its rope part
-    uint32_t row_bytes;          // bytes of a row, padding included
+    uint32_t row_bytes;          // bytes of a row, padding included; without scales that lie apart
+    uint32_t scale_group;        // latent values that share a scale; 0 = the format has none
+    uint32_t scale_row_bytes;    // bytes of one row's scales, padding included
+    uint32_t scale_offset;       // bytes from the row's start to its scales, unless they lie apart
+    bool scales_apart;           // scales of a page stand together after its rows
 } clmla_row_layout;
 
 // Errors: CLMLA_E_ARGUMENT, CLMLA_E_LIMIT. Threads: any.
 CLMLA_API clmla_status clmla_row_layout_make(clmla_row_layout *out, clmla_row_format format, clmla_rope_order order,
                                              uint32_t latent_dim, uint32_t rope_dim);
 
+// Bytes of a page of page_tokens rows, scales and padding included; 0 if it passes 64 bits. Threads: any.
+CLMLA_API uint64_t clmla_row_layout_page_bytes(const clmla_row_layout *layout, uint32_t page_tokens);
+
 // A view of device memory that holds pages of rows. Slot numbers count rows: slot = page · page_tokens + row in page.
-// The byte address of slot's latent part is latent.offset + page · latent_page_stride + row · latent_row_stride, and
-// likewise for the rope part; the two may lie in one tensor or in two. Strides are multiples of 4.
+// The byte address of slot's latent part for kv head g is latent.offset + page · latent_page_stride + row ·
+// latent_row_stride + g · latent_head_stride, and likewise for the rope part and the scales; they may lie in one tensor
+// or in several. Strides and offsets are multiples of 4 and below 2^63.
 typedef struct clmla_rows {
     clmla_row_layout layout;
     uint32_t page_tokens; // rows a page, >= 1
@@ -50,10 +74,16 @@ typedef struct clmla_rows {
     uint64_t latent_row_stride, latent_page_stride; // bytes
     clmla_buffer rope;                              // unused when R = 0
     uint64_t rope_row_stride, rope_page_stride;     // bytes
+    // fp8 and fp8_paged: where a row's scales are. fp8_flat: optional f32 scales, one for 128 latent values.
+    clmla_buffer scales;
+    uint64_t scale_row_stride, scale_page_stride; // bytes
+    float latent_scale, rope_scale;               // fp8_flat: value = e4m3 · factor; 0 = 1
+    uint32_t kv_head_count;                       // 0 = 1. MLA has one; several are for models that keep a few latents
+    uint64_t latent_head_stride, rope_head_stride, scale_head_stride; // bytes from a kv head's part to the next one's
 } clmla_rows;
 
-// The common case: one tensor [page_count][page_tokens][row_bytes] at `memory`.
-// Errors: CLMLA_E_ARGUMENT. Threads: any.
+// The common case: one tensor [page_count][page_tokens][row_bytes] (scales that lie apart at each page's end) at
+// `memory`. Errors: CLMLA_E_ARGUMENT. Threads: any.
 CLMLA_API clmla_status clmla_rows_from_tensor(clmla_rows *out, const clmla_row_layout *layout, clmla_buffer memory,
                                               uint32_t page_tokens, uint64_t page_count);
 

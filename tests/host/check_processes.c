@@ -34,7 +34,8 @@ static int child(const char *folder) {
                                   .output = {memory, 128},
                                   .output_stride = 8};
     clmla_merge_params merge = {.state_count = 2,
-                                .row_count = 1,
+                                .token_count = 1,
+                                .head_count = 1,
                                 .width = 4,
                                 .states = {memory, 0},
                                 .lse = {memory, 32},

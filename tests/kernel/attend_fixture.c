@@ -152,7 +152,6 @@ void attend_make(attend_fixture *f, const attend_shape *shape) {
     test_buffer_make(&f->output, pairs * shape->latent * sizeof(float), NULL);
     test_buffer_make(&f->lse, pairs * sizeof(float), NULL);
     f->params.softmax_scale = SCALE;
-    f->params.full = shape->full;
     f->params.output = f->output.view;
     if (shape->lse) f->params.lse = f->lse.view;
     f->expected = test_allocate(pairs * shape->latent, sizeof(double));
@@ -187,6 +186,7 @@ void attend_plan(attend_fixture *f, const char *variant) {
         .head_count = f->shape.heads,
         .layout = f->rows.view.layout,
         .split_tokens = f->shape.split_tokens,
+        .full = f->shape.full,
         .attend_variant = variant,
     };
     clmla_lengths lengths = attend_lengths(f);
@@ -210,7 +210,7 @@ void attend_expect(attend_fixture *f) {
                 const float *query =
                     test_buffer_floats(&f->query) + token * f->params.query_token_stride + h * f->params.query_head_stride;
                 ref_attended result = ref_attend(f->expected + pair * s->latent, query, &keys,
-                                                 ref_visible(s->query_tokens[i], s->kv_tokens[i], t, f->params.full),
+                                                 ref_visible(s->query_tokens[i], s->kv_tokens[i], t, f->shape.full),
                                                  (double)f->params.softmax_scale);
                 f->expected_lse[pair] = result.lse;
                 f->largest_score[pair] = result.largest_score;

@@ -79,7 +79,7 @@ static void make(fixture *f, const shape *s, test_random *random) {
         .latent_stride = stride,
         .rope = s->rope ? f->rope.view : (clmla_buffer){0},
         .rope_stride = s->rope ? rope_stride : 0,
-        .slots = f->slots.view,
+        .places = {.slots = f->slots.view},
         .rows = f->rows.view,
     };
     f->run = (test_run){.enqueue = enqueue, .payload = &f->params, .inputs = {&f->latent, &f->rope, &f->slots},
@@ -219,9 +219,9 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(rope = test_buffer_tiny(), "rope");
     REFUSED(rope.memory = NULL, "rope");
     REFUSED(rope_stride = 5, "rope");
-    REFUSED(slots = test_buffer_tiny(), "slots");
-    REFUSED(slots.memory = NULL, "slots");
-    REFUSED(slots.offset += 4, "slots");
+    REFUSED(places.slots = test_buffer_tiny(), "slots");
+    REFUSED(places.slots.memory = NULL, "slots");
+    REFUSED(places.slots.offset += 4, "slots");
     REFUSED(rows.layout.format = CLMLA_ROW_FORMAT_COUNT, "format");
     REFUSED(rows.layout.latent_dim = 0, "latent_dim");
     REFUSED(rows.page_tokens = 0, "page_tokens");

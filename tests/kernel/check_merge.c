@@ -52,7 +52,8 @@ static void make(fixture *f, uint32_t states, uint32_t rows, uint32_t width, int
     free(values);
     f->params = (clmla_merge_params){
         .state_count = states,
-        .row_count = rows,
+        .token_count = rows,
+        .head_count = 1,
         .width = width,
         .states = f->states.view,
         .lse = f->lse.view,
@@ -73,9 +74,9 @@ static void finish(fixture *f) {
 static void compare(fixture *f, const char *variant) {
     const clmla_merge_params *p = &f->params;
     double *expected = test_allocate(p->width, sizeof *expected);
-    for (uint32_t r = 0; r < p->row_count; r++) {
-        double lse = ref_merge(expected, test_buffer_floats(&f->states) + (size_t)r * p->width, (size_t)p->row_count * p->width,
-                               test_buffer_floats(&f->lse) + r, p->row_count, p->state_count, p->width);
+    for (uint32_t r = 0; r < p->token_count; r++) {
+        double lse = ref_merge(expected, test_buffer_floats(&f->states) + (size_t)r * p->width, (size_t)p->token_count * p->width,
+                               test_buffer_floats(&f->lse) + r, p->token_count, p->state_count, p->width);
         test_compare_rows(test_buffer_found(&f->output) + (size_t)r * p->width, p->width, expected, 1, p->width, TEST_BAR_F32,
                           variant);
         if (!p->output_lse.memory) continue;
@@ -89,7 +90,7 @@ static void compare(fixture *f, const char *variant) {
 
 static void check_variants(fixture *f) {
     clmla_variant variants[TEST_VARIANTS_MAX];
-    clmla_shape shape = {.latent_dim = f->params.width, .head_count = 1, .row_count = f->params.row_count};
+    clmla_shape shape = {.latent_dim = f->params.width, .head_count = 1, .row_count = f->params.token_count};
     size_t count = test_variants(variants, CLMLA_OP_MERGE, &shape);
     for (size_t i = 0; i < count; i++) {
         if (!variants[i].accepted) continue;
@@ -136,7 +137,7 @@ END_TEST
 START_TEST(takes_no_rows) {
     fixture f;
     make_small(&f);
-    f.params.row_count = 0;
+    f.params.token_count = 0;
     test_run_twice(&f.run);
     test_buffer_check_unchanged(&f.output);
     test_run_gated(&f.run);

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows in and out of a paged cache on the caller's own memory: append (vLLM's concat_and_cache_mla, FlashInfer's
+// append_paged_mla_kv_cache), gather (gather_and_maybe_dequant_cache) and page copies. What every operation shares is
+// told in operations.h.
+#ifndef CLMLA_APPEND_H
+#define CLMLA_APPEND_H
+
+#include <clmla/context.h>
+#include <clmla/rows.h>
+
+CLMLA_BEGIN
+
+// Which row of a cache each of some tokens stands for. Either slots, or sequences and indices with a page table.
+typedef struct clmla_row_places {
+    clmla_buffer slots; // [token_count] int64: page · page_tokens + row; a slot that is negative or past the cache's
+                        // end is skipped
+    // Without slots: row of token t = row indices[t] of sequence sequences[t], found through the page table. A negative
+    // sequence or index, and one past the table, is skipped, and so is a page number outside the cache.
+    clmla_buffer sequences;  // [token_count] int32
+    clmla_buffer indices;    // [token_count] int32
+    uint32_t sequence_count; // sequences in the page table
+    clmla_buffer page_table; // as in clmla_attend_params: 2-D, or CSR with page_indptr
+    uint64_t page_table_stride;
+    clmla_buffer page_indptr;
+    uint64_t page_table_count;
+} clmla_row_places;
+
+// --- append: writes rows into a cache ------------------------------------------------------------------------------
+// Row t is converted to the rows' format with round to nearest even (scaled formats: value / scale). With a rope table
+// the rope part is rotated on the way: pairs are read in input_order and written in the rows' own order; without, it is
+// already rotated and in the rows' order. Two tokens of one call must not share a row. With several kv heads each has
+// values of its own, head strides apart.
+typedef struct clmla_append_params {
+    uint32_t token_count;
+    clmla_type input_type; // of latent and rope: f32 (NONE is read as it), f16 or bf16
+    clmla_buffer latent;   // [token_count][latent_stride], L used: after its norm
+    uint64_t latent_stride;
+    clmla_buffer rope; // [token_count][rope_stride], R used
+    uint64_t rope_stride;
+    uint64_t latent_head_stride, rope_head_stride; // elements; used when rows.kv_head_count > 1
+    clmla_buffer rope_table;                       // [rope_table_rows][R/2][2] f32 from clmla_rope_table; optional
+    uint32_t rope_table_rows;
+    clmla_buffer rope_positions; // [token_count] int32 rows of the table (outside: clamped); none = row t for token t
+    clmla_rope_order input_order;
+    clmla_row_places places;
+    clmla_rows rows;
+    const char *variant;
+} clmla_append_params;
+CLMLA_API clmla_status clmla_append(clmla_context *context, const clmla_append_params *params, cl_command_queue queue,
+                                    cl_uint wait_count, const cl_event *wait, cl_event *event);
+
+// --- gather: reads rows back into dense tensors, decoded ------------------------------------------------------------
+// output[t] = latent then rope of the row of token t; a skipped one is filled with zeros. What vLLM's chunked prefill
+// needs before it rebuilds keys and values.
+typedef struct clmla_gather_params {
+    uint32_t token_count;
+    clmla_row_places places;
+    clmla_rows rows;
+    clmla_type output_type; // f32 (NONE is read as it), f16 or bf16
+    clmla_buffer output;    // value d of kv head g of token t at output[t·output_stride + g·output_head_stride + d]
+    uint64_t output_stride, output_head_stride; // elements; output_head_stride used when rows.kv_head_count > 1
+    const char *variant;
+} clmla_gather_params;
+CLMLA_API clmla_status clmla_gather(clmla_context *context, const clmla_gather_params *params, cl_command_queue queue,
+                                    cl_uint wait_count, const cl_event *wait, cl_event *event);
+
+// --- copy_pages: copies or re-orders pages, byte for byte ------------------------------------------------------------
+// Page pairs[i][1] of `to` becomes what page pairs[i][0] of `from` was before the call. `from` and `to` have one
+// layout, page_tokens and kv_head_count; they may be the same cache. No page may be written twice; in one cache a page
+// may be read and written only with `scratch`, through which all pages then go: any permutation is possible. Pairs with
+// a number outside the caches are skipped.
+typedef struct clmla_copy_pages_params {
+    uint32_t pair_count;
+    clmla_buffer pairs; // [pair_count][2] int32: from, to
+    clmla_rows from, to;
+    clmla_buffer scratch; // clmla_copy_pages_scratch bytes; optional
+    const char *variant;
+} clmla_copy_pages_params;
+CLMLA_API clmla_status clmla_copy_pages(clmla_context *context, const clmla_copy_pages_params *params,
+                                        cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
+                                        cl_event *event);
+// Bytes of scratch for pair_count pages of such rows; 0 if it passes 64 bits. Threads: any.
+CLMLA_API uint64_t clmla_copy_pages_scratch(const clmla_rows *rows, uint32_t pair_count);
+
+CLMLA_END
+
+#endif
