@@ -169,6 +169,10 @@ void host_arg_float(host_launch *launch, float value) {
     set(launch, sizeof argument, &argument);
 }
 
+void host_arg_bytes(host_launch *launch, size_t bytes, const void *value) {
+    set(launch, bytes, value);
+}
+
 void host_arg_local(host_launch *launch, size_t bytes) {
     set(launch, bytes, NULL);
 }

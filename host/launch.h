@@ -54,6 +54,7 @@ void host_arg_buffer(host_launch *launch, cl_mem memory); // NULL passes a null 
 void host_arg_int(host_launch *launch, int32_t value);
 void host_arg_long(host_launch *launch, int64_t value);
 void host_arg_float(host_launch *launch, float value);
+void host_arg_bytes(host_launch *launch, size_t bytes, const void *value); // a struct passed by value
 void host_arg_local(host_launch *launch, size_t bytes);
 // Enqueues with 1 to 3 dimensions; local may be NULL (the driver's choice). Zero-sized globals enqueue nothing.
 clmla_status host_launch_enqueue(host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global,

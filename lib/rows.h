@@ -3,11 +3,18 @@
 #ifndef LIB_ROWS_H
 #define LIB_ROWS_H
 
+#include "host/launch.h"
 #include "lib/context.h"
 #include <clmla/rows.h>
 
-// Bytes of one element of a format.
+// Bytes of one element of a plain format (f32, f16, bf16).
 uint32_t rows_element_bytes(clmla_row_format format);
+
+// "ROWS_F16" etc.: what cl/common/row.clh wants defined.
+const char *rows_option(clmla_row_format format);
+
+// Adds a view's arguments in the order of ROW_ARGUMENTS in cl/common/row.clh.
+void rows_set(host_launch *launch, const clmla_rows *rows);
 
 // Checks layout, page size and strides, and that every byte the view can reach lies inside its buffers; a view of no
 // pages reaches none. Errors: CLMLA_E_ARGUMENT, CLMLA_E_LIMIT, naming operation and part.
