@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/cache.h"
 #include "host/error.h"
+#include "host/event.h"
 #include "host/memory.h"
+#include "lib/rows.h"
 #include <stdio.h>
 
 #define DEFAULT_PAGE_TOKENS 64u
+#define LAYER_ALIGN 256u // bytes: layers of one buffer begin at multiples, as buffers do
 
 static clmla_status choose_page_count(clmla_cache *cache, const clmla_cache_params *params) {
     const clmla_log *log = &cache->context->host.log;
-    uint64_t page_bytes = (uint64_t)cache->page_tokens * cache->layout.row_bytes, of_layers;
-    if (!host_multiply(&of_layers, page_bytes, cache->layer_count))
+    uint64_t page_bytes = clmla_row_layout_page_bytes(&cache->layout, cache->page_tokens), of_layers;
+    cache->page_bytes = page_bytes;
+    if (page_bytes == 0 || !host_multiply(&of_layers, page_bytes, cache->layer_count))
         return host_fail(log, CLMLA_E_LIMIT, 0, "cache: a page of %u tokens for %u layers passes 64 bits",
                          cache->page_tokens, cache->layer_count);
     cache->page_count = params->page_count ? params->page_count : params->bytes / of_layers;
@@ -44,21 +48,56 @@ static clmla_status settle(clmla_cache *cache, const clmla_cache_params *params)
     return choose_page_count(cache, params);
 }
 
-static clmla_status allocate(clmla_cache *cache) {
-    host_context *host = &cache->context->host;
-    uint64_t bytes;
-    if (!host_multiply(&bytes, cache->page_count, (uint64_t)cache->page_tokens * cache->layout.row_bytes))
+// As many layers to a buffer as the device's largest holds.
+static clmla_status group_layers(clmla_cache *cache) {
+    const host_context *host = &cache->context->host;
+    uint64_t bytes, largest = host->facts.max_buffer_bytes;
+    if (!host_multiply(&bytes, cache->page_count, cache->page_bytes) || !host_add(&cache->layer_stride, bytes, LAYER_ALIGN - 1))
         return host_fail(&host->log, CLMLA_E_LIMIT, 0, "cache: %llu pages of %u tokens of %u bytes pass 64 bits",
                          (unsigned long long)cache->page_count, cache->page_tokens, cache->layout.row_bytes);
-    cache->layers = host_allocate(&host->allocator, cache->layer_count, sizeof *cache->layers);
-    if (!cache->layers)
-        return host_fail(&host->log, CLMLA_E_MEMORY, 0, "cache: no host memory for %u layers", cache->layer_count);
-    for (uint32_t i = 0; i < cache->layer_count; i++) {
+    if (largest > 0 && bytes > largest)
+        return host_fail(&host->log, CLMLA_E_LIMIT, 0,
+                         "cache layer 0: %llu bytes are needed in one buffer, the device allows %llu",
+                         (unsigned long long)bytes, (unsigned long long)largest);
+    cache->layer_stride = cache->layer_stride / LAYER_ALIGN * LAYER_ALIGN;
+    uint64_t fit = largest > 0 ? (largest - bytes) / cache->layer_stride + 1 : cache->layer_count;
+    cache->layers_per_group = fit < cache->layer_count ? (uint32_t)fit : cache->layer_count;
+    cache->group_count = (cache->layer_count + cache->layers_per_group - 1) / cache->layers_per_group;
+    return CLMLA_OK;
+}
+
+uint32_t cache_group_layers(const clmla_cache *cache, uint32_t group) {
+    uint32_t first = group * cache->layers_per_group;
+    return cache->layer_count - first < cache->layers_per_group ? cache->layer_count - first : cache->layers_per_group;
+}
+
+// Rows without rotation have only positions to shift; scaled formats are never scaled a second time.
+static cache_shift_mode shift_mode_of(const clmla_cache *cache) {
+    if (cache->layout.rope_dim == 0 || cache->config.rope_type == CLMLA_ROPE_NONE) return CACHE_SHIFT_POSITIONS;
+    return rows_element_bytes(cache->layout.format) > 1 ? CACHE_SHIFT_ROTATE : CACHE_SHIFT_KEEP;
+}
+
+static clmla_status allocate(clmla_cache *cache, bool share_prefixes) {
+    host_context *host = &cache->context->host;
+    STATUS_OR_RETURN(group_layers(cache));
+    cache->groups = host_allocate(&host->allocator, cache->group_count, sizeof *cache->groups);
+    if (!cache->groups)
+        return host_fail(&host->log, CLMLA_E_MEMORY, 0, "cache: no host memory for %u buffers", cache->group_count);
+    for (uint32_t i = 0; i < cache->group_count; i++) {
+        uint32_t layers = cache_group_layers(cache, i);
+        uint64_t bytes = (layers - 1) * cache->layer_stride + cache->page_count * cache->page_bytes;
         char what[64];
-        snprintf(what, sizeof what, "cache layer %u", i);
-        STATUS_OR_RETURN(host_buffer_create(&cache->layers[i], host, bytes, NULL, what));
+        snprintf(what, sizeof what, "cache layers %u to %u", i * cache->layers_per_group,
+                 i * cache->layers_per_group + layers - 1);
+        STATUS_OR_RETURN(host_buffer_create(&cache->groups[i], host, bytes, NULL, what));
     }
-    return cache_pages_init(&cache->pages, &host->allocator, &host->log, cache->page_tokens, cache->page_count);
+    // Without a log: what a call answers is logged when it is settled, after the owner could evict.
+    cache_pages_params params = {.allocator = &host->allocator,
+                                 .page_tokens = cache->page_tokens,
+                                 .page_total = cache->page_count,
+                                 .shift_mode = shift_mode_of(cache),
+                                 .share_prefixes = share_prefixes};
+    return host_log_failure(&host->log, cache_pages_init(&cache->pages, &params));
 }
 
 clmla_status clmla_cache_create(clmla_cache **out, clmla_context *context, const clmla_config *config,
@@ -75,7 +114,9 @@ clmla_status clmla_cache_create(clmla_cache **out, clmla_context *context, const
     cache->config = *config;
     pthread_mutex_init(&cache->lock, NULL);
     STATUS_OR_OUT(settle(cache, params));
-    STATUS_OR_OUT(allocate(cache));
+    STATUS_OR_OUT(allocate(cache, params->share_prefixes));
+    cache->evict = params->evict;
+    cache->evict_payload = params->evict_payload;
     *out = cache;
     cache = NULL;
 out:
@@ -87,101 +128,46 @@ void clmla_cache_destroy(clmla_cache **cache) {
     if (!cache || !*cache) return;
     clmla_cache *gone = *cache;
     host_context *host = &gone->context->host;
-    for (uint32_t i = 0; gone->layers && i < gone->layer_count; i++) host_buffer_release(host, &gone->layers[i]);
-    host_release(&host->allocator, gone->layers);
+    for (int i = 0; i < CACHE_STAGES; i++) {
+        // The driver reads a stage until its upload is done: its memory must not go before.
+        host_event_wait(host, gone->stages[i].read);
+        host_event_release(host, &gone->stages[i].read);
+        host_release(&host->allocator, gone->stages[i].memory);
+    }
+    host_event_release(host, &gone->last);
+    cache_flush_finish(gone);
+    cache_tables_finish(gone);
+    for (uint32_t i = 0; gone->groups && i < gone->group_count; i++) host_buffer_release(host, &gone->groups[i]);
+    host_release(&host->allocator, gone->groups);
     cache_pages_finish(&gone->pages);
     pthread_mutex_destroy(&gone->lock);
     host_release(&host->allocator, gone);
     *cache = NULL;
 }
 
-static clmla_status missing(const clmla_cache *cache, const char *call) {
-    return host_fail(cache ? &cache->context->host.log : NULL, CLMLA_E_ARGUMENT, 0, "cache: %s: an argument is NULL",
-                     call);
-}
-
-// Readers take the lock of a cache that is otherwise const to them.
-static void lock(const clmla_cache *cache) {
-    pthread_mutex_lock(&((clmla_cache *)cache)->lock);
-}
-
-static void unlock(const clmla_cache *cache) {
-    pthread_mutex_unlock(&((clmla_cache *)cache)->lock);
-}
-
-clmla_status clmla_cache_sequence_create(clmla_sequence *out, clmla_cache *cache) {
-    if (!out || !cache) return missing(cache, "sequence create");
-    lock(cache);
-    clmla_status status = cache_pages_create_sequence(out, &cache->pages);
-    unlock(cache);
-    return status;
-}
-
-clmla_status clmla_cache_sequence_drop(clmla_cache *cache, clmla_sequence sequence) {
-    if (!cache) return missing(cache, "sequence drop");
-    lock(cache);
-    clmla_status status = cache_pages_drop_sequence(&cache->pages, sequence);
-    unlock(cache);
-    return status;
-}
-
-clmla_status clmla_cache_sequence_truncate(clmla_cache *cache, clmla_sequence sequence, uint32_t tokens) {
-    if (!cache) return missing(cache, "sequence truncate");
-    lock(cache);
-    clmla_status status = cache_pages_truncate(&cache->pages, sequence, tokens);
-    unlock(cache);
-    return status;
-}
-
-clmla_status clmla_cache_sequence_length(uint32_t *tokens, const clmla_cache *cache, clmla_sequence sequence) {
-    if (!tokens || !cache) return missing(cache, "sequence length");
-    lock(cache);
-    const cache_sequence *found = cache_pages_sequence(&cache->pages, sequence);
-    if (found) *tokens = found->tokens;
-    unlock(cache);
-    return found ? CLMLA_OK : CLMLA_E_SEQUENCE;
-}
-
-clmla_status clmla_cache_sequence_pages(int32_t *pages, size_t capacity, size_t *count, const clmla_cache *cache,
-                                        clmla_sequence sequence) {
-    if ((!pages && capacity > 0) || !count || !cache) return missing(cache, "sequence pages");
-    lock(cache);
-    const cache_sequence *found = cache_pages_sequence(&cache->pages, sequence);
-    if (found) *count = found->page_count;
-    for (uint32_t i = 0; found && i < found->page_count && i < capacity; i++) pages[i] = found->pages[i];
-    unlock(cache);
-    return found ? CLMLA_OK : CLMLA_E_SEQUENCE;
-}
-
-clmla_status clmla_cache_reserve(clmla_cache *cache, const clmla_batch *batch) {
-    if (!cache || !batch || !batch->sequences) return missing(cache, "reserve");
-    if (batch->sequence_count == 0)
-        return host_fail(&cache->context->host.log, CLMLA_E_ARGUMENT, 0, "cache: reserve: the batch has no sequences");
-    lock(cache);
-    clmla_status status =
-        cache_pages_reserve(&cache->pages, batch->sequence_count, batch->sequences, batch->query_tokens);
-    unlock(cache);
-    return status;
-}
-
 clmla_cache_usage clmla_cache_usage_get(const clmla_cache *cache) {
     if (!cache) return (clmla_cache_usage){0};
-    uint64_t bytes_per_token = (uint64_t)cache->layout.row_bytes * cache->layer_count;
+    uint64_t row = cache->layout.row_bytes + (cache->layout.scales_apart ? cache->layout.scale_row_bytes : 0u);
     clmla_cache_usage usage = {
         .page_tokens = cache->page_tokens,
         .pages = cache->page_count,
-        .bytes = bytes_per_token * cache->page_tokens * cache->page_count,
-        .bytes_per_token = bytes_per_token,
+        .bytes = cache->page_bytes * cache->page_count * cache->layer_count,
+        .bytes_per_token = row * cache->layer_count,
     };
-    lock(cache);
+    host_mutex *lock = &((clmla_cache *)cache)->lock; // readers take the lock of a cache that is otherwise const to them
+    pthread_mutex_lock(lock);
     const cache_pages *pages = &cache->pages;
-    usage.pages_free = pages->free_count;
-    usage.pages_used = cache->page_count - pages->free_count;
+    usage.pages_free = cache_pages_available(pages);
+    usage.pages_used = cache->page_count - usage.pages_free;
+    usage.pages_shared = pages->shared_count;
+    usage.pages_kept = pages->prefixes.kept_count;
     usage.tokens = pages->token_count;
     usage.sequences = pages->sequence_count;
+    usage.prefix_tokens_asked = pages->prefixes.tokens_asked;
+    usage.prefix_tokens_shared = pages->prefixes.tokens_found;
     for (uint32_t i = 0; i < pages->sequence_capacity; i++)
         if (pages->sequences[i].tokens > usage.longest_sequence) usage.longest_sequence = pages->sequences[i].tokens;
-    unlock(cache);
+    pthread_mutex_unlock(lock);
     return usage;
 }
 
@@ -190,10 +176,13 @@ const clmla_config *clmla_cache_config(const clmla_cache *cache) {
 }
 
 clmla_status clmla_cache_rows(clmla_rows *out, const clmla_cache *cache, uint32_t layer) {
-    if (!out || !cache) return missing(cache, "rows");
+    if (!out || !cache)
+        return host_fail(cache ? &cache->context->host.log : NULL, CLMLA_E_ARGUMENT, 0,
+                         "cache: rows: an argument is NULL");
     if (layer >= cache->layer_count)
         return host_fail(&cache->context->host.log, CLMLA_E_ARGUMENT, 0, "cache: rows: there is no layer %u of %u",
                          layer, cache->layer_count);
-    return clmla_rows_from_tensor(out, &cache->layout, (clmla_buffer){cache->layers[layer], 0}, cache->page_tokens,
-                                  cache->page_count);
+    clmla_buffer memory = {cache->groups[layer / cache->layers_per_group],
+                           layer % cache->layers_per_group * cache->layer_stride};
+    return clmla_rows_from_tensor(out, &cache->layout, memory, cache->page_tokens, cache->page_count);
 }

@@ -6,40 +6,107 @@
 #include <string.h>
 
 #define FIRST_SEQUENCES 16u
-#define FIRST_PAGES 8u
+#define FIRST_ENTRIES 8u
+#define FIRST_RUNS 2u
 
-static clmla_status out_of_memory(const cache_pages *pages, const char *what, uint64_t count) {
+clmla_status cache_pages_no_memory(const cache_pages *pages, const char *what, uint64_t count) {
     return host_fail(pages->log, CLMLA_E_MEMORY, 0, "cache: no host memory for %llu %s", (unsigned long long)count,
                      what);
 }
 
-clmla_status cache_pages_init(cache_pages *pages, const clmla_allocator *allocator, const clmla_log *log,
-                              uint32_t page_tokens, uint64_t page_total) {
-    *pages = (cache_pages){.allocator = allocator, .log = log, .page_tokens = page_tokens, .page_total = page_total};
-    if (page_tokens == 0 || page_total == 0)
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "cache: %llu pages of %u tokens", (unsigned long long)page_total,
-                         page_tokens);
-    if (page_total > INT32_MAX)
-        return host_fail(log, CLMLA_E_LIMIT, 0, "cache: %llu pages are over the limit of 2147483647",
-                         (unsigned long long)page_total);
-    pages->free_pages = host_allocate(allocator, (size_t)page_total, sizeof *pages->free_pages);
-    if (!pages->free_pages) return out_of_memory(pages, "page numbers", page_total);
+clmla_status cache_pages_init(cache_pages *pages, const cache_pages_params *params) {
+    uint64_t total = params->page_total;
+    *pages = (cache_pages){.allocator = params->allocator,
+                           .log = params->log,
+                           .page_tokens = params->page_tokens,
+                           .page_total = total,
+                           .shift_mode = params->shift_mode,
+                           .work_number = 1};
+    if (params->page_tokens == 0 || total == 0)
+        return host_fail(params->log, CLMLA_E_ARGUMENT, 0, "cache: %llu pages of %u tokens", (unsigned long long)total,
+                         params->page_tokens);
+    if (total > INT32_MAX)
+        return host_fail(params->log, CLMLA_E_LIMIT, 0, "cache: %llu pages are over the limit of 2147483647",
+                         (unsigned long long)total);
+    pages->free_pages = host_allocate(params->allocator, (size_t)total, sizeof *pages->free_pages);
+    pages->pages = host_allocate(params->allocator, (size_t)total, sizeof *pages->pages);
+    if (!pages->free_pages || !pages->pages) return cache_pages_no_memory(pages, "pages", total);
     // A stack whose top is page 0: a young cache fills from its start.
-    for (uint64_t i = 0; i < page_total; i++) pages->free_pages[i] = (int32_t)(page_total - 1 - i);
-    pages->free_count = page_total;
-    return CLMLA_OK;
+    for (uint64_t i = 0; i < total; i++) pages->free_pages[i] = (int32_t)(total - 1 - i);
+    pages->free_count = total;
+    return params->share_prefixes ? cache_prefix_init(pages) : CLMLA_OK;
 }
 
 void cache_pages_finish(cache_pages *pages) {
-    for (uint32_t i = 0; i < pages->sequence_capacity; i++) host_release(pages->allocator, pages->sequences[i].pages);
+    for (uint32_t i = 0; i < pages->sequence_capacity; i++) {
+        host_release(pages->allocator, pages->sequences[i].entries);
+        host_release(pages->allocator, pages->sequences[i].runs.runs);
+    }
     host_release(pages->allocator, pages->sequences);
     host_release(pages->allocator, pages->free_pages);
+    host_release(pages->allocator, pages->pages);
+    host_release(pages->allocator, pages->work.works);
+    cache_prefix_finish(pages);
     *pages = (cache_pages){0};
 }
 
-static uint64_t pages_for(const cache_pages *pages, uint64_t tokens) {
-    return (tokens + pages->page_tokens - 1) / pages->page_tokens;
+// --- pages ---
+
+uint64_t cache_pages_available(const cache_pages *pages) {
+    return pages->free_count + pages->prefixes.kept_count;
 }
+
+int32_t cache_pages_take(cache_pages *pages) {
+    if (pages->free_count == 0) cache_prefix_forget(pages, pages->prefixes.oldest);
+    int32_t page = pages->free_pages[--pages->free_count];
+    pages->pages[page].references = 1;
+    pages->pages[page].life = pages->work_number;
+    return page;
+}
+
+void cache_pages_hold(cache_pages *pages, int32_t page) {
+    uint32_t references = ++pages->pages[page].references;
+    if (references == 1) cache_prefix_unkeep(pages, page);
+    if (references == 2) pages->shared_count++;
+}
+
+void cache_pages_give(cache_pages *pages, int32_t page) {
+    uint32_t references = --pages->pages[page].references;
+    if (references == 1) pages->shared_count--;
+    if (references > 0) return;
+    if (cache_prefix_known(pages, page))
+        cache_prefix_keep(pages, page);
+    else
+        pages->free_pages[pages->free_count++] = page;
+}
+
+bool cache_pages_is_shared(const cache_pages *pages, int32_t page) {
+    return pages->pages[page].references > 1;
+}
+
+void cache_pages_own(cache_pages *pages, int32_t page) {
+    if (cache_prefix_known(pages, page)) cache_prefix_forget(pages, page);
+}
+
+void cache_pages_copy_entry(cache_pages *pages, cache_entry *entry, uint32_t first, uint32_t rows) {
+    int32_t from = entry->page;
+    entry->page = cache_pages_take(pages);
+    entry->rows = rows;
+    cache_work_move(pages, from, first, entry->page, 0, rows);
+    cache_pages_give(pages, from);
+}
+
+clmla_status cache_pages_check_available(cache_pages *pages, const char *who, uint64_t wanted, uint64_t given_back) {
+    uint64_t available = cache_pages_available(pages) + given_back;
+    if (wanted <= available) return CLMLA_OK;
+    pages->missing = wanted - available;
+    return host_fail(pages->log, CLMLA_E_CACHE_FULL, 0,
+                     "cache: %s needs %llu more pages of %u tokens, %llu are free: %llu are missing", who,
+                     (unsigned long long)wanted, pages->page_tokens, (unsigned long long)available,
+                     (unsigned long long)pages->missing);
+}
+
+// --- sequences ---
 
 // A table of `size`-byte entries with room for more, the first `used` copied; the old one is left alone on failure.
 static void *grown(const cache_pages *pages, const void *old, uint64_t used, uint64_t capacity, size_t size) {
@@ -51,9 +118,9 @@ static void *grown(const cache_pages *pages, const void *old, uint64_t used, uin
 
 static clmla_status grow_sequences(cache_pages *pages) {
     uint64_t old = pages->sequence_capacity, capacity = old ? old * 2 : FIRST_SEQUENCES;
-    if (capacity > UINT32_MAX) return out_of_memory(pages, "sequences", capacity);
+    if (capacity > UINT32_MAX) return cache_pages_no_memory(pages, "sequences", capacity);
     cache_sequence *sequences = grown(pages, pages->sequences, old, capacity, sizeof *sequences);
-    if (!sequences) return out_of_memory(pages, "sequences", capacity);
+    if (!sequences) return cache_pages_no_memory(pages, "sequences", capacity);
     for (uint64_t i = capacity; i-- > old;) { // ids are handed out in rising order
         sequences[i].next_free = pages->first_free;
         pages->first_free = (uint32_t)(i + 1);
@@ -80,94 +147,76 @@ const cache_sequence *cache_pages_sequence(const cache_pages *pages, uint32_t id
     return NULL;
 }
 
-static cache_sequence *find(cache_pages *pages, uint32_t id) {
+cache_sequence *cache_pages_find(cache_pages *pages, uint32_t id) {
     return cache_pages_sequence(pages, id) ? &pages->sequences[id - 1] : NULL;
 }
 
-static void shorten(cache_pages *pages, cache_sequence *sequence, uint32_t tokens) {
-    uint64_t keep = pages_for(pages, tokens);
-    while (sequence->page_count > keep)
-        pages->free_pages[pages->free_count++] = sequence->pages[--sequence->page_count];
-    pages->token_count -= sequence->tokens - tokens;
-    sequence->tokens = tokens;
+static uint64_t larger(uint64_t capacity, uint64_t first, uint64_t wanted) {
+    uint64_t room = capacity ? 2 * capacity : first;
+    return room < wanted ? wanted : room;
 }
 
-clmla_status cache_pages_drop_sequence(cache_pages *pages, uint32_t id) {
-    cache_sequence *sequence = find(pages, id);
-    if (!sequence) return CLMLA_E_SEQUENCE;
-    shorten(pages, sequence, 0);
-    host_release(pages->allocator, sequence->pages);
-    *sequence = (cache_sequence){.next_free = pages->first_free};
-    pages->first_free = id;
-    pages->sequence_count--;
+static clmla_status grow_entries(cache_pages *pages, cache_sequence *sequence, uint64_t wanted) {
+    if (wanted <= sequence->entry_capacity) return CLMLA_OK;
+    uint64_t capacity = larger(sequence->entry_capacity, FIRST_ENTRIES, wanted);
+    cache_entry *entries =
+        capacity > UINT32_MAX ? NULL : grown(pages, sequence->entries, sequence->entry_count, capacity, sizeof *entries);
+    if (!entries) return cache_pages_no_memory(pages, "pages of a sequence", capacity);
+    host_release(pages->allocator, sequence->entries);
+    sequence->entries = entries;
+    sequence->entry_capacity = (uint32_t)capacity;
     return CLMLA_OK;
 }
 
-clmla_status cache_pages_truncate(cache_pages *pages, uint32_t id, uint32_t tokens) {
-    cache_sequence *sequence = find(pages, id);
-    if (!sequence) return CLMLA_E_SEQUENCE;
-    if (tokens > sequence->tokens)
-        return host_fail(pages->log, CLMLA_E_ARGUMENT, 0,
-                         "cache: sequence %u has %u tokens, it cannot be truncated to %u", id, sequence->tokens,
-                         tokens);
-    shorten(pages, sequence, tokens);
+static clmla_status grow_runs(cache_pages *pages, cache_runs *runs, uint64_t wanted) {
+    if (wanted <= runs->capacity) return CLMLA_OK;
+    uint64_t capacity = larger(runs->capacity, FIRST_RUNS, wanted);
+    cache_run *larger_runs = capacity > UINT32_MAX ? NULL : grown(pages, runs->runs, runs->count, capacity, sizeof *runs->runs);
+    if (!larger_runs) return cache_pages_no_memory(pages, "runs of positions", capacity);
+    host_release(pages->allocator, runs->runs);
+    runs->runs = larger_runs;
+    runs->capacity = (uint32_t)capacity;
     return CLMLA_OK;
 }
 
-// Checks one sequence of a batch and counts the pages it will need more.
-static clmla_status check_one(uint64_t *pages_wanted, cache_pages *pages, uint32_t id, uint32_t new_tokens) {
-    cache_sequence *sequence = find(pages, id);
-    if (!sequence) return CLMLA_E_SEQUENCE;
-    if (sequence->batch == pages->batch_count)
-        return host_fail(pages->log, CLMLA_E_ARGUMENT, 0, "cache: the batch names sequence %u twice", id);
-    sequence->batch = pages->batch_count;
-    uint64_t tokens = (uint64_t)sequence->tokens + new_tokens;
-    if (tokens > CLMLA_MAX_CONTEXT)
-        return host_fail(pages->log, CLMLA_E_LIMIT, 0, "cache: sequence %u would have %llu tokens, the limit is %d", id,
-                         (unsigned long long)tokens, CLMLA_MAX_CONTEXT);
-    *pages_wanted += pages_for(pages, tokens) - sequence->page_count;
-    return CLMLA_OK;
+clmla_status cache_pages_make_room(cache_pages *pages, cache_sequence *sequence, uint64_t entries, uint64_t runs) {
+    STATUS_OR_RETURN(grow_entries(pages, sequence, sequence->entry_count + entries));
+    return grow_runs(pages, &sequence->runs, sequence->runs.count + runs);
 }
 
-// Room for a sequence's page numbers; its pages stay as they are.
-static clmla_status make_room(cache_pages *pages, cache_sequence *sequence, uint64_t page_count) {
-    if (page_count <= sequence->page_capacity) return CLMLA_OK;
-    uint64_t capacity = sequence->page_capacity ? 2 * (uint64_t)sequence->page_capacity : FIRST_PAGES;
-    if (capacity > pages->page_total) capacity = pages->page_total;
-    if (capacity < page_count) capacity = page_count;
-    int32_t *table = grown(pages, sequence->pages, sequence->page_count, capacity, sizeof *table);
-    if (!table) return out_of_memory(pages, "page numbers of a sequence", capacity);
-    host_release(pages->allocator, sequence->pages);
-    sequence->pages = table;
-    sequence->page_capacity = (uint32_t)capacity;
-    return CLMLA_OK;
+clmla_status cache_pages_make_work_room(cache_pages *pages, uint64_t works) {
+    return cache_work_room(pages, (size_t)works) ? CLMLA_OK : cache_pages_no_memory(pages, "row moves", works);
 }
 
-static void lengthen(cache_pages *pages, cache_sequence *sequence, uint32_t new_tokens) {
-    sequence->tokens += new_tokens;
-    pages->token_count += new_tokens;
-    uint64_t page_count = pages_for(pages, sequence->tokens);
-    while (sequence->page_count < page_count)
-        sequence->pages[sequence->page_count++] = pages->free_pages[--pages->free_count];
-}
-
-static uint32_t at(const uint32_t *new_tokens, uint32_t i) {
-    return new_tokens ? new_tokens[i] : 1;
-}
-
-clmla_status cache_pages_reserve(cache_pages *pages, uint32_t count, const uint32_t *ids, const uint32_t *new_tokens) {
-    uint64_t wanted = 0;
-    pages->batch_count++;
-    for (uint32_t i = 0; i < count; i++) STATUS_OR_RETURN(check_one(&wanted, pages, ids[i], at(new_tokens, i)));
-    if (wanted > pages->free_count)
-        return host_fail(pages->log, CLMLA_E_CACHE_FULL, 0,
-                         "cache: the batch needs %llu more pages of %u tokens, %llu are free: %llu are missing",
-                         (unsigned long long)wanted, pages->page_tokens, (unsigned long long)pages->free_count,
-                         (unsigned long long)(wanted - pages->free_count));
-    for (uint32_t i = 0; i < count; i++) {
-        cache_sequence *sequence = &pages->sequences[ids[i] - 1];
-        STATUS_OR_RETURN(make_room(pages, sequence, pages_for(pages, (uint64_t)sequence->tokens + at(new_tokens, i))));
+uint32_t cache_pages_entry_of(const cache_sequence *sequence, uint32_t row) {
+    uint32_t low = 0, high = sequence->entry_count;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (sequence->entries[middle].first_row <= row)
+            low = middle;
+        else
+            high = middle;
     }
-    for (uint32_t i = 0; i < count; i++) lengthen(pages, &pages->sequences[ids[i] - 1], at(new_tokens, i));
-    return CLMLA_OK;
+    return low;
+}
+
+void cache_pages_touch(cache_sequence *sequence, uint32_t index) {
+    for (int i = 0; i < CACHE_TABLE_COUNT; i++)
+        if (sequence->unshown[i] > index) sequence->unshown[i] = index;
+}
+
+void cache_pages_slots(int64_t *out, const cache_pages *pages, const cache_sequence *sequence, uint32_t first,
+                       uint32_t count) {
+    uint32_t index = count > 0 ? cache_pages_entry_of(sequence, first) : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        while (first + i - sequence->entries[index].first_row >= sequence->entries[index].rows) index++;
+        const cache_entry *entry = &sequence->entries[index];
+        out[i] = (int64_t)entry->page * pages->page_tokens + (first + i - entry->first_row);
+    }
+}
+
+uint64_t cache_pages_span(const cache_pages *pages, const cache_sequence *sequence) {
+    if (sequence->entry_count == 0) return 0;
+    uint32_t last = sequence->entry_count - 1;
+    return (uint64_t)last * pages->page_tokens + sequence->entries[last].rows;
 }

@@ -89,13 +89,13 @@ CLMLA_API clmla_status clmla_plan_create_for_cache(clmla_plan **out, clmla_conte
 CLMLA_API void clmla_plan_destroy(clmla_plan **plan);
 
 // Schedules a step over a cache, after clmla_cache_reserve of the same batch: lengths, positions, slots and block table
-// are taken from the cache and enqueued to the device.
+// are taken from the cache and enqueued to the device, after what changes of the cache left to be done there.
 // Async   : an enqueue (opencl.h); operations that use the plan wait for it by themselves. With four updates already
 // under
 //           way it waits for the oldest one's upload.
 // Errors  : CLMLA_E_ARGUMENT (the cache's layout is not the plan's; the batch was not reserved); CLMLA_E_SEQUENCE;
 //           CLMLA_E_LIMIT; CLMLA_E_MEMORY; CLMLA_E_OPENCL. After a failure the plan must be updated again before use.
-CLMLA_API clmla_status clmla_plan_update(clmla_plan *plan, const clmla_cache *cache, const clmla_batch *batch,
+CLMLA_API clmla_status clmla_plan_update(clmla_plan *plan, clmla_cache *cache, const clmla_batch *batch,
                                          cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
                                          cl_event *event);
 

@@ -30,8 +30,13 @@ static uint32_t next_random(uint32_t *state) {
     return *state >> 8;
 }
 
+static clmla_status init(cache_pages *pages, const clmla_allocator *allocator, uint32_t page_tokens, uint64_t total) {
+    return cache_pages_init(
+        pages, &(cache_pages_params){.allocator = allocator, .page_tokens = page_tokens, .page_total = total});
+}
+
 static void start(cache_pages *pages, uint32_t page_tokens, uint64_t total) {
-    ck_assert_int_eq(cache_pages_init(pages, NULL, NULL, page_tokens, total), CLMLA_OK);
+    ck_assert_int_eq(init(pages, NULL, page_tokens, total), CLMLA_OK);
 }
 
 static uint32_t new_sequence(cache_pages *pages) {
@@ -42,14 +47,14 @@ static uint32_t new_sequence(cache_pages *pages) {
 }
 
 static clmla_status reserve_one(cache_pages *pages, uint32_t id, uint32_t tokens) {
-    return cache_pages_reserve(pages, 1, &id, &tokens);
+    return cache_pages_reserve(pages, 1, &id, &tokens, NULL);
 }
 
 START_TEST(limits) {
     cache_pages pages;
-    ck_assert_int_eq(cache_pages_init(&pages, NULL, NULL, 0, 4), CLMLA_E_ARGUMENT);
-    ck_assert_int_eq(cache_pages_init(&pages, NULL, NULL, 4, 0), CLMLA_E_ARGUMENT);
-    ck_assert_int_eq(cache_pages_init(&pages, NULL, NULL, 4, (uint64_t)INT32_MAX + 1), CLMLA_E_LIMIT);
+    ck_assert_int_eq(init(&pages, NULL, 0, 4), CLMLA_E_ARGUMENT);
+    ck_assert_int_eq(init(&pages, NULL, 4, 0), CLMLA_E_ARGUMENT);
+    ck_assert_int_eq(init(&pages, NULL, 4, (uint64_t)INT32_MAX + 1), CLMLA_E_LIMIT);
     cache_pages_finish(&pages);
     memset(&pages, 0, sizeof pages);
     cache_pages_finish(&pages);
@@ -58,7 +63,7 @@ START_TEST(limits) {
     start(&pages, CLMLA_MAX_CONTEXT, 2); // a page as long as the longest sequence
     uint32_t id = new_sequence(&pages);
     ck_assert_int_eq(reserve_one(&pages, id, CLMLA_MAX_CONTEXT), CLMLA_OK);
-    ck_assert_uint_eq(cache_pages_sequence(&pages, id)->page_count, 1);
+    ck_assert_uint_eq(cache_pages_sequence(&pages, id)->entry_count, 1);
     ck_assert_int_eq(reserve_one(&pages, id, 1), CLMLA_E_LIMIT);
     ck_assert_ptr_nonnull(strstr(clmla_last_error(), "2147483648"));
     ck_assert_int_eq(reserve_one(&pages, id, UINT32_MAX), CLMLA_E_LIMIT);
@@ -76,13 +81,13 @@ START_TEST(page_edges) {
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         ck_assert_int_eq(reserve_one(&pages, id, steps[i][0]), CLMLA_OK);
         ck_assert_uint_eq(cache_pages_sequence(&pages, id)->tokens, steps[i][1]);
-        ck_assert_uint_eq(cache_pages_sequence(&pages, id)->page_count, steps[i][2]);
+        ck_assert_uint_eq(cache_pages_sequence(&pages, id)->entry_count, steps[i][2]);
         ck_assert_uint_eq(pages.free_count, 8 - steps[i][2]);
     }
     const uint32_t cuts[][2] = {{13, 4}, {12, 3}, {9, 3}, {8, 2}, {1, 1}, {0, 0}};
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
         ck_assert_int_eq(cache_pages_truncate(&pages, id, cuts[i][0]), CLMLA_OK);
-        ck_assert_uint_eq(cache_pages_sequence(&pages, id)->page_count, cuts[i][1]);
+        ck_assert_uint_eq(cache_pages_sequence(&pages, id)->entry_count, cuts[i][1]);
         ck_assert_uint_eq(pages.free_count, 8 - cuts[i][1]);
         ck_assert_uint_eq(pages.token_count, cuts[i][0]);
     }
@@ -121,18 +126,18 @@ START_TEST(refused_batches) {
     const uint32_t both[2] = {a, b}, twice[3] = {a, b, a}, unknown[2] = {a, 99};
     const uint32_t fits[2] = {3, 8}, over[2] = {4, 8}, ones[3] = {1, 1, 1};
 
-    ck_assert_int_eq(cache_pages_reserve(&pages, 2, both, over), CLMLA_E_CACHE_FULL);
+    ck_assert_int_eq(cache_pages_reserve(&pages, 2, both, over, NULL), CLMLA_E_CACHE_FULL);
     ck_assert_ptr_nonnull(strstr(clmla_last_error(), "1 are missing"));
-    ck_assert_int_eq(cache_pages_reserve(&pages, 3, twice, ones), CLMLA_E_ARGUMENT);
+    ck_assert_int_eq(cache_pages_reserve(&pages, 3, twice, ones, NULL), CLMLA_E_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(clmla_last_error(), "sequence 1 twice"));
-    ck_assert_int_eq(cache_pages_reserve(&pages, 2, unknown, ones), CLMLA_E_SEQUENCE);
+    ck_assert_int_eq(cache_pages_reserve(&pages, 2, unknown, ones, NULL), CLMLA_E_SEQUENCE);
     ck_assert_uint_eq(cache_pages_sequence(&pages, a)->tokens, 5);
     ck_assert_uint_eq(cache_pages_sequence(&pages, b)->tokens, 0);
     ck_assert_uint_eq(pages.free_count, 2);
 
-    ck_assert_int_eq(cache_pages_reserve(&pages, 2, both, fits), CLMLA_OK); // a refused batch does not mark sequences
+    ck_assert_int_eq(cache_pages_reserve(&pages, 2, both, fits, NULL), CLMLA_OK); // a refused batch does not mark sequences
     ck_assert_uint_eq(pages.free_count, 0);
-    ck_assert_int_eq(cache_pages_reserve(&pages, 2, both, NULL), CLMLA_E_CACHE_FULL); // NULL = one each
+    ck_assert_int_eq(cache_pages_reserve(&pages, 2, both, NULL, NULL), CLMLA_E_CACHE_FULL); // NULL = one each
     ck_assert_ptr_nonnull(strstr(clmla_last_error(), "2 are missing"));
     cache_pages_finish(&pages);
 }
@@ -150,8 +155,8 @@ START_TEST(large_batch) {
         if (cache_pages_create_sequence(&ids[i], &pages) != CLMLA_OK) ck_abort_msg("create: %s", clmla_last_error());
     ids[MANY] = ids[MANY / 2];
     for (int round = 0; round < 50; round++) {
-        ck_assert_int_eq(cache_pages_reserve(&pages, MANY + 1, ids, NULL), CLMLA_E_ARGUMENT);
-        ck_assert_int_eq(cache_pages_reserve(&pages, MANY, ids, NULL), CLMLA_OK);
+        ck_assert_int_eq(cache_pages_reserve(&pages, MANY + 1, ids, NULL, NULL), CLMLA_E_ARGUMENT);
+        ck_assert_int_eq(cache_pages_reserve(&pages, MANY, ids, NULL, NULL), CLMLA_OK);
         for (uint32_t i = 0; i < MANY; i++)
             if (cache_pages_truncate(&pages, ids[i], 0) != CLMLA_OK) ck_abort_msg("truncate: %s", clmla_last_error());
     }
@@ -170,7 +175,7 @@ START_TEST(allocation_failures) {
         cache_pages pages = {0};
         uint32_t ids[40], tokens[40], made = 0;
         count.countdown = n;
-        clmla_status status = cache_pages_init(&pages, &allocator, NULL, 2, 400);
+        clmla_status status = init(&pages, &allocator, 2, 400);
         for (; status == CLMLA_OK && made < 40; made++) {
             status = cache_pages_create_sequence(&ids[made], &pages);
             tokens[made] = 3 + made % 17;
@@ -178,12 +183,12 @@ START_TEST(allocation_failures) {
         }
         ck_assert_uint_eq(pages.sequence_count, made);
         if (status == CLMLA_OK) {
-            status = cache_pages_reserve(&pages, 40, ids, tokens);
+            status = cache_pages_reserve(&pages, 40, ids, tokens, NULL);
             if (status != CLMLA_OK) {
                 ck_assert_uint_eq(pages.free_count, 400);
                 ck_assert_uint_eq(pages.token_count, 0);
                 for (int i = 0; i < 40; i++) ck_assert_uint_eq(cache_pages_sequence(&pages, ids[i])->tokens, 0);
-                ck_assert_int_eq(cache_pages_reserve(&pages, 40, ids, tokens), CLMLA_OK); // and it can be done again
+                ck_assert_int_eq(cache_pages_reserve(&pages, 40, ids, tokens, NULL), CLMLA_OK); // and it can be done again
             }
         }
         complete = status == CLMLA_OK;
@@ -217,7 +222,7 @@ typedef struct model {
 static uint32_t lost_tokens(const model *m, const model_sequence *expected, const cache_sequence *found) {
     uint32_t lost = 0;
     for (uint32_t t = 0; t < expected->tokens; t++) {
-        int64_t slot = (int64_t)found->pages[t / m->page_tokens] * m->page_tokens + t % m->page_tokens;
+        int64_t slot = (int64_t)found->entries[t / m->page_tokens].page * m->page_tokens + t % m->page_tokens;
         lost += slot != expected->slots[t];
     }
     return lost;
@@ -235,8 +240,8 @@ static void check_model(model *m) {
         const cache_sequence *found = cache_pages_sequence(&m->pages, expected->id);
         ck_assert_ptr_nonnull(found);
         wrong_lengths += found->tokens != expected->tokens;
-        wrong_lengths += found->page_count != (expected->tokens + m->page_tokens - 1) / m->page_tokens;
-        for (uint32_t p = 0; p < found->page_count; p++) places[found->pages[p]]++;
+        wrong_lengths += found->entry_count != (expected->tokens + m->page_tokens - 1) / m->page_tokens;
+        for (uint32_t p = 0; p < found->entry_count; p++) places[found->entries[p].page]++;
         lost += lost_tokens(m, expected, found);
         tokens += expected->tokens;
         sequences++;
@@ -266,7 +271,7 @@ static void model_reserve(model *m) {
     }
     bool full = wanted > m->pages.free_count;
     m->count.countdown = next_random(&m->random) % 8 == 0 ? (long)(next_random(&m->random) % 3) : -1;
-    clmla_status status = cache_pages_reserve(&m->pages, count, ids, news);
+    clmla_status status = cache_pages_reserve(&m->pages, count, ids, news, NULL);
     m->count.countdown = -1;
     if (full) ck_assert_int_eq(status, CLMLA_E_CACHE_FULL);
     if (status != CLMLA_OK) {
@@ -277,7 +282,7 @@ static void model_reserve(model *m) {
         model_sequence *sequence = &m->sequences[of[i]];
         const cache_sequence *found = cache_pages_sequence(&m->pages, sequence->id);
         for (uint32_t t = sequence->tokens; t < sequence->tokens + news[i]; t++)
-            sequence->slots[t] = (int64_t)found->pages[t / m->page_tokens] * m->page_tokens + t % m->page_tokens;
+            sequence->slots[t] = (int64_t)found->entries[t / m->page_tokens].page * m->page_tokens + t % m->page_tokens;
         sequence->tokens += news[i];
     }
 }
@@ -308,7 +313,7 @@ START_TEST(random_steps) {
     m->allocator = (clmla_allocator){take, give, &m->count};
     m->random = 12345u + (uint32_t)_i;
     m->page_tokens = model_page_tokens[_i];
-    ck_assert_int_eq(cache_pages_init(&m->pages, &m->allocator, NULL, m->page_tokens, MODEL_PAGES), CLMLA_OK);
+    ck_assert_int_eq(init(&m->pages, &m->allocator, m->page_tokens, MODEL_PAGES), CLMLA_OK);
     for (int step = 0; step < 20000; step++) {
         model_step(m);
         check_model(m);
