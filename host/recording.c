@@ -108,6 +108,11 @@ clmla_status host_recording_note(host_recording *recording, clmla_status status)
     return status;
 }
 
+clmla_status host_recording_refused(const host_context *context, cl_command_queue queue, clmla_status status) {
+    host_recording *recording = host_recording_find(context, queue);
+    return recording ? host_recording_note(recording, status) : status;
+}
+
 // --- its end ---------------------------------------------------------------------------------------------------------
 
 // Makes the command buffer, or says why there is none.

@@ -57,6 +57,8 @@ host_recording *host_recording_find(const host_context *context, cl_command_queu
 clmla_status host_recording_add(host_recording *recording, const host_command *command);
 // Takes note of a failure whose sentence is clmla_last_error(); passes the status through. CLMLA_OK leaves no note.
 clmla_status host_recording_note(host_recording *recording, clmla_status status);
+// The same for an enqueue that was refused before it had a chain: if this thread records the queue, that fails.
+clmla_status host_recording_refused(const host_context *context, cl_command_queue queue, clmla_status status);
 
 // As clmla_recording_*. begin fills *recording, which must not move from then on; on failure nothing is to be finished.
 clmla_status host_recording_begin(host_recording *recording, host_context *context, cl_command_queue queue);

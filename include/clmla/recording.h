@@ -11,6 +11,9 @@
 // command buffer; elsewhere the kept kernels are enqueued one by one: same kernels, same arguments, same bits. The
 // profile callback (log.h) is told of the kernels of the latter; a command buffer shows none.
 //
+// What it saves on a CPU is the library's own work. Host time of a small model's layer step of 13 kernels on two cores:
+// enqueued 25 us (PoCL 3.1) and 36 us (Intel's runtime), replayed one by one 11 and 17, as a command buffer 12 and 25.
+//
 // What can be recorded: every operation, clmla_layer_enqueue, and clmla_plan_update_device. What cannot, because it
 // copies from the host: clmla_plan_update and clmla_plan_update_lengths. Call them between replays, on the recording's
 // queue: a replay does not wait for a plan's update by itself, as an operation would. A plan that is recorded must have

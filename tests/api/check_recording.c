@@ -300,6 +300,30 @@ START_TEST(refusals_are_answered_again) {
 }
 END_TEST
 
+// A layer that is refused before anything is enqueued leaves no silent hole either.
+START_TEST(refused_layers_fail_the_recording) {
+    clmla_context *context = test_device_get()->context;
+    cl_command_queue queue = test_device_get()->queue;
+    clmla_config config;
+    clmla_layer *layer = NULL;
+    clmla_cache *cache = NULL;
+    clmla_plan *plan = NULL;
+    clmla_recording *recording = NULL;
+    TEST_OK(clmla_config_load(&config, TEST_DATA "/a_v2_tiny"));
+    TEST_OK(clmla_layer_load(&layer, context, &config, TEST_DATA "/a_v2_tiny", 0, NULL));
+    TEST_OK(clmla_cache_create(&cache, context, &config, &(clmla_cache_params){.layer_count = 1, .page_count = 2}));
+    TEST_OK(clmla_plan_create_for_cache(&plan, context, cache));
+    TEST_OK(clmla_recording_begin(&recording, context, queue));
+    expect(clmla_layer_enqueue(layer, plan, cache, test_buffer_tiny(), test_buffer_tiny(), queue, 0, NULL, NULL),
+           CLMLA_E_ARGUMENT, "the plan holds no step");
+    expect(clmla_recording_end(recording), CLMLA_E_ARGUMENT, "the plan holds no step");
+    clmla_recording_destroy(&recording);
+    clmla_plan_destroy(&plan);
+    clmla_cache_destroy(&cache);
+    clmla_layer_destroy(&layer);
+}
+END_TEST
+
 START_TEST(wrong_arguments) {
     clmla_context *context = test_device_get()->context;
     clmla_recording *recording = (clmla_recording *)(void *)context, *none = NULL;
@@ -351,6 +375,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_loop_test(tcase, replays_equal_enqueues, 0, 2);
     tcase_add_loop_test(tcase, replays_wait_for_events, 0, 2);
     tcase_add_loop_test(tcase, refusals_are_answered_again, 0, sizeof wrong_uses / sizeof *wrong_uses);
+    tcase_add_test(tcase, refused_layers_fail_the_recording);
     tcase_add_test(tcase, wrong_arguments);
     tcase_add_test(tcase, no_memory);
 }
