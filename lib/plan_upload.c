@@ -2,18 +2,22 @@
 #include "host/error.h"
 #include "host/event.h"
 #include "host/memory.h"
+#include "host/recording.h"
 #include "lib/context.h"
 #include "lib/plan.h"
 
 clmla_status plan_chain_begin(host_chain *chain, clmla_plan *plan, cl_command_queue queue, cl_uint wait_count,
                               const cl_event *wait) {
-    STATUS_OR_RETURN(host_chain_begin(chain, &plan->context->host, queue, wait_count, wait, true));
+    // What is recorded does not run yet: it neither waits for the plan's last command nor becomes it.
+    bool recorded = host_recording_find(&plan->context->host, queue) != NULL;
+    STATUS_OR_RETURN(host_chain_begin(chain, &plan->context->host, queue, wait_count, wait, !recorded));
     clmla_status status = host_chain_wait(chain, plan->last);
     return status == CLMLA_OK ? CLMLA_OK : host_chain_finish(chain, status, NULL);
 }
 
 clmla_status plan_chain_finish(host_chain *chain, clmla_plan *plan, clmla_status status, cl_event *event) {
     cl_event last = NULL;
+    if (chain->recording) return host_chain_finish(chain, status, event);
     STATUS_OR_RETURN(host_chain_finish(chain, status, &last));
     host_event_release(&plan->context->host, &plan->last);
     plan->last = last;

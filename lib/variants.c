@@ -34,6 +34,7 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
     if (!host_gemm_available()) return "built without CLBlast";
     if (!(facts->type & CL_DEVICE_TYPE_GPU) || facts->type & CL_DEVICE_TYPE_CPU)
         return "on devices other than GPUs our own products are faster";
+    if (shape->recorded) return "what CLBlast enqueues cannot be recorded";
     if (shape->weights != CLMLA_TYPE_NONE && shape->weights != CLMLA_TYPE_F32) return "CLBlast takes f32 weights alone";
     if (shape->row_count != 0 && shape->row_count < CLBLAST_LEAST_ROWS) return "fewer than 32 rows";
     return NULL;

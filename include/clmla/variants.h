@@ -30,6 +30,7 @@ typedef struct clmla_shape {
     clmla_row_format format; // append, attend
     uint32_t latent_dim, rope_dim, head_count;
     uint32_t row_count; // tokens or rows of the call
+    bool recorded;      // it is kept in a recording (recording.h)
 } clmla_shape;
 
 typedef struct clmla_variant {
