@@ -58,7 +58,7 @@ START_TEST(test_wrong_arguments) {
     ck_assert_int_eq(clmla_variant_list(NULL, 1, &count, &facts, CLMLA_OP_MERGE, &shape), CLMLA_E_ARGUMENT);
     ck_assert_int_eq(clmla_variant_list(NULL, 0, &count, &facts, CLMLA_OPERATION_COUNT, &shape), CLMLA_E_ARGUMENT);
     ck_assert_int_eq(clmla_variant_list(NULL, 0, &count, &facts, CLMLA_OP_MERGE, &shape), CLMLA_OK);
-    ck_assert_uint_ge(count, op == CLMLA_OP_PLAN ? 1 : 2);
+    ck_assert_uint_ge(count, 2);
 }
 END_TEST
 
