@@ -78,6 +78,7 @@ static schedule_rules rules_for(clmla_context *context, const clmla_plan_params 
         .piece_keys = tuning_value(context, TUNING_ATTEND_PIECE_KEYS),
         .units = context->host.facts.compute_units ? context->host.facts.compute_units : 1,
         .parts_per_unit = tuning_value(context, TUNING_ATTEND_PARTS_PER_UNIT),
+        .part_keys = tuning_value(context, TUNING_ATTEND_PART_KEYS),
         .least_split = tuning_value(context, TUNING_ATTEND_LEAST_SPLIT),
         .full = params->full,
         .window = params->window,

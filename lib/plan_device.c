@@ -5,23 +5,12 @@
 #include "lib/plan.h"
 
 static void pass_rules(host_launch *launch, const schedule_rules *rules) {
-    const uint32_t values[] = {rules->head_count,
-                               rules->kv_head_count,
-                               rules->row_tile,
-                               rules->pack_rows,
-                               rules->row_floor,
-                               rules->block_tokens,
-                               rules->piece_keys,
-                               rules->units,
-                               rules->parts_per_unit,
-                               rules->least_split,
-                               rules->split_tokens,
-                               rules->full,
-                               rules->window,
-                               rules->rank,
-                               rules->world,
-                               rules->interleave,
-                               rules->most_query_tokens,
+    const uint32_t values[] = {rules->head_count,    rules->kv_head_count, rules->row_tile,
+                               rules->pack_rows,     rules->row_floor,     rules->block_tokens,
+                               rules->piece_keys,    rules->units,         rules->parts_per_unit,
+                               rules->part_keys,     rules->least_split,   rules->split_tokens,
+                               rules->full,          rules->window,        rules->rank,
+                               rules->world,         rules->interleave,    rules->most_query_tokens,
                                rules->most_kv_tokens};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) host_arg_int(launch, (int32_t)values[i]);
 }

@@ -44,11 +44,10 @@ static void place_step(clmla_plan *plan, const schedule_bounds *counts, bool cac
     plan->offsets = at;
 }
 
-// Only variants that pack have running sums beside output and states.
 static void place_space(clmla_plan *plan, const schedule_bounds *counts) {
     plan_space at = {0};
     uint64_t width = (uint64_t)plan->params.layout.latent_dim + plan->params.layout.rope_dim, value = plan->value_dim;
-    uint64_t sum_rows = plan->rules.pack_rows ? counts->parts * plan->rules.row_tile : 0;
+    uint64_t sum_rows = counts->parts * plan->rules.row_tile;
     at.packed = place(&at.total, counts->tiles * plan->rules.pack_rows, width * sizeof(float));
     at.sums = place(&at.total, sum_rows, value * sizeof(float));
     at.states = place(&at.total, counts->state_rows, value * sizeof(float));

@@ -116,9 +116,10 @@ clmla_status plan_schedule_bounds(schedule_bounds *out, const schedule_rules *ru
         out->items = pieces > 1 ? row_tiles : 0;
         out->state_rows = pieces > 1 ? rows * pieces : 0;
     } else {
-        uint64_t pieces = keys < 2 * shortest ? 1 : keys / shortest;
-        out->parts = least((uint64_t)rules->units * rules->parts_per_unit, row_tiles * pieces);
-        uint64_t cuts = pieces > 1 ? out->parts - 1 : 0;
+        schedule_totals most = {.tiles = (schedule_wide)row_tiles,
+                                .keys = (schedule_wide)row_tiles * schedule_cost(rules, 1, (schedule_wide)keys)};
+        out->parts = (uint64_t)schedule_parts_wanted(rules, &most);
+        uint64_t cuts = keys < 2 * shortest ? 0 : out->parts - 1;
         out->works = row_tiles + cuts;
         out->items = least(row_tiles, cuts);
         out->state_rows = cuts * out->most_rows + least(cuts * out->most_rows, rows);
