@@ -225,7 +225,7 @@ clmla_status clmla_layer_enqueue(const clmla_layer *layer, clmla_plan *plan, clm
                        .context = layer->context,
                        .plan = plan,
                        .cache = cache,
-                       .tokens = plan->schedule.query_tokens,
+                       .tokens = plan->extent.query_tokens,
                        .input = input,
                        .output = output};
     host_chain chain;

@@ -28,26 +28,14 @@ clmla_status plan_chain_finish(host_chain *chain, clmla_plan *plan, clmla_status
     return CLMLA_OK;
 }
 
-clmla_status plan_workspace_get(cl_mem *out, clmla_plan *plan, plan_workspace which, uint64_t bytes) {
-    host_context *host = &plan->context->host;
-    if (bytes > plan->workspace_bytes[which] || !plan->workspace[which]) {
-        cl_mem larger = NULL;
-        STATUS_OR_RETURN(host_buffer_create(&larger, host, bytes, NULL, "a step's workspace"));
-        host_buffer_release(host, &plan->workspace[which]);
-        plan->workspace[which] = larger;
-        plan->workspace_bytes[which] = bytes;
-    }
-    *out = plan->workspace[which];
-    return CLMLA_OK;
-}
-
 clmla_status plan_stage_take(plan_stage **out, clmla_plan *plan, uint64_t bytes) {
     host_context *host = &plan->context->host;
     plan_stage *stage = &plan->stages[plan->next_stage];
     STATUS_OR_RETURN(host_event_wait(host, stage->uploaded));
     host_event_release(host, &stage->uploaded);
     if (bytes > stage->capacity) {
-        uint64_t room = bytes + bytes / 2;
+        // A plan with a capacity never needs more; others grow with their sequences.
+        uint64_t room = plan_has_capacity(plan) ? bytes : bytes + bytes / 2;
         host_release(&host->allocator, stage->memory);
         stage->capacity = 0;
         stage->memory = host_allocate(&host->allocator, (size_t)room, 1);
@@ -57,19 +45,5 @@ clmla_status plan_stage_take(plan_stage **out, clmla_plan *plan, uint64_t bytes)
     }
     plan->next_stage = (plan->next_stage + 1) % PLAN_STAGES;
     *out = stage;
-    return CLMLA_OK;
-}
-
-clmla_status plan_upload(clmla_plan *plan, plan_stage *stage, uint64_t bytes, host_chain *chain) {
-    host_context *host = &plan->context->host;
-    if (bytes > plan->step_bytes) {
-        cl_mem larger = NULL;
-        uint64_t room = bytes + bytes / 2;
-        STATUS_OR_RETURN(host_buffer_create(&larger, host, room, NULL, "a step's schedule"));
-        host_buffer_release(host, &plan->step);
-        plan->step = larger;
-        plan->step_bytes = room;
-    }
-    STATUS_OR_RETURN(host_chain_write(chain, plan->step, 0, bytes, stage->memory));
     return CLMLA_OK;
 }

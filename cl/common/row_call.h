@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where the rows of a paged cache lie, as a kernel argument passed by value. One text for host and device: the host fills
 // what the device reads. 64-bit members first, so that both lay it out alike.
+#ifndef ROW_CALL_H
+#define ROW_CALL_H
+
 #ifdef __OPENCL_VERSION__
 typedef long call_long;
 typedef int call_int;
@@ -24,3 +27,5 @@ typedef struct row_call {
     call_int scaled;                      // fp8_flat: whether there are scales too
     call_float latent_scale, rope_scale;  // fp8_flat
 } row_call;
+
+#endif

@@ -18,6 +18,7 @@ typedef enum clmla_operation {
     CLMLA_OP_ATTEND,
     CLMLA_OP_MERGE,
     CLMLA_OP_OUTPUT, // its W_UV product; the product with o_proj is a project
+    CLMLA_OP_PLAN,   // the schedule of a step from lengths on the device
     CLMLA_OPERATION_COUNT
 } clmla_operation;
 
