@@ -12,6 +12,7 @@ extern const host_source clmla_source_append_naive, clmla_source_append_vector;
 extern const host_source clmla_source_absorb_naive, clmla_source_absorb_vector;
 extern const host_source clmla_source_attend_naive, clmla_source_attend_vector;
 extern const host_source clmla_source_merge_naive, clmla_source_merge_vector;
+extern const host_source clmla_source_merge_items_naive, clmla_source_merge_items_vector;
 extern const host_source clmla_source_output_naive, clmla_source_output_vector;
 
 #endif
