@@ -14,5 +14,7 @@ extern const host_source clmla_source_attend_naive, clmla_source_attend_vector;
 extern const host_source clmla_source_merge_naive, clmla_source_merge_vector;
 extern const host_source clmla_source_merge_items_naive, clmla_source_merge_items_vector;
 extern const host_source clmla_source_output_naive, clmla_source_output_vector;
+extern const host_source clmla_source_gather_naive, clmla_source_gather_vector;
+extern const host_source clmla_source_copy_pages_naive, clmla_source_copy_pages_vector;
 
 #endif
