@@ -57,12 +57,15 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), NAIVE(merge)},
     [CLMLA_OP_PLAN] = {NAIVE(plan)},
     [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), NAIVE(output)},
+    [CLMLA_OP_GATHER] = {VECTOR(gather, refuse_unless_cpu), NAIVE(gather)},
+    [CLMLA_OP_COPY_PAGES] = {VECTOR(copy_pages, refuse_unless_cpu), NAIVE(copy_pages)},
 };
 
 static const char *const operation_names[CLMLA_OPERATION_COUNT] = {
     [CLMLA_OP_PROJECT] = "project", [CLMLA_OP_RMS_NORM] = "rms_norm", [CLMLA_OP_ROPE] = "rope",
     [CLMLA_OP_APPEND] = "append",   [CLMLA_OP_ABSORB] = "absorb",     [CLMLA_OP_ATTEND] = "attend",
     [CLMLA_OP_MERGE] = "merge",     [CLMLA_OP_OUTPUT] = "output",     [CLMLA_OP_PLAN] = "plan",
+    [CLMLA_OP_GATHER] = "gather",   [CLMLA_OP_COPY_PAGES] = "copy_pages",
 };
 
 const char *clmla_operation_name(clmla_operation operation) {

@@ -1,19 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the rows of a paged cache lie, as a kernel argument passed by value. One text for host and device: the host fills
-// what the device reads. 64-bit members first, so that both lay it out alike.
-#ifndef ROW_CALL_H
-#define ROW_CALL_H
+// Where the rows of a paged cache lie, as a kernel argument passed by value. The host fills what the device reads.
+#ifndef CL_COMMON_ROW_CALL_H
+#define CL_COMMON_ROW_CALL_H
 
-#ifdef __OPENCL_VERSION__
-typedef long call_long;
-typedef int call_int;
-typedef float call_float;
-#else
-#include <stdint.h>
-typedef int64_t call_long;
-typedef int32_t call_int;
-typedef float call_float;
-#endif
+#include "call.h"
 
 // Bytes: from the buffer's start, and from one row, page or kv head to the next.
 typedef struct row_part_call {
