@@ -1,37 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// merge_naive: joins partial attention states by their log-sum-exp, one work-item a value.       ref: tests/ref/ref_merge.c
-//   states [state][head][width], lse [state][head]; states of item i: first + s*state_stride, s = 0 .. count-1
-//   items[i] = {output token, first state, count, unused}; without items: token i, first state i, count state_count
-//   output [token][head][width], output_lse [token][head] (may be NULL)
-// An lse of -inf or +inf marks an empty state: its values are not read. All empty: 0 and -inf.
-// grid: global (width, head_count, item_count), local free.
-#include "common/state.clh"
+// merge_naive: joins partial attention states by their log-sum-exp, one group a (token, head).   ref: tests/ref/ref_merge.c
+//   states of a token and head: call tells where (common/merge_call.h); lse beside them; mask [token] uchar or NULL: a token
+//   whose byte is 0 is left alone; output_lse may be NULL
+// output may be state 0 itself and output_lse its lse: a work-item reads all states of a column before it writes that
+// column, and the lse is written when the whole group has read it.
+// grid: global (group * token_count * head_count), any group.
+#include "common/merge.clh"
 
-__kernel void merge_naive(const __global float *states, long states_offset, const __global float *lse, long lse_offset,
-                          long state_stride, int state_count, const __global int *items, long items_offset,
-                          __global float *output, long output_offset, __global float *output_lse, long output_lse_offset,
-                          int width, int head_count, int item_count) {
-    int column = get_global_id(0);
-    int head = get_global_id(1);
-    int item = get_global_id(2);
-    if (column >= width || head >= head_count || item >= item_count) return;
-    merge_item of = merge_item_load(items, items_offset, item, state_count);
-
-    float top = -INFINITY;
-    for (int s = 0; s < of.count; s++) {
-        float value = lse[lse_offset + (of.first + s * state_stride) * head_count + head];
-        if (!isinf(value)) top = fmax(top, value);
-    }
-    float weights = 0.0f, sum = 0.0f;
-    for (int s = 0; s < of.count; s++) {
-        long state = (of.first + s * state_stride) * head_count + head;
-        float value = lse[lse_offset + state];
-        if (isinf(value)) continue;
-        float weight = exp(value - top);
-        weights += weight;
-        sum = fma(weight, states[states_offset + state * width + column], sum);
-    }
-    long pair = of.token * head_count + head;
-    output[output_offset + pair * width + column] = weights != 0.0f ? sum / weights : 0.0f;
-    if (output_lse && column == 0) output_lse[output_lse_offset + pair] = weights != 0.0f ? top + log(weights) : -INFINITY;
+__kernel void merge_naive(MERGE_ARGUMENTS) {
+    long pair = get_group_id(0);
+    int token = pair / call.head_count, head = pair % call.head_count;
+    if (mask && mask[call.mask + token] == 0) return; // the same for the whole group
+    merge_states states = merge_states_at(first, rest, first_lse, rest_lse, call, token, head);
+    merge_weights weights = merge_weigh(&states);
+    long out = token * call.output_token_stride + head * call.output_head_stride;
+    for (int column = get_local_id(0); column < call.width; column += get_local_size(0))
+        number_store(output + call.output, call.type, out + column, merge_value(&states, weights, column));
+    barrier(CLK_GLOBAL_MEM_FENCE);
+    if (output_lse && get_local_id(0) == 0)
+        output_lse[call.output_lse + token * call.output_lse_token_stride + head * call.output_lse_head_stride] =
+            merge_joint_lse(&states, weights);
 }

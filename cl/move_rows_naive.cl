@@ -6,10 +6,11 @@
 // grid: global (words of a row, move_count, layer_count), local free.
 #include "common/row_moves.clh"
 
-__kernel void move_rows_naive(__global uint *memory, row_move_call call, const __global int *moves, int move_count) {
+__kernel void move_rows_naive(__global uint *memory, row_move_call call, const __global int *moves, long moves_offset,
+                              int move_count) {
     int word = get_global_id(0), index = get_global_id(1);
     if (word >= call.row_words + call.scale_words || index >= move_count) return;
-    row_move move = row_move_load(moves, index);
+    row_move move = row_move_load(moves + moves_offset, index);
     int scale = word >= call.row_words;
     row_move_part part = row_move_part_of(memory, &call, &move, get_global_id(2), scale);
     int column = scale ? word - call.row_words : word;

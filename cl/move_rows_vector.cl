@@ -18,10 +18,11 @@ static inline void move_part(row_move_part part, int rows, int begin, int end) {
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void move_rows_vector(__global uint *memory, row_move_call call,
-                                                                              const __global int *moves, int move_count) {
+                                                                              const __global int *moves,
+                                                                              long moves_offset, int move_count) {
     int index = get_global_id(1), parts = get_global_size(0), column = get_global_id(0);
     if (index >= move_count) return;
-    row_move move = row_move_load(moves, index);
+    row_move move = row_move_load(moves + moves_offset, index);
     int width = (call.row_words + parts - 1) / parts;
     int begin = min(column * width, call.row_words), end = min(begin + width, call.row_words);
     move_part(row_move_part_of(memory, &call, &move, get_global_id(2), 0), move.rows, begin, end);

@@ -1,53 +1,130 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cl/common/append_call.h"
 #include "host/error.h"
 #include "host/memory.h"
-#include "lib/matrix.h"
 #include "lib/operation.h"
+#include "lib/row_places.h"
 #include "lib/rows.h"
+#include "lib/tensor.h"
+#include <math.h>
+#include <stdio.h>
+
+// Values a work-item stores at once where no scale is shared.
+#define PLAIN_GROUP 32u
+#define FLAT_GROUP 128u // fp8_flat: a scale beside the tensor is for so many
+
+static uint32_t kv_heads(const clmla_append_params *params) {
+    return params->rows.kv_head_count ? params->rows.kv_head_count : 1;
+}
+
+static clmla_status check_input(clmla_context *context, const clmla_append_params *params, clmla_buffer buffer,
+                                uint64_t stride, uint64_t head_stride, uint32_t width, const char *name) {
+    clmla_type type = params->input_type;
+    STATUS_OR_RETURN(tensor_type(&type, context, type, "append", "input_type"));
+    tensor_dim dims[] = {{"token", params->token_count, stride}, {"head", kv_heads(params), head_stride}};
+    return tensor_check(context, buffer, (uint32_t)clmla_type_bytes(type), width, dims, 2, "append", name);
+}
+
+static clmla_status check_rotation(clmla_context *context, const clmla_append_params *params) {
+    const char *op = "append";
+    const clmla_log *log = &context->host.log;
+    uint32_t rope = params->rows.layout.rope_dim, rows = params->rope_table_rows, tokens = params->token_count;
+    bool positions = params->rope_positions.memory != NULL;
+    if (!params->rope_table.memory && positions)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: rope_positions are given, rope_table is not", op);
+    if (!params->rope_table.memory) return CLMLA_OK;
+    if (rope == 0 || rope % 2 != 0)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: rope_table: rows of %u rope values cannot be rotated", op,
+                         rope);
+    if ((unsigned)params->input_order > CLMLA_ROPE_HALVES)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: input_order %d is no order", op, (int)params->input_order);
+    STATUS_OR_RETURN(operation_check_count(context, rows, op, "rope_table_rows"));
+    if (tokens > 0 && (rows == 0 || (!positions && rows < tokens)))
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: rope_table_rows %u: %u %s needed", op, rows,
+                         positions ? 1 : tokens, positions ? "is" : "without positions are");
+    uint64_t bytes = (uint64_t)rows * rope * sizeof(float);
+    STATUS_OR_RETURN(host_buffer_check(&context->host, params->rope_table, bytes, sizeof(float), op, "rope_table"));
+    if (!positions) return CLMLA_OK;
+    return host_buffer_check(&context->host, params->rope_positions, tokens * (uint64_t)sizeof(int32_t),
+                             sizeof(int32_t), op, "rope_positions");
+}
 
 static clmla_status check(clmla_context *context, const clmla_append_params *params) {
-    const char *op = "append";
     const clmla_row_layout *layout = &params->rows.layout;
-    STATUS_OR_RETURN(operation_check_count(context, params->token_count, op, "token_count"));
-    STATUS_OR_RETURN(rows_check(context, &params->rows, op));
-    STATUS_OR_RETURN(operation_check_rows(context, params->latent, params->token_count, params->latent_stride,
-                                          layout->latent_dim, op, "latent"));
-    STATUS_OR_RETURN(operation_check_rows(context, params->rope, params->token_count, params->rope_stride,
-                                          layout->rope_dim, op, "rope"));
-    return host_buffer_check(&context->host, params->places.slots, params->token_count * sizeof(int64_t), sizeof(int64_t), op,
-                             "slots");
+    STATUS_OR_RETURN(operation_check_count(context, params->token_count, "append", "token_count"));
+    STATUS_OR_RETURN(rows_check(context, &params->rows, "append"));
+    if (!isfinite(params->rows.latent_scale) || !isfinite(params->rows.rope_scale))
+        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "append: rows.latent_scale %g, rows.rope_scale %g",
+                         (double)params->rows.latent_scale, (double)params->rows.rope_scale);
+    STATUS_OR_RETURN(check_input(context, params, params->latent, params->latent_stride, params->latent_head_stride,
+                                 layout->latent_dim, "latent"));
+    STATUS_OR_RETURN(check_input(context, params, params->rope, params->rope_stride, params->rope_head_stride,
+                                 layout->rope_dim, "rope"));
+    STATUS_OR_RETURN(check_rotation(context, params));
+    return row_places_check(context, &params->places, params->token_count, "append");
+}
+
+// Values stored at once: all that share a scale.
+static uint32_t group_of(const clmla_row_layout *layout) {
+    if (layout->scale_group > 0) return layout->scale_group;
+    return layout->format == CLMLA_ROWS_FP8_FLAT ? FLAT_GROUP : PLAIN_GROUP;
+}
+
+static append_call call_of(const clmla_append_params *params) {
+    return (append_call){
+        .latent = (int64_t)params->latent.offset,
+        .latent_stride = (int64_t)params->latent_stride,
+        .latent_head_stride = (int64_t)params->latent_head_stride,
+        .rope = (int64_t)params->rope.offset,
+        .rope_stride = (int64_t)params->rope_stride,
+        .rope_head_stride = (int64_t)params->rope_head_stride,
+        .table = (int64_t)(params->rope_table.offset / sizeof(float)),
+        .positions = (int64_t)(params->rope_positions.offset / sizeof(int32_t)),
+        .type = params->input_type == CLMLA_TYPE_NONE ? CLMLA_TYPE_F32 : (int32_t)params->input_type,
+        .latent_dim = (int32_t)params->rows.layout.latent_dim,
+        .rope_dim = (int32_t)params->rows.layout.rope_dim,
+        .token_count = (int32_t)params->token_count,
+        .kv_head_count = (int32_t)kv_heads(params),
+        .table_rows = (int32_t)params->rope_table_rows,
+        .input_halves = params->input_order == CLMLA_ROPE_HALVES,
+        .row_halves = params->rows.layout.rope_order == CLMLA_ROPE_HALVES,
+        .power_of_two = params->power_of_two_scales,
+    };
+}
+
+static clmla_status launch_append(clmla_context *context, const clmla_append_params *params, const variant *chosen,
+                                  host_chain *chain) {
+    const clmla_row_layout *layout = &params->rows.layout;
+    uint32_t group = group_of(layout);
+    append_call call = call_of(params);
+    char options[OPTIONS_MAX], more[40];
+    snprintf(more, sizeof more, "-DSTORE_GROUP=%u", group);
+    operation_options(options, context, chosen, rows_option(layout->format), more);
+    host_launch launch = host_launch_begin(&context->host, "append", chosen->source, options, chosen->source->name);
+    host_arg_buffer(&launch, params->latent.memory);
+    host_arg_buffer(&launch, params->rope.memory);
+    host_arg_buffer(&launch, params->rope_table.memory);
+    host_arg_buffer(&launch, params->rope_positions.memory);
+    row_places_set(&launch, &params->places);
+    rows_set(&launch, &params->rows);
+    host_arg_bytes(&launch, sizeof call, &call);
+    size_t per_row[2] = {kv_heads(params), params->token_count}, alone[2] = {1, 1};
+    if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, per_row, alone);
+    size_t pieces = (layout->latent_dim + group - 1) / group + (layout->rope_dim + group - 1) / group;
+    size_t items = pieces * per_row[0] * per_row[1];
+    return operation_launch_items(&launch, chain, 1, &items);
 }
 
 clmla_status append_enqueue(clmla_context *context, const clmla_append_params *params, host_chain *chain) {
     const variant *chosen;
-    const clmla_rows *rows = &params->rows;
-    clmla_shape shape = {.format = rows->layout.format,
-                         .latent_dim = rows->layout.latent_dim,
-                         .rope_dim = rows->layout.rope_dim,
+    const clmla_row_layout *layout = &params->rows.layout;
+    clmla_shape shape = {.format = layout->format,
+                         .latent_dim = layout->latent_dim,
+                         .rope_dim = layout->rope_dim,
                          .row_count = params->token_count};
     STATUS_OR_RETURN(check(context, params));
     STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_APPEND, &shape, params->variant));
-    if (params->token_count == 0) return CLMLA_OK;
-
-    bool vector = chosen->method == VARIANT_VECTOR;
-    char options[OPTIONS_MAX];
-    operation_options(options, context, chosen, rows_element(rows->layout.format), NULL);
-    host_launch launch = host_launch_begin(&context->host, "append", chosen->source, options, chosen->source->name);
-    operation_argument_f32(&launch, params->latent);
-    host_arg_long(&launch, (int64_t)params->latent_stride);
-    operation_argument_f32(&launch, params->rope);
-    host_arg_long(&launch, (int64_t)params->rope_stride);
-    operation_argument_elements(&launch, params->places.slots, sizeof(int64_t));
-    rows_arguments(&launch, rows);
-    host_arg_int(&launch, (int32_t)rows->page_tokens);
-    host_arg_long(&launch, (int64_t)rows->page_count);
-    host_arg_int(&launch, (int32_t)rows->layout.latent_dim);
-    host_arg_int(&launch, (int32_t)rows->layout.rope_dim);
-    host_arg_int(&launch, (int32_t)params->token_count);
-    size_t elements[2] = {rows->layout.latent_dim + rows->layout.rope_dim, params->token_count};
-    size_t per_token = params->token_count, local = 1;
-    if (vector) return host_launch_enqueue(&launch, chain, 1, &per_token, &local);
-    return operation_launch_items(&launch, chain, 2, elements);
+    return params->token_count == 0 ? CLMLA_OK : launch_append(context, params, chosen, chain);
 }
 
 clmla_status clmla_append(clmla_context *context, const clmla_append_params *params, cl_command_queue queue,

@@ -52,7 +52,8 @@ static clmla_status settle(clmla_cache *cache, const clmla_cache_params *params)
 static clmla_status group_layers(clmla_cache *cache) {
     const host_context *host = &cache->context->host;
     uint64_t bytes, largest = host->facts.max_buffer_bytes;
-    if (!host_multiply(&bytes, cache->page_count, cache->page_bytes) || !host_add(&cache->layer_stride, bytes, LAYER_ALIGN - 1))
+    if (!host_multiply(&bytes, cache->page_count, cache->page_bytes) ||
+        !host_add(&cache->layer_stride, bytes, LAYER_ALIGN - 1))
         return host_fail(&host->log, CLMLA_E_LIMIT, 0, "cache: %llu pages of %u tokens of %u bytes pass 64 bits",
                          (unsigned long long)cache->page_count, cache->page_tokens, cache->layout.row_bytes);
     if (largest > 0 && bytes > largest)
@@ -128,12 +129,7 @@ void clmla_cache_destroy(clmla_cache **cache) {
     if (!cache || !*cache) return;
     clmla_cache *gone = *cache;
     host_context *host = &gone->context->host;
-    for (int i = 0; i < CACHE_STAGES; i++) {
-        // The driver reads a stage until its upload is done: its memory must not go before.
-        host_event_wait(host, gone->stages[i].read);
-        host_event_release(host, &gone->stages[i].read);
-        host_release(&host->allocator, gone->stages[i].memory);
-    }
+    cache_stages_finish(gone);
     host_event_release(host, &gone->last);
     cache_flush_finish(gone);
     cache_tables_finish(gone);
@@ -154,7 +150,8 @@ clmla_cache_usage clmla_cache_usage_get(const clmla_cache *cache) {
         .bytes = cache->page_bytes * cache->page_count * cache->layer_count,
         .bytes_per_token = row * cache->layer_count,
     };
-    host_mutex *lock = &((clmla_cache *)cache)->lock; // readers take the lock of a cache that is otherwise const to them
+    host_mutex *lock =
+        &((clmla_cache *)cache)->lock; // readers take the lock of a cache that is otherwise const to them
     pthread_mutex_lock(lock);
     const cache_pages *pages = &cache->pages;
     usage.pages_free = cache_pages_available(pages);

@@ -124,7 +124,8 @@ clmla_status clmla_cache_sequence_copy_prefix(clmla_cache *cache, clmla_sequence
 
 clmla_status clmla_cache_sequence_create_with_tokens(clmla_sequence *out, clmla_cache *cache, const int32_t *tokens,
                                                      uint32_t count, uint32_t *shared_tokens) {
-    if (!out || !cache || (!tokens && count > 0) || !shared_tokens) return missing(cache, "sequence create with tokens");
+    if (!out || !cache || (!tokens && count > 0) || !shared_tokens)
+        return missing(cache, "sequence create with tokens");
     lock(cache);
     return unlock(cache, cache_pages_create_with_tokens(out, shared_tokens, &cache->pages, tokens, count));
 }

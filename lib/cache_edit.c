@@ -33,6 +33,12 @@ static void settle(cache_pages *pages, cache_sequence *sequence, uint32_t begin)
     cache_pages_touch(sequence, begin > 0 ? begin - 1 : 0);
 }
 
+// What rows from `from` on hold is not what their tokens alone, from the first on, would give.
+static void forget_from(cache_sequence *sequence, uint32_t from) {
+    if (sequence->known > from) sequence->known = from;
+    if (sequence->edited_from > from) sequence->edited_from = from;
+}
+
 // The rows an edit is about: from row `first` of entry `begin` to before row `last` of entry `end`.
 typedef struct span {
     uint32_t begin, first, end, last;
@@ -108,8 +114,9 @@ clmla_status cache_pages_remove(cache_pages *pages, uint32_t id, uint32_t from, 
     remove_rows(pages, sequence, &s);
     settle(pages, sequence, s.begin);
     cache_runs_remove(&sequence->runs, from, to, sequence->tokens);
-    if (sequence->known > from) sequence->known = from;
+    forget_from(sequence, from);
     sequence->tokens -= to - from;
+    if (sequence->edited_from >= sequence->tokens) sequence->edited_from = UINT32_MAX; // it was the end that went
     pages->token_count -= to - from;
     return CLMLA_OK;
 }
@@ -179,6 +186,6 @@ clmla_status cache_pages_shift(cache_pages *pages, uint32_t id, uint32_t from, u
     }
     settle(pages, sequence, s.begin);
     cache_runs_shift(&sequence->runs, from, to, sequence->tokens, delta);
-    if (sequence->known > from) sequence->known = from;
+    forget_from(sequence, from);
     return CLMLA_OK;
 }

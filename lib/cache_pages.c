@@ -137,7 +137,7 @@ clmla_status cache_pages_create_sequence(uint32_t *id, cache_pages *pages) {
     *id = pages->first_free;
     pages->first_free = sequence->next_free;
     pages->sequence_count++;
-    *sequence = (cache_sequence){.used = true};
+    *sequence = (cache_sequence){.used = true, .edited_from = UINT32_MAX};
     return CLMLA_OK;
 }
 
@@ -159,8 +159,9 @@ static uint64_t larger(uint64_t capacity, uint64_t first, uint64_t wanted) {
 static clmla_status grow_entries(cache_pages *pages, cache_sequence *sequence, uint64_t wanted) {
     if (wanted <= sequence->entry_capacity) return CLMLA_OK;
     uint64_t capacity = larger(sequence->entry_capacity, FIRST_ENTRIES, wanted);
-    cache_entry *entries =
-        capacity > UINT32_MAX ? NULL : grown(pages, sequence->entries, sequence->entry_count, capacity, sizeof *entries);
+    cache_entry *entries = capacity > UINT32_MAX
+                               ? NULL
+                               : grown(pages, sequence->entries, sequence->entry_count, capacity, sizeof *entries);
     if (!entries) return cache_pages_no_memory(pages, "pages of a sequence", capacity);
     host_release(pages->allocator, sequence->entries);
     sequence->entries = entries;
@@ -171,7 +172,8 @@ static clmla_status grow_entries(cache_pages *pages, cache_sequence *sequence, u
 static clmla_status grow_runs(cache_pages *pages, cache_runs *runs, uint64_t wanted) {
     if (wanted <= runs->capacity) return CLMLA_OK;
     uint64_t capacity = larger(runs->capacity, FIRST_RUNS, wanted);
-    cache_run *larger_runs = capacity > UINT32_MAX ? NULL : grown(pages, runs->runs, runs->count, capacity, sizeof *runs->runs);
+    cache_run *larger_runs =
+        capacity > UINT32_MAX ? NULL : grown(pages, runs->runs, runs->count, capacity, sizeof *runs->runs);
     if (!larger_runs) return cache_pages_no_memory(pages, "runs of positions", capacity);
     host_release(pages->allocator, runs->runs);
     runs->runs = larger_runs;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sequences and the pages they hold: plain arithmetic, no device. One caller at a time.
 //
-// A sequence is an ordered list of entries: a page, and how many of its rows, from the first on, are the sequence's. All
-// entries but the last are full until rows are removed from between: what is left of a page then moves to its front.
-// Pages are shared by counting references; a page that is shared or known by its contents is never written: a writer
-// gets a copy. Rows are counted in the order they were appended; positions are kept apart (cache_runs.h).
+// A sequence is an ordered list of entries: a page, and how many of its rows, from the first on, are the sequence's.
+// All entries but the last are full until rows are removed from between: what is left of a page then moves to its
+// front. Pages are shared by counting references; a page that is shared or known by its contents is never written: a
+// writer gets a copy. Rows are counted in the order they were appended; positions are kept apart (cache_runs.h).
 //
 //   cache_pages.c      pages: taking, giving back; sequences: making, finding
 //   cache_sequences.c  fork, copy, truncate, drop, keep only
@@ -32,7 +32,12 @@ typedef enum cache_shift_mode {
 } cache_shift_mode;
 
 // What the device tables show of an entry; each table has its own mark of what it does not show yet.
-typedef enum cache_table_kind { CACHE_TABLE_PAGES, CACHE_TABLE_ROWS, CACHE_TABLE_DELTAS, CACHE_TABLE_COUNT } cache_table_kind;
+typedef enum cache_table_kind {
+    CACHE_TABLE_PAGES,
+    CACHE_TABLE_ROWS,
+    CACHE_TABLE_DELTAS,
+    CACHE_TABLE_COUNT
+} cache_table_kind;
 
 typedef struct cache_entry {
     int32_t page;
@@ -49,19 +54,20 @@ typedef struct cache_sequence {
     uint32_t entry_count, entry_capacity;
     cache_runs runs;
     uint32_t known;       // leading rows whose token ids are known
+    uint32_t edited_from; // rows from here on were moved, shifted, or computed after rows that were; UINT32_MAX = none
     uint32_t short_count; // entries, but for the last, with fewer rows than a page has
     uint32_t delta_count; // entries with a delta
     uint32_t unshown[CACHE_TABLE_COUNT]; // first entry that the table does not show as it is
     uint32_t next_free;                  // id of the next unused sequence, 0 = none; while unused
-    uint64_t batch; // number of the last batch that named it: a second time in one batch shows
+    uint64_t batch;                      // number of the last batch that named it: a second time in one batch shows
 } cache_sequence;
 
 typedef struct cache_page {
     uint32_t references; // entries that hold it
     uint32_t leaving;    // of them, those that `leaving_batch` will give copies to
     uint64_t leaving_batch;
-    uint64_t life;      // number of the next work when it was last taken
-    uint64_t last_work; // number of the last work that reads or writes it
+    uint64_t life;                  // number of the next work when it was last taken
+    uint64_t last_work;             // number of the last work that reads or writes it
     uint64_t mark, mark_life;       // scratch of cache_work: still needed, and in which life
     uint32_t read_wave, write_wave; // the same: the last that do
 } cache_page;

@@ -116,13 +116,13 @@ static bool at_own_positions(const cache_sequence *sequence, uint32_t rows) {
     return runs->runs[0].position == 0 && (runs->count == 1 || runs->runs[1].first_row >= rows);
 }
 
-// The prefix a full page ends, if what is before it is known too and its rows are those of a plain run from 0 on.
+// The prefix a full page ends, if what is before it is known too and its rows are as appended, from position 0 on.
 static uint64_t know(cache_pages *pages, const cache_sequence *sequence, uint32_t index) {
     cache_prefixes *prefixes = &pages->prefixes;
     const cache_entry *entry = &sequence->entries[index];
     uint64_t parent = index > 0 ? entry[-1].prefix : EMPTY_PREFIX;
     uint64_t end = (uint64_t)entry->first_row + pages->page_tokens;
-    if (parent == 0 || entry->delta != 0 || end != ((uint64_t)index + 1) * pages->page_tokens ||
+    if (parent == 0 || end > sequence->edited_from || end != ((uint64_t)index + 1) * pages->page_tokens ||
         !at_own_positions(sequence, (uint32_t)end))
         return 0;
     const int32_t *ids = ids_of(pages, entry->page);
@@ -131,8 +131,8 @@ static uint64_t know(cache_pages *pages, const cache_sequence *sequence, uint32_
     // Known after a prefix that nobody can find any more: it is this one's from now on.
     if (cache_prefix_known(pages, entry->page)) cache_prefix_forget(pages, entry->page);
     int32_t *chain = chain_of(pages, parent, ids);
-    prefixes->pages[entry->page] =
-        (cache_known_page){.prefix = prefixes->next_prefix++, .parent = parent, .next = *chain, .newer = -1, .older = -1};
+    prefixes->pages[entry->page] = (cache_known_page){
+        .prefix = prefixes->next_prefix++, .parent = parent, .next = *chain, .newer = -1, .older = -1};
     *chain = entry->page;
     return prefixes->pages[entry->page].prefix;
 }

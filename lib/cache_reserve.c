@@ -124,7 +124,8 @@ clmla_status cache_pages_reserve(cache_pages *pages, uint32_t count, const uint3
     uint64_t wanted = 0, copies = 0, token = 0;
     pages->batch_count++;
     for (uint32_t i = 0; i < count; token += at(new_tokens, i++))
-        STATUS_OR_RETURN(check_one(&wanted, &copies, pages, ids[i], at(new_tokens, i), positions ? positions + token : NULL));
+        STATUS_OR_RETURN(
+            check_one(&wanted, &copies, pages, ids[i], at(new_tokens, i), positions ? positions + token : NULL));
     STATUS_OR_RETURN(cache_pages_check_available(pages, "the batch", wanted, 0));
     STATUS_OR_RETURN(cache_pages_make_work_room(pages, copies));
     pages->batch_count++; // who leaves a page is counted anew

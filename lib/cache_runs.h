@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rotary positions of a sequence's rows, kept as runs: a run gives the position of its first row, and each further row's
-// is one more, up to the next run. Removing rows leaves the positions of the others.
+// Rotary positions of a sequence's rows, kept as runs: a run gives the position of its first row, and each further
+// row's is one more, up to the next run. Removing rows leaves the positions of the others.
 #ifndef LIB_CACHE_RUNS_H
 #define LIB_CACHE_RUNS_H
 
@@ -25,7 +25,7 @@ void cache_runs_list(int32_t *out, const cache_runs *runs, uint32_t first, uint3
 int64_t cache_runs_next(const cache_runs *runs, uint32_t rows);
 
 // The calls below need room for this many runs more than there are.
-#define CACHE_RUNS_FOR_EDIT 2u // remove, shift; append needs one
+#define CACHE_RUNS_FOR_EDIT 2u                                            // remove, shift; append needs one
 void cache_runs_append(cache_runs *runs, uint32_t row, int32_t position); // row is the first after the last
 void cache_runs_cut(cache_runs *runs, uint32_t rows);                     // keeps the first `rows` rows
 void cache_runs_remove(cache_runs *runs, uint32_t from, uint32_t to, uint32_t rows);

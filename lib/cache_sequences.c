@@ -17,6 +17,7 @@ static void cut(cache_pages *pages, cache_sequence *sequence, uint32_t tokens) {
     while (sequence->entry_count > 0 && sequence->entries[sequence->entry_count - 1].first_row >= tokens)
         pop(pages, sequence);
     if (sequence->entry_count > 0) {
+        cache_pages_touch(sequence, sequence->entry_count - 1); // a page in the middle may be the last now
         cache_entry *last = &sequence->entries[sequence->entry_count - 1];
         if (tokens - last->first_row < last->rows) {
             last->rows = tokens - last->first_row;
@@ -25,6 +26,7 @@ static void cut(cache_pages *pages, cache_sequence *sequence, uint32_t tokens) {
     }
     cache_runs_cut(&sequence->runs, tokens);
     if (sequence->known > tokens) sequence->known = tokens;
+    if (sequence->edited_from >= tokens) sequence->edited_from = UINT32_MAX;
     pages->token_count -= sequence->tokens - tokens;
     sequence->tokens = tokens;
 }
@@ -85,6 +87,7 @@ clmla_status cache_pages_copy_prefix(cache_pages *pages, uint32_t to_id, uint32_
     to->runs.count = from->runs.count;
     cache_runs_cut(&to->runs, tokens);
     to->known = from->known < tokens ? from->known : tokens;
+    to->edited_from = from->edited_from < tokens ? from->edited_from : UINT32_MAX;
     to->tokens = tokens;
     pages->token_count += tokens;
     cache_pages_touch(to, 0);

@@ -63,7 +63,9 @@ static void add(cache_pages *pages, cache_work work) {
 void cache_work_move(cache_pages *pages, int32_t from, uint32_t from_row, int32_t to, uint32_t to_row, uint32_t rows) {
     if (rows == 0) return;
     cache_prefix_move_ids(pages, from, from_row, to, to_row, rows);
-    add(pages, (cache_work){.kind = CACHE_WORK_MOVE, .from = from, .from_row = from_row, .to = to, .to_row = to_row, .rows = rows});
+    add(pages,
+        (cache_work){
+            .kind = CACHE_WORK_MOVE, .from = from, .from_row = from_row, .to = to, .to_row = to_row, .rows = rows});
 }
 
 // The collected work of a number, by bisection; NULL if it was taken or dropped.
@@ -121,7 +123,8 @@ static void make_waves(cache_pages *pages, cache_work_list *list) {
 
 void cache_work_take(cache_work_list *list, cache_pages *pages) {
     for (size_t i = 0; i < pages->work.count; i++)
-        if (pages->work.works[i].kind == CACHE_WORK_ROTATE && pages->work.works[i].delta == 0) pages->work.works[i].rows = 0;
+        if (pages->work.works[i].kind == CACHE_WORK_ROTATE && pages->work.works[i].delta == 0)
+            pages->work.works[i].rows = 0;
     drop_useless(pages);
     cache_work_list taken = pages->work;
     pages->work = *list;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What page operations leave to be done on the device: rows to copy or move, rows to rotate. Collected on the host in
-// order, taken by the next flush as waves: the works of one wave touch no page that another of them writes, so a wave is
-// one launch of each kind, and waves run one after another.
+// order, taken by the next flush as waves: the works of one wave touch no page that another of them writes, so a wave
+// is one launch of each kind, and waves run one after another.
 #ifndef LIB_CACHE_WORK_H
 #define LIB_CACHE_WORK_H
 
@@ -18,9 +18,9 @@ typedef struct cache_work {
     int32_t from, to;
     uint32_t from_row, to_row, rows; // rows 0: nothing to do (rotations that took each other back)
     int32_t delta;
-    uint32_t wave;                // from 1; set by cache_work_take
-    uint64_t number;              // rising
-    uint64_t from_life, to_life;  // which taking of the pages it is about (cache_page.life)
+    uint32_t wave;               // from 1; set by cache_work_take
+    uint64_t number;             // rising
+    uint64_t from_life, to_life; // which taking of the pages it is about (cache_page.life)
 } cache_work;
 
 typedef struct cache_work_list {

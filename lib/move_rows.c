@@ -36,7 +36,7 @@ clmla_status move_rows_enqueue(clmla_context *context, const row_layers *layers,
     host_launch launch = host_launch_begin(&context->host, "move_rows", chosen->source, options, chosen->source->name);
     host_arg_buffer(&launch, layers->memory);
     host_arg_bytes(&launch, sizeof call, &call);
-    operation_argument_elements(&launch, moves, 1);
+    operation_argument_elements(&launch, moves, sizeof(int32_t));
     host_arg_int(&launch, (int32_t)count);
     size_t words[3] = {(size_t)(call.row_words + call.scale_words), count, layers->layer_count};
     size_t parts = (size_t)call.row_words / PART_WORDS_LEAST, local[3] = {1, 1, 1};

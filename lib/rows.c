@@ -187,6 +187,13 @@ static uint64_t scale_bytes(const clmla_rows *rows) {
     return f->group ? (uint64_t)(layout->latent_dim + f->group - 1) / f->group * f->scale_bytes : 0;
 }
 
+void rows_part_bytes(uint64_t bytes[ROWS_PARTS], const clmla_rows *rows) {
+    const row_kind *f = &formats[rows->layout.format];
+    bytes[ROWS_LATENT] = (uint64_t)rows->layout.latent_dim * f->latent_bytes;
+    bytes[ROWS_ROPE] = (uint64_t)rows->layout.rope_dim * f->rope_bytes;
+    bytes[ROWS_SCALES] = scale_bytes(rows);
+}
+
 clmla_status rows_check(clmla_context *context, const clmla_rows *rows, const char *operation) {
     const clmla_log *log = &context->host.log;
     const clmla_row_layout *layout = &rows->layout;

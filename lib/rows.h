@@ -13,6 +13,10 @@ uint32_t rows_element_bytes(clmla_row_format format);
 // "ROWS_F16" etc.: what cl/common/row.clh wants defined.
 const char *rows_option(clmla_row_format format);
 
+enum { ROWS_LATENT, ROWS_ROPE, ROWS_SCALES, ROWS_PARTS };
+// Bytes of each part of one row and kv head, without padding; 0 for one the view does not have. The format is a format.
+void rows_part_bytes(uint64_t bytes[ROWS_PARTS], const clmla_rows *rows);
+
 // Adds a view's arguments in the order of ROW_ARGUMENTS in cl/common/row.clh.
 void rows_set(host_launch *launch, const clmla_rows *rows);
 

@@ -38,8 +38,8 @@ clmla_status shift_enqueue(clmla_context *context, const row_layers *layers, clm
     host_launch launch = host_launch_begin(&context->host, "shift", chosen->source, options, chosen->source->name);
     host_arg_buffer(&launch, layers->memory);
     host_arg_bytes(&launch, sizeof call, &call);
-    operation_argument_elements(&launch, shifts, 1);
-    operation_argument_elements(&launch, table, 1);
+    operation_argument_elements(&launch, shifts, sizeof(int32_t));
+    operation_argument_f32(&launch, table);
     size_t pairs[3] = {layers->layout.rope_dim / 2, most_rows, (size_t)count * layers->layer_count};
     size_t rows[2] = {most_rows, (size_t)count * layers->layer_count}, local[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, rows, local);

@@ -7,6 +7,7 @@
 
 #include <clmla/context.h>
 #include <clmla/rows.h>
+#include <stdbool.h>
 
 CLMLA_BEGIN
 
@@ -16,20 +17,28 @@ typedef struct clmla_row_places {
                         // end is skipped
     // Without slots: row of token t = row indices[t] of sequence sequences[t], found through the page table. A negative
     // sequence or index, and one past the table, is skipped, and so is a page number outside the cache.
-    clmla_buffer sequences;  // [token_count] int32
-    clmla_buffer indices;    // [token_count] int32
-    uint32_t sequence_count; // sequences in the page table
-    clmla_buffer page_table; // as in clmla_attend_params: 2-D, or CSR with page_indptr
-    uint64_t page_table_stride;
-    clmla_buffer page_indptr;
-    uint64_t page_table_count;
+    clmla_buffer sequences;     // [token_count] int32
+    clmla_buffer indices;       // [token_count] int32
+    uint32_t sequence_count;    // sequences in the page table
+    clmla_buffer page_table;    // int32 [sequence_count][page_table_stride], or with page_indptr the pages of all
+                                // sequences one after the other; none = sequence s is the one page s
+    uint64_t page_table_stride; // entries a sequence
+    clmla_buffer page_indptr;   // [sequence_count + 1] int32: sequence s has pages page_table[indptr[s] .. indptr[s+1])
+    uint64_t page_table_count;  // with page_indptr: entries there are; what indptr says beyond them is skipped
 } clmla_row_places;
 
 // --- append: writes rows into a cache ------------------------------------------------------------------------------
 // Row t is converted to the rows' format with round to nearest even (scaled formats: value / scale). With a rope table
 // the rope part is rotated on the way: pairs are read in input_order and written in the rows' own order; without, it is
 // already rotated and in the rows' order. Two tokens of one call must not share a row. With several kv heads each has
-// values of its own, head strides apart.
+// values of its own, head strides apart. Padding and whatever lies between rows is left as it is.
+//
+// Scaled formats: a group's scale is its largest magnitude / 448, at least the least normal f32; with
+// power_of_two_scales, and always in fp8_paged, the least power of two that is max(that, 1e-4) or more (FlashMLA's
+// writer). e4m3 is rounded to nearest even, subnormals included, and saturates at 448. fp8_flat divides by
+// rows.latent_scale and rows.rope_scale; if rows.scales are given it writes them, too: of what the division by
+// latent_scale left. NaN stays NaN and counts for no scale; an infinity makes its group read as NaN, without group
+// scales it saturates.
 typedef struct clmla_append_params {
     uint32_t token_count;
     clmla_type input_type; // of latent and rope: f32 (NONE is read as it), f16 or bf16
@@ -42,6 +51,7 @@ typedef struct clmla_append_params {
     uint32_t rope_table_rows;
     clmla_buffer rope_positions; // [token_count] int32 rows of the table (outside: clamped); none = row t for token t
     clmla_rope_order input_order;
+    bool power_of_two_scales; // formats with f32 scales: see above
     clmla_row_places places;
     clmla_rows rows;
     const char *variant;

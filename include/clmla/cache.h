@@ -45,11 +45,11 @@ typedef struct clmla_cache_params {
     clmla_row_format format;
     clmla_rope_order rope_order; // used when rope_order_given; otherwise the config's
     bool rope_order_given;
-    uint32_t layer_count; // 0 = the config's
-    uint32_t page_tokens; // 0 = 64
-    uint64_t page_count;  // pages; 0 = as many as `bytes` holds
-    uint64_t bytes;       // budget for all layers together; used when page_count is 0
-    bool share_prefixes;  // keep pages whose token ids are told, for sequences that start with the same tokens
+    uint32_t layer_count;    // 0 = the config's
+    uint32_t page_tokens;    // 0 = 64
+    uint64_t page_count;     // pages; 0 = as many as `bytes` holds
+    uint64_t bytes;          // budget for all layers together; used when page_count is 0
+    bool share_prefixes;     // keep pages whose token ids are told, for sequences that start with the same tokens
     clmla_cache_evict evict; // optional
     void *evict_payload;
 } clmla_cache_params;
@@ -67,12 +67,12 @@ typedef struct clmla_cache_usage {
     uint32_t page_tokens;
     uint64_t pages, pages_free, pages_used; // free: nobody holds them
     uint64_t pages_shared;                  // of those used: by several sequences
-    uint64_t pages_kept; // of those free: kept for what they hold, and used again last, the longest unused first
-    uint64_t bytes;      // of device memory, all layers
+    uint64_t pages_kept;      // of those free: kept for what they hold, and used again last, the longest unused first
+    uint64_t bytes;           // of device memory, all layers
     uint64_t bytes_per_token; // all layers: row bytes × layers
     uint64_t tokens;          // of all sequences; shared ones count for each
     uint32_t sequences;
-    uint32_t longest_sequence; // tokens
+    uint32_t longest_sequence;                          // tokens
     uint64_t prefix_tokens_asked, prefix_tokens_shared; // by clmla_cache_sequence_create_with_tokens so far
 } clmla_cache_usage;
 
@@ -88,8 +88,8 @@ CLMLA_API clmla_status clmla_cache_create(clmla_cache **out, clmla_context *cont
 CLMLA_API void clmla_cache_destroy(clmla_cache **cache);
 
 // --- sequences -----------------------------------------------------------------------------------------------------
-// All or nothing: on an error nothing changed. CLMLA_E_CACHE_FULL says how many pages are missing. Besides what is named
-// all of them answer CLMLA_E_ARGUMENT for NULL, CLMLA_E_SEQUENCE for an id that is none, CLMLA_E_MEMORY.
+// All or nothing: on an error nothing changed. CLMLA_E_CACHE_FULL says how many pages are missing. Besides what is
+// named all of them answer CLMLA_E_ARGUMENT for NULL, CLMLA_E_SEQUENCE for an id that is none, CLMLA_E_MEMORY.
 
 // Makes an empty sequence. Ids of dropped sequences are used again.
 CLMLA_API clmla_status clmla_cache_sequence_create(clmla_sequence *out, clmla_cache *cache);
@@ -147,8 +147,8 @@ CLMLA_API clmla_status clmla_cache_sequence_create_with_tokens(clmla_sequence *o
                                                                const int32_t *tokens, uint32_t count,
                                                                uint32_t *shared_tokens);
 // Tells the ids of a sequence's next `count` tokens whose ids are not known yet, in order. To be called once the steps
-// that write their rows are enqueued in all layers, because from then on others may share them. Errors: CLMLA_E_ARGUMENT
-// (more than the sequence holds; other ids than were told for a page it shares; no share_prefixes).
+// that write their rows are enqueued in all layers, because from then on others may share them. Errors:
+// CLMLA_E_ARGUMENT (more than the sequence holds; other ids than were told for a page it shares; no share_prefixes).
 CLMLA_API clmla_status clmla_cache_commit_tokens(clmla_cache *cache, clmla_sequence sequence, const int32_t *tokens,
                                                  uint32_t count);
 // Forgets all prefixes: kept pages are plain free ones.
@@ -156,9 +156,9 @@ CLMLA_API void clmla_cache_forget_prefixes(clmla_cache *cache);
 
 // --- the rest ------------------------------------------------------------------------------------------------------
 
-// Enqueues what changes of the cache have left to be done on the device; a marker if there is nothing. clmla_plan_update
-// does it by itself. Async: an enqueue (opencl.h). Errors: CLMLA_E_ARGUMENT; CLMLA_E_MEMORY; CLMLA_E_BUILD;
-// CLMLA_E_OPENCL: what was not enqueued is left for the next flush.
+// Enqueues what changes of the cache have left to be done on the device; a marker if there is nothing.
+// clmla_plan_update does it by itself. Async: an enqueue (opencl.h). Errors: CLMLA_E_ARGUMENT; CLMLA_E_MEMORY;
+// CLMLA_E_BUILD; CLMLA_E_OPENCL: what was not enqueued is left for the next flush.
 CLMLA_API clmla_status clmla_cache_flush(clmla_cache *cache, cl_command_queue queue, cl_uint wait_count,
                                          const cl_event *wait, cl_event *event);
 

@@ -18,6 +18,11 @@ typedef enum clmla_operation {
     CLMLA_OP_ATTEND,
     CLMLA_OP_MERGE,
     CLMLA_OP_OUTPUT, // its W_UV product; the product with o_proj is a project
+    CLMLA_OP_PLAN,   // the schedule of a step from lengths on the device
+    CLMLA_OP_GATHER,
+    CLMLA_OP_COPY_PAGES,
+    CLMLA_OP_MOVE_ROWS, // within a cache: copies on write, removed rows
+    CLMLA_OP_SHIFT,     // within a cache: rope parts rotated where they lie
     CLMLA_OPERATION_COUNT
 } clmla_operation;
 
@@ -27,9 +32,10 @@ CLMLA_API const char *clmla_operation_name(clmla_operation operation);
 // What a choice looks at besides the device. Zero fields stand for "any".
 typedef struct clmla_shape {
     clmla_type weights;      // project, absorb, output
-    clmla_row_format format; // append, attend
+    clmla_row_format format; // append, attend, gather, copy_pages
     uint32_t latent_dim, rope_dim, head_count;
     uint32_t row_count; // tokens or rows of the call
+    bool recorded;      // it is kept in a recording (recording.h)
 } clmla_shape;
 
 typedef struct clmla_variant {

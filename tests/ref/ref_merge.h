@@ -2,11 +2,11 @@
 #ifndef REF_MERGE_H
 #define REF_MERGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-// Joins `count` states of one row: state s is states[s·state_stride + 0 .. width), its lse lse[s·lse_stride]. States whose
-// lse is infinite are empty. Answers the joint lse, -inf with zeros in out when all are.
-double ref_merge(double *out, const float *states, size_t state_stride, const float *lse, size_t lse_stride, size_t count,
-                 size_t width);
+// Joins states [count][width] by their lse [count], logarithms to base 2 or natural ones. States whose lse is infinite
+// are empty. Answers the joint lse, -inf with zeros in out when all are.
+double ref_merge(double *out, const double *states, const double *lse, size_t count, size_t width, bool base2);
 
 #endif

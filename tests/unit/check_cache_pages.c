@@ -135,7 +135,8 @@ START_TEST(refused_batches) {
     ck_assert_uint_eq(cache_pages_sequence(&pages, b)->tokens, 0);
     ck_assert_uint_eq(pages.free_count, 2);
 
-    ck_assert_int_eq(cache_pages_reserve(&pages, 2, both, fits, NULL), CLMLA_OK); // a refused batch does not mark sequences
+    ck_assert_int_eq(cache_pages_reserve(&pages, 2, both, fits, NULL),
+                     CLMLA_OK); // a refused batch does not mark sequences
     ck_assert_uint_eq(pages.free_count, 0);
     ck_assert_int_eq(cache_pages_reserve(&pages, 2, both, NULL, NULL), CLMLA_E_CACHE_FULL); // NULL = one each
     ck_assert_ptr_nonnull(strstr(clmla_last_error(), "2 are missing"));
@@ -188,7 +189,8 @@ START_TEST(allocation_failures) {
                 ck_assert_uint_eq(pages.free_count, 400);
                 ck_assert_uint_eq(pages.token_count, 0);
                 for (int i = 0; i < 40; i++) ck_assert_uint_eq(cache_pages_sequence(&pages, ids[i])->tokens, 0);
-                ck_assert_int_eq(cache_pages_reserve(&pages, 40, ids, tokens, NULL), CLMLA_OK); // and it can be done again
+                ck_assert_int_eq(cache_pages_reserve(&pages, 40, ids, tokens, NULL),
+                                 CLMLA_OK); // and it can be done again
             }
         }
         complete = status == CLMLA_OK;

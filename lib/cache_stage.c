@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/error.h"
+#include "host/event.h"
+#include "host/memory.h"
+#include "lib/cache.h"
+
+clmla_status cache_stage_take(cache_stage **out, clmla_cache *cache, uint64_t bytes) {
+    host_context *host = &cache->context->host;
+    cache_stage *stage = &cache->stages[cache->next_stage];
+    STATUS_OR_RETURN(host_event_wait(host, stage->read));
+    host_event_release(host, &stage->read);
+    if (bytes > stage->capacity) {
+        uint64_t room = bytes + bytes / 2;
+        host_release(&host->allocator, stage->memory);
+        stage->capacity = 0;
+        stage->memory = room > SIZE_MAX ? NULL : host_allocate(&host->allocator, (size_t)room, 1);
+        if (!stage->memory)
+            return host_fail(&host->log, CLMLA_E_MEMORY, 0, "cache: no host memory for %llu bytes",
+                             (unsigned long long)room);
+        stage->capacity = (size_t)room;
+    }
+    cache->next_stage = (cache->next_stage + 1) % CACHE_STAGES;
+    *out = stage;
+    return CLMLA_OK;
+}
+
+clmla_status cache_stage_write(cache_stage *stage, clmla_cache *cache, cl_mem memory, uint64_t offset, uint64_t begin,
+                               uint64_t bytes, host_chain *chain) {
+    host_context *host = &cache->context->host;
+    STATUS_OR_RETURN(host_chain_write(chain, memory, offset, bytes, stage->memory + begin));
+    host_event_release(host, &stage->read);
+    host_event_retain(host, chain->last);
+    stage->read = chain->last;
+    cache_note_last(cache, chain);
+    return CLMLA_OK;
+}
+
+void cache_stages_finish(clmla_cache *cache) {
+    host_context *host = &cache->context->host;
+    for (int i = 0; i < CACHE_STAGES; i++) {
+        // The driver reads a stage until its upload is done: its memory must not go before.
+        host_event_wait(host, cache->stages[i].read);
+        host_event_release(host, &cache->stages[i].read);
+        host_release(&host->allocator, cache->stages[i].memory);
+    }
+}
+
+void cache_note_last(clmla_cache *cache, const host_chain *chain) {
+    host_context *host = &cache->context->host;
+    if (!chain->last) return;
+    host_event_retain(host, chain->last);
+    host_event_release(host, &cache->last);
+    cache->last = chain->last;
+}
