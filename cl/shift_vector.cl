@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // shift_vector: as shift_naive; one work-item a group has a row. For CPU devices.              ref: tests/ref/ref_shift.c
-// grid: global (most_rows, shift_count * layer_count), local (1, 1).   options: ELEMENT_*
+// grid: global (most_rows, shift_count * layer_count), local (1, 1).   options: ELEMENT_*, VECTOR_WIDTH
+#include "common/vector.clh"
 #include "common/element.clh"
 #include "common/row_shifts.clh"
 
