@@ -34,6 +34,25 @@ out:
     return status;
 }
 
+// What forks, shifts and removed rows leave to the device.
+static clmla_status play_edits(rehearsal *r, cl_command_queue queue) {
+    clmla_sequence sequence, fork = 0;
+    uint32_t tokens = PREPARE_TOKENS;
+    clmla_status status = CLMLA_OK;
+    STATUS_OR_RETURN(clmla_cache_sequence_create(&sequence, r->cache));
+    STATUS_OR_OUT(clmla_cache_reserve(
+        r->cache, &(clmla_batch){.sequence_count = 1, .sequences = &sequence, .query_tokens = &tokens}));
+    STATUS_OR_OUT(clmla_cache_sequence_fork(&fork, r->cache, sequence));
+    STATUS_OR_OUT(clmla_cache_sequence_remove(r->cache, fork, 0, 1));
+    STATUS_OR_OUT(clmla_cache_sequence_shift(r->cache, fork, 0, 1, 1));
+    STATUS_OR_OUT(clmla_cache_flush(r->cache, queue, 0, NULL, NULL));
+    STATUS_OR_OUT(host_queue_finish(&r->layer.context->host, queue));
+out:
+    clmla_cache_sequence_drop(r->cache, sequence);
+    if (fork) clmla_cache_sequence_drop(r->cache, fork);
+    return status;
+}
+
 // Splits of one block: with more keys than a block, states are merged as well.
 static clmla_status make(rehearsal *r, const clmla_cache *cache, uint32_t tokens) {
     clmla_context *context = r->layer.context;
@@ -66,6 +85,7 @@ clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *ca
     STATUS_OR_OUT(make(&r, cache, tokens));
     STATUS_OR_OUT(play(&r, 1, queue));
     STATUS_OR_OUT(play(&r, tokens, queue));
+    STATUS_OR_OUT(play_edits(&r, queue));
 out:
     if (r.input) host_buffer_release(&layer->context->host, &r.input);
     if (r.output) host_buffer_release(&layer->context->host, &r.output);

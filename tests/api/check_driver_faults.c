@@ -93,24 +93,35 @@ typedef struct scene {
     cl_mem input, output;
 } scene;
 
-// One step of two new tokens for a new sequence, with a plan of its own.
-static clmla_status step(const scene *s) {
-    clmla_plan *plan = NULL;
-    clmla_sequence sequence = 0;
+// A step of two new tokens for a sequence, as far as it goes.
+static clmla_status run(const scene *s, clmla_plan *plan, clmla_sequence sequence, cl_event *done) {
     uint32_t tokens = 2;
     clmla_batch batch = {.sequence_count = 1, .sequences = &sequence, .query_tokens = &tokens};
+    cl_command_queue queue = test_device_get()->queue;
+    clmla_status status = clmla_cache_reserve(s->cache, &batch);
+    if (status == CLMLA_OK) status = clmla_plan_update(plan, s->cache, &batch, queue, 0, NULL, NULL);
+    if (status != CLMLA_OK) return status;
+    return clmla_layer_enqueue(s->layer, plan, s->cache, (clmla_buffer){s->input, 0}, (clmla_buffer){s->output, 0},
+                               queue, 0, NULL, done);
+}
+
+// Steps of a new sequence and of a fork of it that is edited, with a plan of their own.
+static clmla_status step(const scene *s) {
+    clmla_plan *plan = NULL;
+    clmla_sequence sequence = 0, fork = 0;
     cl_event done = NULL;
     clmla_status status = clmla_plan_create_for_cache(&plan, s->context, s->cache);
     if (status == CLMLA_OK) status = clmla_cache_sequence_create(&sequence, s->cache);
-    if (status == CLMLA_OK) status = clmla_cache_reserve(s->cache, &batch);
-    if (status == CLMLA_OK) status = clmla_plan_update(plan, s->cache, &batch, test_device_get()->queue, 0, NULL, NULL);
-    if (status == CLMLA_OK)
-        status = clmla_layer_enqueue(s->layer, plan, s->cache, (clmla_buffer){s->input, 0},
-                                     (clmla_buffer){s->output, 0}, test_device_get()->queue, 0, NULL, &done);
+    if (status == CLMLA_OK) status = run(s, plan, sequence, NULL);
+    if (status == CLMLA_OK) status = clmla_cache_sequence_fork(&fork, s->cache, sequence);
+    if (status == CLMLA_OK) status = clmla_cache_sequence_shift(s->cache, fork, 0, 2, 3);
+    if (status == CLMLA_OK) status = clmla_cache_sequence_remove(s->cache, fork, 0, 1);
+    if (status == CLMLA_OK) status = run(s, plan, fork, &done);
     if (done) clReleaseEvent(done);
     TEST_CL(clFinish(test_device_get()->queue));
     clmla_plan_destroy(&plan);
     if (sequence) TEST_OK(clmla_cache_sequence_drop(s->cache, sequence));
+    if (fork) TEST_OK(clmla_cache_sequence_drop(s->cache, fork));
     return status;
 }
 
