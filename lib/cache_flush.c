@@ -145,7 +145,7 @@ static bool next_segment(segment *s, const cache_work_list *works) {
 static clmla_status launch(clmla_cache *cache, const segment *s, uint32_t group, host_chain *chain) {
     const cache_flushing *flushing = &cache->flushing;
     row_layers layers = {.layout = cache->layout,
-                         .memory = cache->groups[group],
+                         .memory = {cache->groups[group], 0},
                          .layer_count = cache_group_layers(cache, group),
                          .page_tokens = cache->page_tokens,
                          .layer_stride = cache->layer_stride};

@@ -11,6 +11,7 @@
 static row_move_call call_of(const row_layers *layers) {
     const clmla_row_layout *layout = &layers->layout;
     row_move_call call = {
+        .first = (int64_t)(layers->memory.offset / WORD),
         .layer = (int64_t)(layers->layer_stride / WORD),
         .page = (int64_t)(clmla_row_layout_page_bytes(layout, layers->page_tokens) / WORD),
         .row_words = (int32_t)(layout->row_bytes / WORD),
@@ -34,7 +35,7 @@ clmla_status move_rows_enqueue(clmla_context *context, const row_layers *layers,
     row_move_call call = call_of(layers);
     operation_options(options, context, chosen, NULL, NULL);
     host_launch launch = host_launch_begin(&context->host, "move_rows", chosen->source, options, chosen->source->name);
-    host_arg_buffer(&launch, layers->memory);
+    host_arg_buffer(&launch, layers->memory.memory);
     host_arg_bytes(&launch, sizeof call, &call);
     operation_argument_elements(&launch, moves, sizeof(int32_t));
     host_arg_int(&launch, (int32_t)count);

@@ -8,10 +8,11 @@
 #include "lib/context.h"
 #include <clmla/rows.h>
 
-// Layers of pages that lie in one buffer as clmla_rows_from_tensor has them, `layer_stride` bytes apart.
+// Layers of pages that lie in one buffer as clmla_rows_from_tensor has them, `layer_stride` bytes apart. Inside the
+// library: nothing is checked.
 typedef struct row_layers {
     clmla_row_layout layout;
-    cl_mem memory;
+    clmla_buffer memory;
     uint32_t layer_count, page_tokens;
     uint64_t layer_stride;
 } row_layers;

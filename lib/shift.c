@@ -10,6 +10,7 @@ static row_shift_call call_of(const row_layers *layers, uint32_t count) {
     const clmla_row_layout *layout = &layers->layout;
     uint32_t bytes = rows_element_bytes(layout->format);
     return (row_shift_call){
+        .first = (int64_t)(layers->memory.offset / bytes),
         .layer = (int64_t)(layers->layer_stride / bytes),
         .page = (int64_t)(clmla_row_layout_page_bytes(layout, layers->page_tokens) / bytes),
         .row = layout->row_bytes / bytes,
@@ -36,7 +37,7 @@ clmla_status shift_enqueue(clmla_context *context, const row_layers *layers, clm
     row_shift_call call = call_of(layers, count);
     operation_options(options, context, chosen, element, NULL);
     host_launch launch = host_launch_begin(&context->host, "shift", chosen->source, options, chosen->source->name);
-    host_arg_buffer(&launch, layers->memory);
+    host_arg_buffer(&launch, layers->memory.memory);
     host_arg_bytes(&launch, sizeof call, &call);
     operation_argument_elements(&launch, shifts, sizeof(int32_t));
     operation_argument_f32(&launch, table);

@@ -8,8 +8,9 @@
 #define ROW_MOVE_INTS 8 // of one move or shift
 
 typedef struct row_move_call {
-    call_long layer, page, scale_offset; // from one layer or page to the next; from a page to scales that lie apart
-    call_int row_words, scale_words;     // of a row, and of its scales that lie apart (0 = none do)
+    call_long first, layer, page; // from the buffer's start to the first layer; from one layer or page to the next
+    call_long scale_offset;       // from a page to scales that lie apart
+    call_int row_words, scale_words; // of a row, and of its scales that lie apart (0 = none do)
 } row_move_call;
 
 #endif
