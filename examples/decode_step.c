@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// FlashMLA's call sequence on any OpenCL device, for a runtime that owns its cache: the metadata of a step, the new tokens'
-// rows, and decode.   cc decode_step.c $(pkg-config --cflags --libs clmla)
+// FlashMLA's call sequence on any OpenCL device, for a runtime that owns its cache: the metadata of a step, the new
+// tokens' rows, and decode.   cc decode_step.c $(pkg-config --cflags --libs clmla)
 #include <clmla/clmla.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +36,8 @@ int main(void) {
     check(clmla_rows_from_tensor(&cache, &layout, memory, PAGE, PAGES));
     check(clmla_plan_create(&plan, context, &(clmla_plan_params){.head_count = HEADS, .layout = layout}));
 
-    clmla_append_params append = {.token_count = SEQUENCES, .latent_stride = WIDTH, .rope_stride = WIDTH, .rows = cache};
+    clmla_append_params append = {.token_count = SEQUENCES, .latent_stride = WIDTH, .rows = cache};
+    append.rope_stride = WIDTH;
     append.latent = buffer_of(context, sizeof rows, rows);
     append.rope = (clmla_buffer){append.latent.memory, LATENT * sizeof(float)};
     append.places.slots = buffer_of(context, sizeof slots, slots);

@@ -83,6 +83,8 @@ static void attend(place *p, const float *queries, clmla_plan *plan) {
     TEST_OK(clmla_attend(plan, &params, device->queue, 0, NULL, NULL));
     fetch(p, p->output, sizeof p->attended, p->attended);
     clmla_attend_scope scope = {.rows = p->rows, .indices = {indices, 0}, .index_stride = TOKENS, .index_count = TOKENS};
+    params.page_table = (clmla_buffer){0};
+    params.page_table_stride = 0;
     params.scopes = &scope;
     params.scope_count = 1;
     TEST_OK(clmla_attend(plan, &params, device->queue, 0, NULL, NULL));

@@ -50,12 +50,11 @@ def read_assembly(text, group, most, memory):
     found = {}
     for part in re.split(r'^  - (?=\.a)', text[text.index('amdhsa.kernels:'):], flags=re.M)[1:]:
         value = dict(re.findall(r'^ {4}\.(\w+): +(\S+)$', '    ' + part, re.M))
-        # Vector registers go to memory (ScratchSize), scalar ones to lanes of vector registers first. A stack whose depth
-        # the compiler cannot tell counts as scratch.
+        # A stack whose depth the compiler cannot tell counts as scratch. Scalar registers that found no lane are in it too.
         scratch = int(value['private_segment_fixed_size']) + (value.get('uses_dynamic_stack') == 'true')
         wave, local, held = int(value['wavefront_size']), int(value['group_segment_fixed_size']), int(waves[value['name']])
         if local:
             held = min(held, -(-(memory // local * -(-group // wave)) // SIMDS))
-        spills = int(value['vgpr_spill_count']) + int(value['sgpr_spill_count'])
-        found[value['name']] = Figures(int(value['vgpr_count']), wave, spills, scratch, local, held, most)
+        found[value['name']] = Figures(int(value['vgpr_count']), wave, int(value['vgpr_spill_count']), scratch,
+                                       int(value['sgpr_spill_count']), local, held, most)
     return found

@@ -2,14 +2,15 @@
 """What a compiler says of one kernel on one target, in the same words for every vendor."""
 import typing
 
-HEADER = ('registers', 'width', 'spills', 'scratch', 'local', 'occupancy')
+HEADER = ('registers', 'width', 'spills', 'scratch', 'lanes', 'local', 'occupancy')
 
 
 class Figures(typing.NamedTuple):
     registers: int  # of a work-item (AMD: vector registers); Intel: of a hardware thread
     width: int      # work-items that share an instruction: AMD's wave, NVIDIA's warp, Intel's sub-group
-    spills: int     # of a work-item. AMD: registers; the others: bytes
+    spills: int     # of a work-item, to memory. AMD: registers; the others: bytes
     scratch: int    # bytes of a work-item's private memory outside registers
+    lanes: int      # AMD: a wave's scalar registers that were moved to lanes of vector registers, which costs no memory
     local: int      # bytes a group, those of __local arguments aside
     waves: int      # that fit on AMD's SIMD, NVIDIA's SM, Intel's EU, by registers and local memory
     most: int       # that the hardware has room for
@@ -18,14 +19,16 @@ class Figures(typing.NamedTuple):
         return self.spills == 0 and self.scratch == 0
 
     def cells(self):
-        return [str(value) for value in self[:5]] + [f'{self.waves}/{self.most}']
+        return [str(value) for value in self[:6]] + [f'{self.waves}/{self.most}']
 
     def worse_than(self, before):
-        """Why this is worse, or ''. More registers at the same occupancy cost nothing."""
+        """Why this is worse, or ''. More registers and lanes at the same occupancy cost next to nothing."""
         grown = [f'{name} {getattr(before, name)} -> {getattr(self, name)}'
                  for name in ('spills', 'scratch', 'local') if getattr(self, name) > getattr(before, name)]
         shrunk = [f'{name} {getattr(before, name)} -> {getattr(self, name)}'
                   for name in ('width', 'waves') if getattr(self, name) < getattr(before, name)]
+        if self.lanes and not before.lanes:
+            grown.append(f'lanes 0 -> {self.lanes}')
         return ', '.join(grown + shrunk)
 
 

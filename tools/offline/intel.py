@@ -57,5 +57,7 @@ def read_info(text, group, limits):
         most = threads * REGISTERS // max(registers, REGISTERS)
         held = -(-(memory // local * -(-group // width)) // units) if local else most
         name = part.split('\n')[0].strip()
-        found[name] = Figures(registers, width, spills, scratch, local, min(most, held), threads)
+        if name == 'Intel_Symbol_Table_Void_Program':  # stands for what is no kernel: constants of the program
+            continue
+        found[name] = Figures(registers, width, spills, scratch, 0, local, min(most, held), threads)
     return found

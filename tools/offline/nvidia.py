@@ -65,7 +65,8 @@ def read_report(text, group, memory):
         local = re.search(r'(\d+) bytes smem', used.group())
         local = int(local.group(1)) if local else 0
         scratch = max(frame, int(stack.group(1)) if stack else 0)
-        found[name] = Figures(registers, WARP, stores + loads, scratch, local, warps(registers, group, local, memory), WARPS)
+        held = warps(registers, group, local, memory)
+        found[name] = Figures(registers, WARP, stores + loads, scratch, 0, local, held, WARPS)
     return found
 
 
