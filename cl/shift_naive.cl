@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// shift_naive: rotates the rope part of runs of rows by a number of positions, in the layers of one buffer. One work-item
-// has a pair of a row: (a, b) -> (a*cos - b*sin, a*sin + b*cos), computed in f32, rounded once.     ref: tests/ref/ref_shift.c
+// shift_naive: rotates the rope part of runs of rows by a number of positions, in the layers of one buffer. One
+// work-item has a pair of a row: (a, b) -> (a*cos - b*sin, a*sin + b*cos), computed in f32, rounded once.
+// ref: tests/ref/ref_shift.c
 // shifts [shift_count][8] int: page, first row, rows, row of the table, 0, 0, 0, 0
 // table [..][rope_dim / 2][2] float: cos and sin of delta * frequency, of magnitude 1
 // grid: global (rope_dim / 2, most_rows, shift_count * layer_count), local free.   options: ELEMENT_*

@@ -8,8 +8,9 @@
 #define ROW_SHIFT_INTS 8
 
 typedef struct row_shift_call {
-    call_long first, layer, page, row; // from the buffer's start to the first layer; from one layer, page or row to the next
-    call_long rope_offset;             // from a row to its rope part
+    call_long first;            // from the buffer's start to the first layer
+    call_long layer, page, row; // from one to the next
+    call_long rope_offset;      // from a row to its rope part
     call_int rope_dim, halves, shift_count, unused;
 } row_shift_call;
 

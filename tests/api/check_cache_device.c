@@ -172,8 +172,11 @@ static void row_of(double *row, const scene *s, const token *t, uint32_t layer) 
     }
 }
 
-static void write_slots(const scene *s, const int64_t *slots, uint32_t count) {
-    TEST_CL(clEnqueueWriteBuffer(s->queue, s->slots, CL_TRUE, 0, count * sizeof *slots, slots, 0, NULL, NULL));
+// A blocking write may return before the device's memory holds it (Intel's CPU runtime): finished, or what comes next on
+// an out-of-order queue reads what was there.
+static void write_now(const scene *s, cl_mem memory, const void *values, size_t bytes) {
+    TEST_CL(clEnqueueWriteBuffer(s->queue, memory, CL_TRUE, 0, bytes, values, 0, NULL, NULL));
+    TEST_CL(clFinish(s->queue));
 }
 
 static void flush(scene *s) {
@@ -198,13 +201,13 @@ static void append_rows(scene *s, const sequence *q, uint32_t first) {
     uint32_t count = q->count - first;
     if (count == 0) return;
     TEST_OK(clmla_cache_sequence_slots(slots, s->cache, q->id, first, count));
-    write_slots(s, slots, count);
+    write_now(s, s->slots, slots, count * sizeof *slots);
     for (uint32_t layer = 0; layer < LAYERS; layer++) {
         for (uint32_t t = 0; t < count; t++) {
             row_of(row, s, &q->tokens[first + t], layer);
             for (uint32_t i = 0; i < LATENT + ROPE; i++) values[t][i] = (float)row[i];
         }
-        TEST_CL(clEnqueueWriteBuffer(s->queue, s->values, CL_TRUE, 0, count * sizeof *values, values, 0, NULL, NULL));
+        write_now(s, s->values, values, count * sizeof *values);
         clmla_append_params params = {.token_count = count,
                                       .latent = {s->values, 0},
                                       .latent_stride = LATENT + ROPE,
@@ -246,7 +249,7 @@ static void check_sequence(scene *s, const sequence *q) {
     TEST_OK(clmla_cache_sequence_slots(slots, s->cache, q->id, 0, q->count));
     TEST_OK(clmla_cache_sequence_positions(positions, s->cache, q->id, 0, q->count));
     for (uint32_t i = 0; i < q->count; i++) ck_assert_int_eq(positions[i], q->tokens[i].position);
-    write_slots(s, slots, q->count);
+    write_now(s, s->slots, slots, q->count * sizeof *slots);
     for (uint32_t layer = 0; layer < LAYERS; layer++) {
         clmla_gather_params params = {.token_count = q->count,
                                       .places = {.slots = {s->slots, 0}},
