@@ -1,72 +1,90 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_naive: absorbed attention of one row against one range of keys, one work-item a row: two passes, first the
+// attend_naive: absorbed attention of one row against ranges of keys, one work-item a row of a part: two passes, first the
 // largest score, then weights and values. Every other variant is checked against it.          ref: tests/ref/ref_attend.c
-//   query [token][head][latent_dim + rope_dim] f32 (strided)      output [token][head][latent_dim] f32     lse [token][head] f32
-// The value sum is kept in the output itself. grid: global (most rows of a work item, work_count), local free.
-// options: ELEMENT_*
-#include "common/element.clh"
+//   query [token][head][latent_dim] and query_rope [token][head][rope_dim], or both in one tensor; any type and strides
+//   space: sums [part][sum_rows][value_dim] f32, states (lib/plan_format.md)     output, lse, max_logit: common/result.clh
+// grid: global (most rows of a work, parts), local free.
+// options: ROWS_*, SPARSE
 #include "common/work.clh"
+#include "common/result.clh"
 
-#define SUM_RUN 64 // weights are summed in runs of so many, which keeps the rounding error of long contexts small
+#define SUM_RUN 64 // scores and weights are summed in runs of so many: less rounding error in wide rows and long contexts
 
-static inline float attend_score(const __global float *q, const key_rows *keys, long page, int token, int latent_dim, int rope_dim) {
-    const __global element_t *c = key_latent(keys, page, token);
+typedef struct query_row {
+    const __global uchar *latent, *rope;
+    long latent_first, rope_first;
+} query_row;
+
+static inline float attend_score(const query_row *q, const row_parts *at, const attend_call *call) {
     float score = 0.0f;
-    for (int d = 0; d < latent_dim;) {
+    for (int d = 0; d < call->latent_dim;) {
         float run = 0.0f;
-        for (int end = min(d + SUM_RUN, latent_dim); d < end; d++) run = fma(q[d], element_load(c, d), run);
+        for (int end = min(d + SUM_RUN, call->latent_dim); d < end; d++)
+            run = fma(number_load(q->latent, call->query_type, q->latent_first + d), row_latent(at, d), run);
         score += run;
     }
-    if (rope_dim) {
-        const __global element_t *k = key_rope(keys, page, token);
-        float run = 0.0f;
-        for (int d = 0; d < rope_dim; d++) run = fma(q[latent_dim + d], element_load(k, d), run);
-        score += run;
-    }
-    return score;
+    float run = 0.0f;
+    for (int d = 0; d < call->rope_dim; d++)
+        run = fma(number_load(q->rope, call->query_type, q->rope_first + d), row_rope(at, d), run);
+    score = call->scale * (score + run);
+    return call->softcap != 0.0f ? call->softcap * tanh(score / call->softcap) : score;
 }
 
-__kernel void attend_naive(ATTEND_ARGUMENTS) {
-    int work = get_global_id(1);
-    if (work >= work_count) return;
-    work_item item = work_item_load(works, works_offset, work);
-    if ((int)get_global_id(0) >= item.row_count) return;
-    int row = item.row_begin + get_global_id(0);
-    ATTEND_KEY_ROWS(keys, item);
-    int kv_end = min(item.kv_end, work_visible(item, row, head_count, full));
+static inline float attend_value(const row_parts *at, int d, int latent_dim) {
+    return d < latent_dim ? row_latent(at, d) : row_rope(at, d - latent_dim);
+}
 
-    long pair = work_output_pair(item, row, head_count);
-    const __global float *q = query + query_offset + (long)(item.token_first + row / head_count) * query_token_stride +
-                              (row % head_count) * query_head_stride;
-    __global float *out = output + output_offset + pair * latent_dim;
-    __global float *out_lse = lse ? lse + lse_offset + pair : (__global float *)0;
-    if (item.state_first >= 0) {
-        pair = work_state_pair(item, row, head_count);
-        out = states + states_offset + pair * latent_dim;
-        out_lse = state_lse + state_lse_offset + pair;
-    }
-
-    float top = -INFINITY;
-    for (int token = item.kv_begin; token < kv_end; token++) {
-        long page = key_page(&keys, token);
-        if (page >= 0) top = fmax(top, scale * attend_score(q, &keys, page, token, latent_dim, rope_dim));
-    }
-
-    for (int d = 0; d < latent_dim; d++) out[d] = 0.0f;
+// Sums weights times values of keys [first, end) into sums; answers the weights' total.
+static inline float attend_sum(__global float *sums, const query_row *q, const key_source *keys, int first, int end, float top,
+                               const attend_call *call) {
     float total = 0.0f;
-    for (int token = item.kv_begin; token < kv_end;) {
+    row_parts at;
+    for (int d = 0; d < call->value_dim; d++) sums[d] = 0.0f;
+    for (int key = first; key < end;) {
         float run = 0.0f;
-        for (int end = min(token + SUM_RUN, kv_end); token < end; token++) {
-            long page = key_page(&keys, token);
-            if (page < 0) continue;
-            float weight = exp(scale * attend_score(q, &keys, page, token, latent_dim, rope_dim) - top);
-            const __global element_t *c = key_latent(&keys, page, token);
-            for (int d = 0; d < latent_dim; d++) out[d] = fma(weight, element_load(c, d), out[d]);
+        for (int run_end = min(key + SUM_RUN, end); key < run_end; key++) {
+            if (!key_at(&at, keys, key)) continue;
+            float weight = exp(attend_score(q, &at, call) - top);
+            for (int d = 0; d < call->value_dim; d++) sums[d] = fma(weight, attend_value(&at, d, call->latent_dim), sums[d]);
             run += weight;
         }
         total += run;
     }
-    if (total != 0.0f) // a NaN counts: it must show
-        for (int d = 0; d < latent_dim; d++) out[d] /= total;
-    if (out_lse) *out_lse = total != 0.0f ? top + log(total) : -INFINITY;
+    return total;
+}
+
+__kernel void attend_naive(ATTEND_ARGUMENTS) {
+    int part = get_global_id(1), r = get_global_id(0);
+    if (part >= step[call.header + HEADER_PARTS]) return;
+    for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
+        work_item item = work_item_load(step + call.works, w);
+        if (r >= item.row_count) continue;
+        int row = item.row_begin + r, head = work_head(&call, &item, row);
+        long token = work_token(&call, &item, row);
+        query_row q = {query + call.query, query_rope + call.query_rope,
+                       token * call.query_token + head * call.query_head,
+                       token * call.query_rope_token + head * call.query_rope_head};
+        KEY_SOURCE(keys, item);
+        key_range range = work_visible(&call, &item, row);
+        int first = max(item.kv_begin, range.first), end = min(item.kv_end, range.end);
+
+        float top = -INFINITY;
+        row_parts at;
+        for (int key = first; key < end; key++)
+            if (key_at(&at, &keys, key)) top = fmax(top, attend_score(&q, &at, &call));
+
+        long state = (long)item.state_first + r;
+        __global float *sums = space + (item.state_first >= 0 ? call.states + state * call.value_dim
+                                                              : call.sums + ((long)part * call.sum_rows + r) * call.value_dim);
+        float total = attend_sum(sums, &q, &keys, first, end, top, &call);
+        int seen = total != 0.0f; // a NaN counts: it must show
+        float factor = seen ? 1.0f / total : 0.0f, row_lse = seen ? top + log(total) : -INFINITY;
+        if (item.state_first >= 0) {
+            if (seen)
+                for (int d = 0; d < call.value_dim; d++) sums[d] *= factor;
+            space[call.state_lse + state] = row_lse;
+            space[call.state_max + state] = top;
+        } else
+            result_write(RESULT_PASS, &call, token, head, sums, factor, row_lse, top);
+    }
 }

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_vector: absorbed attention for CPU devices: one work-item a group takes up to ROW_TILE rows (heads of one or more
-// query tokens) through its range of keys, BLOCK_TOKENS keys at a time, with an online softmax.   ref: tests/ref/ref_attend.c
+// attend_vector: absorbed attention for CPU devices: one work-item a group goes through the works of its part. It takes up to
+// ROW_TILE rows (heads of one or more query tokens) through a range of keys, BLOCK_TOKENS keys at a time, with an online
+// softmax.                                                                                      ref: tests/ref/ref_attend.c
 //
 // For each block: keys are converted to f32 once for all rows; scores keep VECTOR_WIDTH rows in a vector and 12 or 24 keys
-// in registers while the width streams (the key is broadcast); the value product keeps latent columns in vectors and VALUE_ROWS
+// in registers while the width streams (the key is broadcast); the value product keeps columns in vectors and VALUE_ROWS
 // rows in registers while the keys stream.
 //
-//   packed  [work's sequence rows / VECTOR_WIDTH][ROW_WIDTH][VECTOR_WIDTH] f32: queries times scale*log2(e), written by
-//           attend_vector_pack; rows past a tile's end are zero
-//   output, states   hold the running value sums
-// private memory: BLOCK_TOKENS*(ROW_WIDTH + ROW_TILE)*4 bytes.   grid: global (work_count), local (1)
-// options: ELEMENT_*, VECTOR_WIDTH, LATENT_DIM, ROPE_DIM, BLOCK_TOKENS (a multiple of 24), ROW_TILE (of 2*VECTOR_WIDTH)
+//   space: packed  [tile][ROW_WIDTH][VECTOR_WIDTH] f32: queries times scale * log2(e), written by attend_queries.cl
+//          sums    [part][sum_rows][VALUE_DIM] f32: the running value sums; a piece's sums grow in its states
+//          states, state_lse, state_max: lib/plan_format.md
+//   output, lse, max_logit: common/result.clh
+// private memory: BLOCK_TOKENS*(ROW_WIDTH + ROW_TILE)*4 bytes.   grid: global (parts), local (1)
+// options: ROWS_*, SPARSE, VECTOR_WIDTH, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to ROW_WIDTH), BLOCK_TOKENS (a multiple
+// of 24), ROW_TILE (of 2*VECTOR_WIDTH)
 #include "common/vector.clh"
-#include "common/element.clh"
 #include "common/work.clh"
-#if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
-#error "LATENT_DIM, ROPE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
+#include "common/result.clh"
+#if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
+#error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
 #endif
 
 #define ROW_WIDTH (LATENT_DIM + ROPE_DIM)
@@ -23,52 +26,31 @@
 #define SCORE_RUN 64
 #define VALUE_ROWS 4
 #define VALUE_VECTORS 4
-#define LOG2_E 1.44269504088896340736f
-#define LN_2 0.69314718055994530942f
 #define ALIGNED __attribute__((aligned(64)))
 
-// Packs queries: a tile of VECTOR_WIDTH rows after the other, each sequence starting a new one.
-// grid: global (tile_count), local (1).   tiles[i] = {first token of the sequence, first row, rows of the sequence, unused}
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-attend_vector_pack(const __global float *query, long query_offset, long query_token_stride, long query_head_stride,
-                   const __global int *tiles, long tiles_offset, int tile_count, float scale, int head_count,
-                   __global float *packed, long packed_offset) {
-    int tile = get_global_id(0);
-    if (tile >= tile_count) return;
-    const __global int *of = tiles + tiles_offset + 4 * (long)tile;
-    int token_first = of[0], row_first = of[1], rows = of[2];
-    __global float *out = packed + packed_offset + (long)tile * ROW_WIDTH * VECTOR_WIDTH;
-    float factor = scale * LOG2_E;
-    for (int lane = 0; lane < VECTOR_WIDTH; lane++) {
-        int row = row_first + lane;
-        const __global float *q = query + query_offset + (long)(token_first + row / head_count) * query_token_stride +
-                                  (row % head_count) * query_head_stride;
-        for (int d = 0; d < ROW_WIDTH; d++) out[d * VECTOR_WIDTH + lane] = row < rows ? q[d] * factor : 0.0f;
-    }
-}
-
-// Reads `count` keys from `token` on as f32 into keys_f32; missing ones (no such page, or past count) become zero rows,
-// and present[i] says which are there.
-static inline void load_keys(float *keys_f32, int *present, const key_rows *keys, int token, int count) {
+// Reads `count` keys from `key` on as f32 into keys_f32 and answers how many are there: present[i] says which. Those that are
+// not, and what is past count, become zero rows.
+static inline int load_keys(float *keys_f32, int *present, const key_source *keys, int key, int count) {
+    int found = 0;
     for (int i = 0; i < BLOCK_TOKENS; i++) {
-        long page = i < count ? key_page(keys, token + i) : -1;
+        row_parts at;
         float *row = keys_f32 + i * ROW_WIDTH;
-        present[i] = page >= 0;
-        if (page < 0) {
+        present[i] = i < count && key_at(&at, keys, key + i);
+        if (!present[i]) {
             for (int d = 0; d < ROW_WIDTH; d++) row[d] = 0.0f;
             continue;
         }
-        const __global element_t *c = key_latent(keys, page, token + i);
+        found++;
         int d = 0;
-        for (; d + VECTOR_WIDTH <= LATENT_DIM; d += VECTOR_WIDTH) store_floatv(element_load_vector(c, d), row + d);
-        for (; d < LATENT_DIM; d++) row[d] = element_load(c, d);
+        for (; d + VECTOR_WIDTH <= LATENT_DIM; d += VECTOR_WIDTH) store_floatv(row_latent_vector(&at, d), row + d);
+        for (; d < LATENT_DIM; d++) row[d] = row_latent(&at, d);
 #if ROPE_DIM > 0
-        const __global element_t *k = key_rope(keys, page, token + i);
         for (d = 0; d + VECTOR_WIDTH <= ROPE_DIM; d += VECTOR_WIDTH)
-            store_floatv(element_load_vector(k, d), row + LATENT_DIM + d);
-        for (; d < ROPE_DIM; d++) row[LATENT_DIM + d] = element_load(k, d);
+            store_floatv(row_rope_vector(&at, d), row + LATENT_DIM + d);
+        for (; d < ROPE_DIM; d++) row[LATENT_DIM + d] = row_rope(&at, d);
 #endif
     }
+    return found;
 }
 
 // Adds SCORE_RUN or fewer products to the scores of `vectors` vectors of rows by `tokens` keys (constants of the caller, their
@@ -117,24 +99,37 @@ static inline void score_block(const __global float *tiles, int vectors, const f
     }
 }
 
+// What the rows of a work see of the block at hand: row r its keys [low[r], high[r]), neither falling with r.
+typedef struct block_view {
+    int count;  // keys
+    int masked; // some row does not see some key
+    int present[BLOCK_TOKENS], low[ROW_TILE] ALIGNED, high[ROW_TILE] ALIGNED;
+} block_view;
+
+// c * tanh(s / c), in units of log2(e)
+static inline floatv cap_scores(floatv s, float softcap) {
+    return tanh(s * (LN_2 / softcap)) * (softcap * LOG2_E);
+}
+
 // Online softmax of one vector of rows over a block: scores become weights, `rescale` what older sums are multiplied by.
-// limit: keys of this block each row sees.
-static inline void soften(float *scores, int count, const int *present, intv limit, int masked, float *top, float *total,
-                   float *rescale) {
+static inline void soften(float *scores, const block_view *block, int row, float softcap, float *top, float *total,
+                          float *rescale) {
+    intv low = VECTOR_NAME(vload)(0, block->low + row), high = VECTOR_NAME(vload)(0, block->high + row);
     floatv before = load_floatv(top), now = before;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < block->count; i++) {
         floatv s = load_floatv(scores + i * ROW_TILE);
-        if (masked) {
-            s = select((floatv)-INFINITY, s, (intv)i < limit);
-            if (!present[i]) s = (floatv)-INFINITY;
-            store_floatv(s, scores + i * ROW_TILE);
+        if (softcap != 0.0f) s = cap_scores(s, softcap);
+        if (block->masked) {
+            s = select((floatv)-INFINITY, s, (intv)i >= low && (intv)i < high);
+            if (!block->present[i]) s = (floatv)-INFINITY;
         }
+        if (block->masked || softcap != 0.0f) store_floatv(s, scores + i * ROW_TILE);
         now = fmax(now, s);
     }
     // A row that has seen no key yet: every difference below must be -inf, not NaN.
     floatv base = select(now, (floatv)0.0f, now == (floatv)-INFINITY);
     floatv factor = exp2(before - base), sum = (floatv)0.0f;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < block->count; i++) {
         floatv weight = exp2(load_floatv(scores + i * ROW_TILE) - base);
         store_floatv(weight, scores + i * ROW_TILE);
         sum += weight;
@@ -144,20 +139,21 @@ static inline void soften(float *scores, int count, const int *present, intv lim
     store_floatv(factor, rescale);
 }
 
-// Adds a block to `rows` (1 or VALUE_ROWS, a constant of the caller) rows' value sums, over `vectors` vectors of columns.
-static inline __attribute__((always_inline)) void add_values(const int rows, const int vectors, __global float *const sums[VALUE_ROWS],
-                                                      int column, const float *keys_f32, const float *weights, int count,
-                                                      const float *rescale, int first_block) {
+// Adds keys [low, high) to `rows` (1 or VALUE_ROWS, a constant of the caller) rows' value sums, over `vectors` vectors of
+// columns. rescale NULL: there are no sums yet.
+static inline __attribute__((always_inline)) void add_values(const int rows, const int vectors, __global float *sums,
+                                                      const float *keys_f32, const float *weights, int low, int high,
+                                                      const float *rescale) {
     floatv o[VALUE_ROWS][VALUE_VECTORS];
 #pragma unroll
     for (int r = 0; r < rows; r++)
 #pragma unroll
         for (int v = 0; v < vectors; v++)
-            o[r][v] = first_block ? (floatv)0.0f : load_floatv(sums[r] + column + v * VECTOR_WIDTH) * rescale[r];
-    for (int i = 0; i < count; i++) {
+            o[r][v] = rescale ? load_floatv(sums + r * VALUE_DIM + v * VECTOR_WIDTH) * rescale[r] : (floatv)0.0f;
+    for (int i = low; i < high; i++) {
         floatv c[VALUE_VECTORS];
 #pragma unroll
-        for (int v = 0; v < vectors; v++) c[v] = load_floatv(keys_f32 + i * ROW_WIDTH + column + v * VECTOR_WIDTH);
+        for (int v = 0; v < vectors; v++) c[v] = load_floatv(keys_f32 + i * ROW_WIDTH + v * VECTOR_WIDTH);
 #pragma unroll
         for (int r = 0; r < rows; r++) {
             floatv weight = (floatv)weights[i * ROW_TILE + r];
@@ -168,102 +164,133 @@ static inline __attribute__((always_inline)) void add_values(const int rows, con
 #pragma unroll
     for (int r = 0; r < rows; r++)
 #pragma unroll
-        for (int v = 0; v < vectors; v++) store_floatv(o[r][v], sums[r] + column + v * VECTOR_WIDTH);
+        for (int v = 0; v < vectors; v++) store_floatv(o[r][v], sums + r * VALUE_DIM + v * VECTOR_WIDTH);
 }
 
 // The columns that fill no vector.
-static inline void add_values_tail(__global float *sums, const float *keys_f32, const float *weights, int count, float rescale,
-                            int first_block) {
-    for (int column = LATENT_DIM - LATENT_DIM % VECTOR_WIDTH; column < LATENT_DIM; column++) {
-        float o = first_block ? 0.0f : sums[column] * rescale;
-        for (int i = 0; i < count; i++) o = fma(weights[i * ROW_TILE], keys_f32[i * ROW_WIDTH + column], o);
+static inline void add_values_tail(__global float *sums, const float *keys_f32, const float *weights, int low, int high,
+                                   const float *rescale) {
+    for (int column = VALUE_DIM - VALUE_DIM % VECTOR_WIDTH; column < VALUE_DIM; column++) {
+        float o = rescale ? sums[column] * *rescale : 0.0f;
+        for (int i = low; i < high; i++) o = fma(weights[i * ROW_TILE], keys_f32[i * ROW_WIDTH + column], o);
         sums[column] = o;
     }
 }
 
-// counts[r]: keys of the block row r sees, never falling with r. A row takes its own keys alone: one that is hidden from it is
-// not even multiplied by zero, so whatever it holds stays out.
-static inline __attribute__((always_inline)) void add_values_strip(const int vectors, __global float *const *sums, int column,
-                                                            const float *keys_f32, const float *weights, const int *counts,
-                                                            const float *rescale, int rows, int first_block) {
+// A row takes its own keys alone: one that is hidden from it is not even multiplied by zero, so whatever it holds stays out.
+static inline __attribute__((always_inline)) void add_values_strip(const int vectors, __global float *sums, int column,
+                                                            const float *keys_f32, const float *weights, const block_view *block,
+                                                            const float *rescale, int rows) {
+    const int *low = block->low, *high = block->high;
     int r = 0;
     while (r < rows) {
-        if (r + VALUE_ROWS <= rows && counts[r] == counts[r + VALUE_ROWS - 1]) {
-            add_values(VALUE_ROWS, vectors, sums + r, column, keys_f32, weights + r, counts[r], rescale + r, first_block);
+        __global float *out = sums + r * VALUE_DIM + column;
+        const float *factor = rescale ? rescale + r : rescale;
+        int last = r + VALUE_ROWS - 1;
+        if (last < rows && low[r] == low[last] && high[r] == high[last]) {
+            add_values(VALUE_ROWS, vectors, out, keys_f32 + column, weights + r, low[r], high[r], factor);
             r += VALUE_ROWS;
         } else {
-            add_values(1, vectors, sums + r, column, keys_f32, weights + r, counts[r], rescale + r, first_block);
+            add_values(1, vectors, out, keys_f32 + column, weights + r, low[r], high[r], factor);
             r++;
         }
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEND_ARGUMENTS, const __global float *packed,
-                                                                           long packed_offset) {
-    int work = get_global_id(0);
-    if (work >= work_count) return;
-    work_item item = work_item_load(works, works_offset, work);
-    ATTEND_KEY_ROWS(keys, item);
-    int rows = item.row_count, vectors = (rows + VECTOR_WIDTH - 1) / VECTOR_WIDTH;
-    const __global float *tiles = packed + packed_offset +
-                                  ((long)works[works_offset + (long)work * WORK_INTS + 10]) * ROW_WIDTH * VECTOR_WIDTH;
+static inline void add_block(__global float *sums, const float *keys_f32, const float *weights, const block_view *block,
+                             const float *rescale, int rows) {
+    int column = 0;
+    for (; column + VALUE_VECTORS * VECTOR_WIDTH <= VALUE_DIM; column += VALUE_VECTORS * VECTOR_WIDTH)
+        add_values_strip(VALUE_VECTORS, sums, column, keys_f32, weights, block, rescale, rows);
+    for (; column + VECTOR_WIDTH <= VALUE_DIM; column += VECTOR_WIDTH)
+        add_values_strip(1, sums, column, keys_f32, weights, block, rescale, rows);
+    if (VALUE_DIM % VECTOR_WIDTH)
+        for (int r = 0; r < rows; r++)
+            add_values_tail(sums + r * VALUE_DIM, keys_f32, weights + r, block->low[r], block->high[r],
+                            rescale ? rescale + r : rescale);
+}
 
+// The keys each row sees, and the least and the most of them all. Rows past the last repeat it.
+typedef struct row_ranges {
+    int first[ROW_TILE], end[ROW_TILE];
+    int least_first, greatest_first, least_end, greatest_end;
+} row_ranges;
+
+static inline void find_ranges(row_ranges *ranges, const attend_call *call, const work_item *item, int rows) {
+    ranges->least_first = ranges->least_end = INT_MAX;
+    ranges->greatest_first = ranges->greatest_end = 0;
+    for (int r = 0; r < rows; r++) {
+        key_range range = work_visible(call, item, item->row_begin + min(r, item->row_count - 1));
+        ranges->first[r] = range.first;
+        ranges->end[r] = range.end;
+        ranges->least_first = min(ranges->least_first, range.first);
+        ranges->greatest_first = max(ranges->greatest_first, range.first);
+        ranges->least_end = min(ranges->least_end, range.end);
+        ranges->greatest_end = max(ranges->greatest_end, range.end);
+    }
+}
+
+static inline void view_block(block_view *block, const row_ranges *ranges, int key, int found, int rows) {
+    block->masked = found < block->count || key < ranges->greatest_first || key + block->count > ranges->least_end;
+    for (int r = 0; r < rows; r++) {
+        block->low[r] = clamp(ranges->first[r] - key, 0, block->count);
+        block->high[r] = clamp(ranges->end[r] - key, block->low[r], block->count);
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEND_ARGUMENTS) {
     float keys_f32[BLOCK_TOKENS * ROW_WIDTH] ALIGNED;
     float scores[BLOCK_TOKENS * ROW_TILE] ALIGNED;
     float top[ROW_TILE] ALIGNED, total[ROW_TILE] ALIGNED, rescale[ROW_TILE] ALIGNED;
-    int visible[ROW_TILE] ALIGNED, counts[ROW_TILE], present[BLOCK_TOKENS];
-    __global float *sums[ROW_TILE];
+    row_ranges ranges;
+    block_view block;
 
-    int most_visible = 0, least_visible = INT_MAX;
-    for (int r = 0; r < vectors * VECTOR_WIDTH; r++) {
-        int row = item.row_begin + min(r, rows - 1);
-        visible[r] = work_visible(item, row, head_count, full);
-        most_visible = max(most_visible, visible[r]);
-        least_visible = min(least_visible, visible[r]);
-        sums[r] = item.state_first >= 0 ? states + states_offset + work_state_pair(item, row, head_count) * LATENT_DIM
-                                        : output + output_offset + work_output_pair(item, row, head_count) * LATENT_DIM;
-        top[r] = -INFINITY;
-        total[r] = 0.0f;
-    }
-
-    int kv_end = min(item.kv_end, most_visible);
-    for (int token = item.kv_begin; token < kv_end; token += BLOCK_TOKENS) {
-        int count = min(BLOCK_TOKENS, kv_end - token);
-        int first_block = token == item.kv_begin;
-        load_keys(keys_f32, present, &keys, token, count);
-        int masked = token + count > least_visible;
-        for (int i = 0; i < count; i++) masked |= !present[i];
-        for (int r = 0; r < rows; r++) counts[r] = clamp(visible[r] - token, 0, count);
-
-        score_block(tiles, vectors, keys_f32, count, scores);
-        for (int v = 0; v < vectors; v++) {
-            int r = v * VECTOR_WIDTH;
-            intv limit = VECTOR_NAME(vload)(0, visible + r) - token;
-            soften(scores + r, count, present, limit, masked, top + r, total + r, rescale + r);
+    int part = get_global_id(0);
+    if (part >= step[call.header + HEADER_PARTS]) return;
+    for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
+        work_item item = work_item_load(step + call.works, w);
+        KEY_SOURCE(keys, item);
+        int rows = item.row_count, vectors = (rows + VECTOR_WIDTH - 1) / VECTOR_WIDTH;
+        const __global float *tiles = space + call.packed + (long)item.tile_first * ROW_WIDTH * VECTOR_WIDTH;
+        __global float *sums = space + (item.state_first >= 0 ? call.states + (long)item.state_first * VALUE_DIM
+                                                              : call.sums + (long)part * call.sum_rows * VALUE_DIM);
+        find_ranges(&ranges, &call, &item, vectors * VECTOR_WIDTH);
+        for (int r = 0; r < vectors * VECTOR_WIDTH; r++) {
+            top[r] = -INFINITY;
+            total[r] = 0.0f;
         }
 
-        int column = 0;
-        for (; column + VALUE_VECTORS * VECTOR_WIDTH <= LATENT_DIM; column += VALUE_VECTORS * VECTOR_WIDTH)
-            add_values_strip(VALUE_VECTORS, sums, column, keys_f32, scores, counts, rescale, rows, first_block);
-        for (; column + VECTOR_WIDTH <= LATENT_DIM; column += VECTOR_WIDTH)
-            add_values_strip(1, sums, column, keys_f32, scores, counts, rescale, rows, first_block);
-        if (LATENT_DIM % VECTOR_WIDTH)
-            for (int r = 0; r < rows; r++)
-                add_values_tail(sums[r], keys_f32, scores + r, counts[r], rescale[r], first_block);
-    }
+        int kv_end = min(item.kv_end, ranges.greatest_end), started = 0;
+        for (int key = item.kv_begin; key < kv_end; key += BLOCK_TOKENS) {
+            key += key_gap(&keys, key);
+            if (key >= kv_end) break;
+            block.count = min(BLOCK_TOKENS, kv_end - key);
+            if (key + block.count <= ranges.least_first) continue;
+            int found = load_keys(keys_f32, block.present, &keys, key, block.count);
+            if (!found) continue;
+            view_block(&block, &ranges, key, found, vectors * VECTOR_WIDTH);
+            score_block(tiles, vectors, keys_f32, block.count, scores);
+            for (int v = 0; v < vectors; v++) {
+                int r = v * VECTOR_WIDTH;
+                soften(scores + r, &block, r, call.softcap, top + r, total + r, rescale + r);
+            }
+            add_block(sums, keys_f32, scores, &block, started ? rescale : (const float *)0, rows);
+            started = 1;
+        }
 
-    for (int r = 0; r < rows; r++) {
-        int seen = total[r] != 0.0f; // a NaN counts: it must show
-        float factor = seen ? 1.0f / total[r] : 0.0f;
-        int d = 0;
-        if (seen)
-            for (; d < LATENT_DIM; d++) sums[r][d] *= factor;
-        for (; d < LATENT_DIM; d++) sums[r][d] = 0.0f;
-        float value = seen ? (top[r] + log2(total[r])) * LN_2 : -INFINITY;
-        int row = item.row_begin + r;
-        if (item.state_first >= 0)
-            state_lse[state_lse_offset + work_state_pair(item, row, head_count)] = value;
-        else if (lse)
-            lse[lse_offset + work_output_pair(item, row, head_count)] = value;
+        for (int r = 0; r < rows; r++) {
+            int seen = total[r] != 0.0f; // a NaN counts: it must show
+            float factor = seen ? 1.0f / total[r] : 0.0f, row_lse = seen ? (top[r] + log2(total[r])) * LN_2 : -INFINITY;
+            __global float *row_sums = sums + r * VALUE_DIM;
+            int row = item.row_begin + r;
+            if (item.state_first < 0) {
+                result_write(RESULT_PASS, &call, work_token(&call, &item, row), work_head(&call, &item, row), row_sums, factor,
+                             row_lse, top[r] * LN_2);
+                continue;
+            }
+            for (int d = 0; d < VALUE_DIM; d++) row_sums[d] = seen ? row_sums[d] * factor : 0.0f;
+            space[call.state_lse + item.state_first + r] = row_lse;
+            space[call.state_max + item.state_first + r] = top[r] * LN_2;
+        }
     }
 }

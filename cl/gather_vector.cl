@@ -4,7 +4,7 @@
 #include "common/vector.clh"
 #include "common/place.clh"
 #include "common/row.clh"
-#include "common/number_vector.clh"
+
 #include "common/gather_call.h"
 
 static inline void gather_zeros(__global uchar *output, int type, long to, int count) {

@@ -3,7 +3,7 @@
 // vectors: BLOCK columns are summed in registers over all states, then written. For CPU devices. ref: tests/ref/ref_merge.c
 // grid: global (head_count, token_count), local (1, 1).   options: VECTOR_WIDTH
 #include "common/vector.clh"
-#include "common/number_vector.clh"
+
 #include "common/merge.clh"
 
 #define BLOCK 128 // columns: a state's weight is computed once for so many

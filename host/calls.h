@@ -11,15 +11,16 @@
 #define HOST_CALLS_LIST(X)                                                                                            \
     X(GetPlatformIDs) X(GetPlatformInfo) X(GetDeviceIDs) X(GetDeviceInfo)                                             \
     X(CreateContext) X(RetainContext) X(ReleaseContext) X(GetContextInfo)                                             \
+    X(CreateCommandQueueWithProperties) X(RetainCommandQueue) X(ReleaseCommandQueue)                                  \
     X(GetCommandQueueInfo) X(Flush) X(Finish)                                                                         \
     X(CreateProgramWithSource) X(CreateProgramWithBinary) X(BuildProgram) X(GetProgramInfo)                           \
     X(GetProgramBuildInfo) X(ReleaseProgram)                                                                          \
     X(CreateKernel) X(SetKernelArg) X(ReleaseKernel)                                                                  \
     X(CreateBuffer) X(ReleaseMemObject) X(GetMemObjectInfo)                                                           \
-    X(EnqueueNDRangeKernel) X(EnqueueWriteBuffer)                                                                     \
+    X(EnqueueNDRangeKernel) X(EnqueueWriteBuffer) X(EnqueueReadBuffer)                                                \
     X(EnqueueMarkerWithWaitList) X(EnqueueBarrierWithWaitList)                                                        \
     X(RetainEvent) X(ReleaseEvent) X(WaitForEvents) X(GetEventInfo) X(SetEventCallback)                               \
-    X(GetEventProfilingInfo)
+    X(GetEventProfilingInfo) X(GetExtensionFunctionAddressForPlatform)
 // clang-format on
 
 typedef struct host_calls {

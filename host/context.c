@@ -4,6 +4,7 @@
 #include "host/error.h"
 #include "host/memory.h"
 #include "host/program.h"
+#include "host/recording.h"
 #include <string.h>
 
 // Whether `device` is one of the context's; the application made both.
@@ -72,12 +73,14 @@ clmla_status host_context_init(host_context *context, const clmla_context_params
                  clmla_quirk_name(context->facts.quirks), clmla_quirk_symptom(context->facts.quirks));
     STATUS_OR_OUT(
         host_programs_create(&context->programs, context, params->program_folder, params->program_folder_bytes));
+    STATUS_OR_OUT(host_recordings_create(&context->recordings, context));
 out:
     if (status != CLMLA_OK) host_context_finish(context);
     return status;
 }
 
 void host_context_finish(host_context *context) {
+    if (context->recordings) host_recordings_destroy(&context->recordings, context);
     if (context->programs) host_programs_destroy(&context->programs, context);
     if (context->cl) context->calls->ReleaseContext(context->cl);
     context->cl = NULL;

@@ -8,6 +8,7 @@
 #include <clmla/context.h>
 
 struct host_programs;
+struct host_recordings;
 
 typedef struct host_context {
     const host_calls *calls;
@@ -17,12 +18,13 @@ typedef struct host_context {
     cl_context cl;
     cl_device_id device;
     clmla_device_facts facts;
-    struct host_programs *programs; // see program.h; has a lock of its own
+    struct host_programs *programs;     // see program.h; has a lock of its own
+    struct host_recordings *recordings; // see recording.h; likewise
 } host_context;
 
 // Fills a context from public parameters; calls NULL = host_calls_default(). On failure everything is released again.
 clmla_status host_context_init(host_context *context, const clmla_context_params *params, const host_calls *calls);
-// Releases all; accepts a zeroed struct.
+// Releases all; accepts a zeroed struct. Recordings must be gone by then: their kernels are the context's.
 void host_context_finish(host_context *context);
 
 #endif

@@ -2,8 +2,8 @@
 #include "host/event.h"
 #include "host/error.h"
 
-void host_event_retain(host_context *context, cl_event event) {
-    if (event) context->calls->RetainEvent(event);
+bool host_event_retain(host_context *context, cl_event event) {
+    return !event || context->calls->RetainEvent(event) == CL_SUCCESS;
 }
 
 void host_event_release(host_context *context, cl_event *event) {

@@ -5,7 +5,8 @@
 
 #include "host/context.h"
 
-void host_event_retain(host_context *context, cl_event event);   // accepts NULL
+// Accepts NULL; false if the driver refuses, which leaves the caller without a hold of its own.
+bool host_event_retain(host_context *context, cl_event event);
 void host_event_release(host_context *context, cl_event *event); // accepts NULL inside; sets it NULL
 // Blocks until the event's command is done or failed. Accepts NULL.
 clmla_status host_event_wait(host_context *context, cl_event event);

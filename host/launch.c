@@ -3,6 +3,7 @@
 #include "host/error.h"
 #include "host/event.h"
 #include "host/memory.h"
+#include "host/recording.h"
 
 // The events a command waits for: the caller's for the first, the one before on an out-of-order queue.
 typedef struct wait_list {
@@ -32,9 +33,24 @@ static clmla_status check_queue(host_chain *chain, cl_command_queue queue) {
     return CLMLA_OK;
 }
 
+clmla_status host_chain_refuse_recorded(const host_chain *chain, const char *what) {
+    if (!chain->recording) return CLMLA_OK;
+    clmla_status status =
+        host_fail(&chain->context->log, CLMLA_E_ARGUMENT, 0, "enqueue: the queue is being recorded: %s", what);
+    return host_recording_note(chain->recording, status);
+}
+
+static clmla_status check_recorded(const host_chain *chain, bool waits) {
+    if (waits) return host_chain_refuse_recorded(chain, "wait lists belong to the replay");
+    if (chain->want_event) return host_chain_refuse_recorded(chain, "events come from the replay");
+    return CLMLA_OK;
+}
+
 clmla_status host_chain_begin(host_chain *chain, host_context *context, cl_command_queue queue, cl_uint wait_count,
                               const cl_event *wait, bool want_event) {
-    *chain = (host_chain){.context = context, .want_event = want_event};
+    *chain = (host_chain){.context = context, .queue = queue, .in_order = true, .want_event = want_event};
+    chain->recording = host_recording_find(context, queue);
+    if (chain->recording) return check_recorded(chain, wait_count > 0 || wait); // the queue was checked at its begin
     STATUS_OR_RETURN(check_queue(chain, queue));
     if ((wait_count == 0) != (wait == NULL))
         return host_fail(&context->log, CLMLA_E_ARGUMENT, 0, "enqueue: wait_count %u with a %s wait list", wait_count,
@@ -80,7 +96,7 @@ static cl_command_queue queue_of(const host_context *context, cl_event event) {
 }
 
 clmla_status host_chain_wait(host_chain *chain, cl_event event) {
-    if (!event) return CLMLA_OK;
+    if (!event || chain->recording) return CLMLA_OK;
     cl_command_queue from = queue_of(chain->context, event);
     if (chain->in_order && from == chain->queue) return CLMLA_OK;
     // A command of another queue may not have reached the device yet: nobody else would send it on its way.
@@ -97,6 +113,9 @@ clmla_status host_chain_wait(host_chain *chain, cl_event event) {
 }
 
 clmla_status host_chain_finish(host_chain *chain, clmla_status status, cl_event *event) {
+    if (chain->recording && status == CLMLA_OK && event)
+        return host_chain_refuse_recorded(chain, "events come from the replay");
+    if (chain->recording) return host_recording_note(chain->recording, status);
     if (status == CLMLA_OK && !chain->last && (event || chain->wait_count))
         status = enqueue_marker(chain, waits_of(chain));
     if (status == CLMLA_OK && event) {
@@ -108,6 +127,8 @@ clmla_status host_chain_finish(host_chain *chain, clmla_status status, cl_event 
 }
 
 clmla_status host_chain_write(host_chain *chain, cl_mem memory, uint64_t offset, uint64_t bytes, const void *data) {
+    STATUS_OR_RETURN(host_chain_refuse_recorded(
+        chain, "copies of host memory are not kept: make this call between replays, on the same queue"));
     cl_event event = NULL;
     wait_list waits = waits_of(chain);
     cl_int code =
@@ -121,6 +142,7 @@ clmla_status host_chain_write(host_chain *chain, cl_mem memory, uint64_t offset,
 }
 
 clmla_status host_chain_barrier(host_chain *chain) {
+    STATUS_OR_RETURN(host_chain_refuse_recorded(chain, "work that other libraries enqueue is not kept"));
     cl_event event = NULL;
     wait_list waits = waits_of(chain);
     cl_int code = chain->context->calls->EnqueueBarrierWithWaitList(chain->queue, waits.count, waits.events, &event);
@@ -200,12 +222,12 @@ static void CL_CALLBACK report(cl_event event, cl_int state, void *payload) {
 }
 
 // Measuring is a courtesy: what fails here does not fail the launch.
-static void profile(const host_launch *launch, cl_event event) {
-    host_context *context = launch->context;
+static void profile(host_context *context, const host_command *command, cl_event event) {
+    const char *name = host_kernel_name(command->kernel);
     profiled *p = host_allocate(&context->allocator, 1, sizeof *p);
     if (!p) return;
-    *p = (profiled){context, context->profile, context->allocator, context->calls, launch->operation, {0}};
-    for (size_t i = 0; launch->name[i] && i + 1 < sizeof p->kernel; i++) p->kernel[i] = launch->name[i];
+    *p = (profiled){context, context->profile, context->allocator, context->calls, command->operation, {0}};
+    for (size_t i = 0; name[i] && i + 1 < sizeof p->kernel; i++) p->kernel[i] = name[i];
     // Intel's CPU runtime forgets the callback of an event that nobody holds any more.
     if (context->calls->RetainEvent(event) == CL_SUCCESS) {
         if (context->calls->SetEventCallback(event, CL_COMPLETE, report, p) == CL_SUCCESS) return;
@@ -214,27 +236,40 @@ static void profile(const host_launch *launch, cl_event event) {
     host_release(&context->allocator, p);
 }
 
-static clmla_status enqueue(const host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global,
-                            const size_t *local) {
+clmla_status host_chain_command(host_chain *chain, const host_command *command) {
     cl_event event = NULL;
     wait_list waits = waits_of(chain);
-    cl_int code = chain->context->calls->EnqueueNDRangeKernel(chain->queue, host_kernel_cl(launch->kernel), dimensions,
-                                                              NULL, global, local, waits.count, waits.events,
-                                                              needs_event(chain) ? &event : NULL);
+    cl_int code = chain->context->calls->EnqueueNDRangeKernel(
+        chain->queue, host_kernel_cl(command->kernel), command->dimensions, NULL, command->global,
+        command->grouped ? command->local : NULL, waits.count, waits.events, needs_event(chain) ? &event : NULL);
     if (code != CL_SUCCESS)
-        return host_fail_cl(&chain->context->log, "clEnqueueNDRangeKernel", code, "%s", launch->name);
-    if (chain->profiling) profile(launch, event);
+        return host_fail_cl(&chain->context->log, "clEnqueueNDRangeKernel", code, "%s",
+                            host_kernel_name(command->kernel));
+    if (chain->profiling) profile(chain->context, command, event);
     advance(chain, event);
+    return CLMLA_OK;
+}
+
+// Of a launch whose kernel and arguments are there; the recording takes the kernel with it.
+static clmla_status issue(host_launch *launch, host_chain *chain, const host_command *command) {
+    if (!chain->recording) return host_chain_command(chain, command);
+    STATUS_OR_RETURN(host_recording_add(chain->recording, command));
+    launch->kernel = NULL;
     return CLMLA_OK;
 }
 
 clmla_status host_launch_enqueue(host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global,
                                  const size_t *local) {
     clmla_status status = launch->status;
+    host_command command = {launch->kernel, launch->operation, dimensions, {0}, {0}, local != NULL};
     bool empty = false;
-    for (cl_uint i = 0; i < dimensions; i++) empty |= global[i] == 0;
-    if (status == CLMLA_OK && !empty) status = enqueue(launch, chain, dimensions, global, local);
+    for (cl_uint i = 0; i < dimensions; i++) {
+        empty |= global[i] == 0;
+        command.global[i] = global[i];
+        if (local) command.local[i] = local[i];
+    }
+    if (status == CLMLA_OK && !empty) status = issue(launch, chain, &command);
     host_kernel_release(launch->context, launch->kernel);
     launch->kernel = NULL;
-    return status;
+    return chain->recording ? host_recording_note(chain->recording, status) : status;
 }

@@ -284,6 +284,10 @@ cl_kernel host_kernel_cl(const host_kernel *kernel) {
     return kernel->cl;
 }
 
+const char *host_kernel_name(const host_kernel *kernel) {
+    return kernel->name;
+}
+
 void host_kernel_release(host_context *context, host_kernel *kernel) {
     if (!kernel) return;
     pthread_mutex_lock(&context->programs->lock);

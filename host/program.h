@@ -22,6 +22,7 @@ void host_programs_destroy(host_programs **programs, host_context *context);
 clmla_status host_kernel_acquire(host_kernel **out, host_context *context, const host_source *source,
                                  const char *options, const char *kernel);
 cl_kernel host_kernel_cl(const host_kernel *kernel);
+const char *host_kernel_name(const host_kernel *kernel); // lives as long as the kernel
 // Gives it back; accepts NULL.
 void host_kernel_release(host_context *context, host_kernel *kernel);
 

@@ -1,180 +1,196 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "lib/attend.h"
 #include "host/error.h"
-#include "host/memory.h"
 #include "lib/context.h"
-#include "lib/matrix.h"
-#include "lib/operation.h"
-#include "lib/plan.h"
+#include "lib/kernels.h"
 #include "lib/rows.h"
 #include <stdio.h>
 
-#define SPACE_ALIGN 64u // bytes; a cache line, so that vectors of states do not straddle two
+#define LOG2_E 1.44269504088896340736f // attend_vector's softmax is one of powers of two
 
-static clmla_status check_plan(const clmla_plan *plan, const clmla_attend_params *params) {
-    const clmla_row_layout *a = &plan->params.layout, *b = &params->rows.layout;
-    const clmla_log *log = &plan->context->host.log;
-    if (!plan->ready) return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: the plan has no step: update it first");
-    if (a->format != b->format || a->latent_dim != b->latent_dim || a->rope_dim != b->rope_dim)
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: the plan is for %s rows of %u + %u, rows are %s of %u + %u",
-                         clmla_row_format_name(a->format), a->latent_dim, a->rope_dim, clmla_row_format_name(b->format),
-                         b->latent_dim, b->rope_dim);
-    if (!(params->softmax_scale > 0.0f))
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: softmax_scale must be above 0, not %g",
-                         (double)params->softmax_scale);
-    return CLMLA_OK;
+static int64_t elements(uint64_t bytes) {
+    return (int64_t)(bytes / sizeof(int32_t));
 }
 
-// The page table the kernels read: the caller's, the plan's own, or none.
-static clmla_status check_table(clmla_buffer *table, uint64_t *stride, const clmla_plan *plan,
-                                const clmla_attend_params *params) {
-    const clmla_log *log = &plan->context->host.log;
-    const plan_schedule *schedule = &plan->schedule;
-    uint64_t page_tokens = params->rows.page_tokens;
-    *table = params->page_table;
-    *stride = params->page_table_stride;
-    if (!table->memory && plan->cache) {
-        *table = (clmla_buffer){plan->step, plan->offsets.table};
-        *stride = plan->table_stride;
-        return CLMLA_OK;
-    }
-    if (!table->memory) {
-        if (schedule->longest_kv > page_tokens)
-            return host_fail(log, CLMLA_E_ARGUMENT, 0,
-                             "attend: without a page table a sequence is one page of %llu keys, the longest has %u",
-                             (unsigned long long)page_tokens, schedule->longest_kv);
-        return CLMLA_OK;
-    }
-    if (schedule->longest_kv > 0 && *stride < (schedule->longest_kv + page_tokens - 1) / page_tokens)
-        return host_fail(log, CLMLA_E_ARGUMENT, 0,
-                         "attend: page_table_stride %llu: the longest sequence has %u keys, %llu a page",
-                         (unsigned long long)*stride, schedule->longest_kv, (unsigned long long)page_tokens);
-    if (*stride > INT64_MAX / 8 / (schedule->sequence_count ? schedule->sequence_count : 1))
-        return host_fail(log, CLMLA_E_LIMIT, 0, "attend: page_table_stride %llu is too large",
-                         (unsigned long long)*stride);
-    return host_buffer_check(&plan->context->host, *table, schedule->sequence_count * *stride * sizeof(int32_t),
-                             sizeof(int32_t), "attend", "page_table");
+static void call_plan(attend_call *call, const clmla_plan *plan) {
+    const plan_offsets *at = &plan->offsets;
+    const plan_space *space = &plan->space;
+    const clmla_context_parallel *parallel = &plan->params.parallel;
+    call->header = elements(at->header);
+    call->parts = elements(at->parts);
+    call->works = elements(at->works);
+    call->items = elements(at->items);
+    call->tiles = elements(at->tiles);
+    call->packed = elements(space->packed);
+    call->sums = elements(space->sums);
+    call->states = elements(space->states);
+    call->state_lse = elements(space->state_lse);
+    call->state_max = elements(space->state_max);
+    call->latent_dim = (int32_t)plan->params.layout.latent_dim;
+    call->rope_dim = (int32_t)plan->params.layout.rope_dim;
+    call->value_dim = (int32_t)plan->value_dim;
+    call->sum_rows = (int32_t)plan->grid_rows;
+    call->head_count = (int32_t)plan->params.head_count;
+    call->group_heads = (int32_t)plan->group_heads;
+    call->full = plan->params.full;
+    call->window = plan->params.window;
+    call->rank = (int32_t)parallel->rank;
+    call->world = parallel->world ? (int32_t)parallel->world : 1;
+    call->interleave = parallel->interleave ? (int32_t)parallel->interleave : 1;
 }
 
-static clmla_status check(const clmla_plan *plan, const clmla_attend_params *params) {
-    clmla_context *context = plan->context;
-    uint64_t tokens = plan->schedule.query_tokens, heads = plan->params.head_count;
-    uint64_t latent = params->rows.layout.latent_dim, width = latent + params->rows.layout.rope_dim;
-    STATUS_OR_RETURN(check_plan(plan, params));
-    STATUS_OR_RETURN(rows_check(context, &params->rows, "attend"));
-    STATUS_OR_RETURN(operation_check_heads(context, params->query, tokens, params->query_token_stride, heads,
-                                           params->query_head_stride, width, "attend", "query"));
-    STATUS_OR_RETURN(operation_check_rows(context, params->output, tokens * heads, latent, latent, "attend", "output"));
-    if (!params->lse.memory) return CLMLA_OK;
-    return operation_check_rows(context, params->lse, tokens * heads, 1, 1, "attend", "lse");
+static void call_results(attend_call *call, const clmla_plan *plan, const clmla_attend_params *params) {
+    uint64_t heads = plan->params.head_count, token = params->output_token_stride, head = params->output_head_stride;
+    attend_dense_strides(&token, &head, heads, plan->value_dim);
+    call->output_type = (int32_t)attend_type(params->output_type);
+    call->output = (int64_t)params->output.offset;
+    call->output_token = (int64_t)token;
+    call->output_head = (int64_t)head;
+    token = params->lse_token_stride, head = params->lse_head_stride;
+    attend_dense_strides(&token, &head, heads, 1);
+    call->lse_base2 = params->lse_base == CLMLA_LSE_BASE2;
+    call->lse = elements(params->lse.offset);
+    call->max_logit = elements(params->max_logit.offset);
+    call->lse_token = (int64_t)token;
+    call->lse_head = (int64_t)head;
+    call->sink = elements(params->sink.offset);
 }
 
-// The workspace of one step: packed queries, partial states, their log-sum-exps.
-typedef struct attend_space {
-    clmla_buffer packed, states, state_lse;
-} attend_space;
-
-static clmla_status find_space(attend_space *out, clmla_plan *plan) {
-    const plan_schedule *schedule = &plan->schedule;
-    uint64_t latent = plan->params.layout.latent_dim, width = latent + plan->params.layout.rope_dim;
-    uint64_t packed = (uint64_t)schedule->tile_count * plan->rules.pack_rows * width * sizeof(float);
-    uint64_t pairs = (uint64_t)schedule->state_count * plan->params.head_count;
-    uint64_t states = pairs * latent * sizeof(float);
-    packed = (packed + SPACE_ALIGN - 1) / SPACE_ALIGN * SPACE_ALIGN;
-    *out = (attend_space){0};
-    if (packed + states == 0) return CLMLA_OK;
-    cl_mem memory;
-    STATUS_OR_RETURN(plan_workspace_get(&memory, plan, PLAN_WORKSPACE_ATTEND, packed + states + pairs * sizeof(float)));
-    out->packed = (clmla_buffer){memory, 0};
-    out->states = (clmla_buffer){memory, packed};
-    out->state_lse = (clmla_buffer){memory, packed + states};
-    return CLMLA_OK;
+// The rotated values lie behind the others of their head, or in a tensor of their own.
+static void call_queries(attend_job *job) {
+    const clmla_attend_params *params = job->params;
+    attend_call *call = &job->call;
+    uint64_t plain = params->absorb ? params->absorb->nope_dim : job->plan->params.layout.latent_dim,
+             token = params->query_token_stride, head = params->query_head_stride, rope = params->query_rope_token_stride,
+             rope_head = params->query_rope_head_stride;
+    bool apart = params->query_rope.memory != NULL;
+    attend_dense_strides(&token, &head, job->plan->params.head_count,
+                         apart ? plain : plain + job->plan->params.layout.rope_dim);
+    attend_dense_strides(&rope, &rope_head, job->plan->params.head_count, job->plan->params.layout.rope_dim);
+    job->query = params->query;
+    job->query_rope = apart ? params->query_rope : params->query;
+    call->query_type = (int32_t)attend_type(params->query_type);
+    call->query = (int64_t)params->query.offset;
+    call->query_token = (int64_t)token;
+    call->query_head = (int64_t)head;
+    call->query_rope = (int64_t)(apart ? params->query_rope.offset
+                                       : params->query.offset + plain * clmla_type_bytes((clmla_type)call->query_type));
+    call->query_rope_token = (int64_t)(apart ? rope : token);
+    call->query_rope_head = (int64_t)(apart ? rope_head : head);
 }
 
-static void specialise(char options[OPTIONS_MAX], const clmla_plan *plan) {
-    const clmla_row_layout *layout = &plan->params.layout;
+void attend_job_queries(attend_job *job, clmla_buffer query, uint64_t token_stride, uint64_t head_stride) {
+    attend_call *call = &job->call;
+    job->query = job->query_rope = query;
+    call->query_type = CLMLA_TYPE_F32;
+    call->query = (int64_t)query.offset;
+    call->query_rope = (int64_t)(query.offset + job->plan->params.layout.latent_dim * sizeof(float));
+    call->query_token = call->query_rope_token = (int64_t)token_stride;
+    call->query_head = call->query_rope_head = (int64_t)head_stride;
+}
+
+static attend_job begin(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {
+    attend_job job = {.plan = plan, .params = params, .chain = chain, .table = attend_find_table(plan, params)};
+    attend_call *call = &job.call;
+    job.space.memory = plan->workspace[PLAN_WORKSPACE_ATTEND];
+    call_plan(call, plan);
+    call_results(call, plan, params);
+    call_queries(&job);
+    call->table = elements(job.table.table.offset);
+    call->table_stride = (int64_t)job.table.stride;
+    call->table_count = (int64_t)job.table.count;
+    call->indptr = elements(job.table.indptr.offset);
+    call->scale = params->softmax_scale;
+    call->softcap = params->softcap;
+    return job;
+}
+
+static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
+    const clmla_plan *plan = job->plan;
+    const attend_call *call = &job->call;
+    const char *sparse = job->params->scope_count > 0 ? "-DSPARSE" : "";
     char more[160];
-    snprintf(more, sizeof more, "-DLATENT_DIM=%u -DROPE_DIM=%u -DBLOCK_TOKENS=%u -DROW_TILE=%u", layout->latent_dim,
-             layout->rope_dim, plan->rules.block_tokens, plan->rules.row_tile);
-    operation_options(options, plan->context, plan->attend, rows_element(layout->format),
-                      plan->attend->method == VARIANT_VECTOR ? more : NULL);
+    if (plan->attend->method == VARIANT_VECTOR)
+        snprintf(more, sizeof more, "-DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DBLOCK_TOKENS=%u -DROW_TILE=%u %s",
+                 call->latent_dim, call->rope_dim, call->value_dim, plan->rules.block_tokens, plan->rules.row_tile,
+                 sparse);
+    else
+        snprintf(more, sizeof more, "%s", sparse);
+    operation_options(options, plan->context, plan->attend, rows_option(plan->params.layout.format), more);
 }
 
-static clmla_status launch_pack(clmla_plan *plan, const clmla_attend_params *params, const attend_space *space,
-                                const char *options, host_chain *chain) {
+static clmla_status launch_pack(attend_job *job) {
+    clmla_plan *plan = job->plan;
+    char options[OPTIONS_MAX];
+    operation_options(options, plan->context, plan->attend, "ELEMENT_F32", NULL);
     host_launch launch =
-        host_launch_begin(&plan->context->host, "attend", plan->attend->source, options, "attend_vector_pack");
-    operation_argument_f32(&launch, params->query);
-    host_arg_long(&launch, (int64_t)params->query_token_stride);
-    host_arg_long(&launch, (int64_t)params->query_head_stride);
-    operation_argument_f32(&launch, (clmla_buffer){plan->step, plan->offsets.tiles});
-    host_arg_int(&launch, (int32_t)plan->schedule.tile_count);
-    host_arg_float(&launch, params->softmax_scale);
-    host_arg_int(&launch, (int32_t)plan->params.head_count);
-    operation_argument_f32(&launch, space->packed);
-    size_t global = plan->schedule.tile_count, local = 1;
-    return host_launch_enqueue(&launch, chain, 1, &global, &local);
+        host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_queries, options, "attend_pack");
+    host_arg_buffer(&launch, job->query.memory);
+    host_arg_buffer(&launch, job->query_rope.memory);
+    host_arg_buffer(&launch, plan->step);
+    host_arg_buffer(&launch, job->space.memory);
+    host_arg_float(&launch, job->params->softmax_scale * LOG2_E);
+    host_arg_bytes(&launch, sizeof job->call, &job->call);
+    size_t global = plan->grid_tiles, local = 1;
+    return host_launch_enqueue(&launch, job->chain, 1, &global, &local);
 }
 
-static clmla_status launch_attend(clmla_plan *plan, const clmla_attend_params *params, const attend_space *space,
-                                  clmla_buffer table, uint64_t table_stride, const char *options, host_chain *chain) {
-    bool vector = plan->attend->method == VARIANT_VECTOR;
+static clmla_status prepare_queries(attend_job *job) {
+    const clmla_attend_params *params = job->params;
+    if (params->absorb && !attend_absorb_apart(job->plan, params))
+        return attend_absorb_pack(job, params->softmax_scale * LOG2_E);
+    if (params->absorb) STATUS_OR_RETURN(attend_absorb_run(job));
+    return job->plan->grid_tiles > 0 ? launch_pack(job) : CLMLA_OK;
+}
+
+// In the order of RESULT_ARGUMENTS in cl/common/result.clh.
+static void results_arguments(host_launch *launch, const clmla_attend_params *params) {
+    host_arg_buffer(launch, params->output.memory);
+    host_arg_buffer(launch, params->lse.memory);
+    host_arg_buffer(launch, params->max_logit.memory);
+    host_arg_buffer(launch, params->sink.memory);
+}
+
+static clmla_status launch_attend(attend_job *job) {
+    const clmla_plan *plan = job->plan;
+    char options[OPTIONS_MAX];
+    specialise(options, job);
     host_launch launch =
         host_launch_begin(&plan->context->host, "attend", plan->attend->source, options, plan->attend->source->name);
-    operation_argument_f32(&launch, params->query);
-    host_arg_long(&launch, (int64_t)params->query_token_stride);
-    host_arg_long(&launch, (int64_t)params->query_head_stride);
-    rows_arguments(&launch, &params->rows);
-    host_arg_int(&launch, (int32_t)params->rows.page_tokens);
-    host_arg_long(&launch, (int64_t)params->rows.page_count);
-    operation_argument_f32(&launch, table); // int32: 4 bytes as well
-    host_arg_long(&launch, (int64_t)table_stride);
-    operation_argument_f32(&launch, (clmla_buffer){plan->step, plan->offsets.works});
-    host_arg_int(&launch, (int32_t)plan->schedule.work_count);
-    host_arg_float(&launch, params->softmax_scale);
-    host_arg_int(&launch, plan->params.full);
-    operation_argument_f32(&launch, params->output);
-    operation_argument_f32(&launch, params->lse);
-    operation_argument_f32(&launch, space->states);
-    operation_argument_f32(&launch, space->state_lse);
-    host_arg_int(&launch, (int32_t)params->rows.layout.latent_dim);
-    host_arg_int(&launch, (int32_t)params->rows.layout.rope_dim);
-    host_arg_int(&launch, (int32_t)plan->params.head_count);
-    if (vector) operation_argument_f32(&launch, space->packed);
-    size_t per_row[2] = {plan->schedule.most_rows, plan->schedule.work_count};
-    size_t per_work = plan->schedule.work_count, local = 1;
-    if (vector) return host_launch_enqueue(&launch, chain, 1, &per_work, &local);
-    return operation_launch_items(&launch, chain, 2, per_row);
+    host_arg_buffer(&launch, job->query.memory);
+    host_arg_buffer(&launch, job->query_rope.memory);
+    attend_keys_arguments(&launch, job);
+    host_arg_buffer(&launch, plan->step);
+    host_arg_buffer(&launch, job->space.memory);
+    results_arguments(&launch, job->params);
+    host_arg_bytes(&launch, sizeof job->call, &job->call);
+    size_t per_row[2] = {plan->grid_rows, plan->grid_parts}, per_part = plan->grid_parts, local = 1;
+    if (plan->attend->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, job->chain, 1, &per_part, &local);
+    return operation_launch_items(&launch, job->chain, 2, per_row);
 }
 
-static clmla_status launch_merge(clmla_plan *plan, const clmla_attend_params *params, const attend_space *space,
-                                 host_chain *chain) {
-    merge_work work = {
-        .states = space->states,
-        .lse = space->state_lse,
-        .items = {plan->step, plan->offsets.items},
-        .output = params->output,
-        .output_lse = params->lse,
-        .state_stride = 1,
-        .item_count = plan->schedule.item_count,
-        .head_count = plan->params.head_count,
-        .width = params->rows.layout.latent_dim,
-    };
-    return merge_launch(plan->context, &work, chain);
+static clmla_status launch_merge(attend_job *job) {
+    const clmla_plan *plan = job->plan;
+    char options[OPTIONS_MAX];
+    operation_options(options, plan->context, plan->attend, NULL, NULL);
+    host_launch launch =
+        host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_merge, options, "attend_merge");
+    host_arg_buffer(&launch, plan->step);
+    host_arg_buffer(&launch, job->space.memory);
+    results_arguments(&launch, job->params);
+    host_arg_bytes(&launch, sizeof job->call, &job->call);
+    size_t global[2] = {plan->grid_rows, plan->grid_items}, local[2] = {1, 1};
+    if (plan->attend->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, job->chain, 2, global, local);
+    return operation_launch_items(&launch, job->chain, 2, global);
 }
 
 clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {
-    clmla_buffer table;
-    uint64_t table_stride;
-    attend_space space;
-    char options[OPTIONS_MAX];
-    STATUS_OR_RETURN(check(plan, params));
-    STATUS_OR_RETURN(check_table(&table, &table_stride, plan, params));
-    if (plan->schedule.query_tokens == 0) return CLMLA_OK;
-    STATUS_OR_RETURN(find_space(&space, plan));
-    specialise(options, plan);
-    if (plan->schedule.tile_count) STATUS_OR_RETURN(launch_pack(plan, params, &space, options, chain));
-    STATUS_OR_RETURN(launch_attend(plan, params, &space, table, table_stride, options, chain));
-    return plan->schedule.item_count ? launch_merge(plan, params, &space, chain) : CLMLA_OK;
+    STATUS_OR_RETURN(attend_check(plan, params));
+    if (plan->extent.query_tokens == 0) return CLMLA_OK;
+    attend_job job = begin(plan, params, chain);
+    STATUS_OR_RETURN(prepare_queries(&job));
+    STATUS_OR_RETURN(launch_attend(&job));
+    return plan->grid_items > 0 ? launch_merge(&job) : CLMLA_OK;
 }
 
 clmla_status clmla_attend(clmla_plan *plan, const clmla_attend_params *params, cl_command_queue queue,

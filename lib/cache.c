@@ -8,8 +8,8 @@
 
 static clmla_status choose_page_count(clmla_cache *cache, const clmla_cache_params *params) {
     const clmla_log *log = &cache->context->host.log;
-    uint64_t page_bytes = (uint64_t)cache->page_tokens * cache->layout.row_bytes, of_layers;
-    if (!host_multiply(&of_layers, page_bytes, cache->layer_count))
+    uint64_t page_bytes = clmla_row_layout_page_bytes(&cache->layout, cache->page_tokens), of_layers;
+    if (page_bytes == 0 || !host_multiply(&of_layers, page_bytes, cache->layer_count))
         return host_fail(log, CLMLA_E_LIMIT, 0, "cache: a page of %u tokens for %u layers passes 64 bits",
                          cache->page_tokens, cache->layer_count);
     cache->page_count = params->page_count ? params->page_count : params->bytes / of_layers;
@@ -47,7 +47,8 @@ static clmla_status settle(clmla_cache *cache, const clmla_cache_params *params)
 static clmla_status allocate(clmla_cache *cache) {
     host_context *host = &cache->context->host;
     uint64_t bytes;
-    if (!host_multiply(&bytes, cache->page_count, (uint64_t)cache->page_tokens * cache->layout.row_bytes))
+    uint64_t page_bytes = clmla_row_layout_page_bytes(&cache->layout, cache->page_tokens);
+    if (!host_multiply(&bytes, cache->page_count, page_bytes))
         return host_fail(&host->log, CLMLA_E_LIMIT, 0, "cache: %llu pages of %u tokens of %u bytes pass 64 bits",
                          (unsigned long long)cache->page_count, cache->page_tokens, cache->layout.row_bytes);
     cache->layers = host_allocate(&host->allocator, cache->layer_count, sizeof *cache->layers);
@@ -166,7 +167,9 @@ clmla_status clmla_cache_reserve(clmla_cache *cache, const clmla_batch *batch) {
 
 clmla_cache_usage clmla_cache_usage_get(const clmla_cache *cache) {
     if (!cache) return (clmla_cache_usage){0};
-    uint64_t bytes_per_token = (uint64_t)cache->layout.row_bytes * cache->layer_count;
+    const clmla_row_layout *layout = &cache->layout;
+    uint64_t row_bytes = layout->row_bytes + (layout->scales_apart ? layout->scale_row_bytes : 0u);
+    uint64_t bytes_per_token = row_bytes * cache->layer_count;
     clmla_cache_usage usage = {
         .page_tokens = cache->page_tokens,
         .pages = cache->page_count,

@@ -2,6 +2,7 @@
 // One step of a layer: project, norm, rotate, append, absorb, attend, output, on one chain.
 #include "host/error.h"
 #include "host/memory.h"
+#include "host/recording.h"
 #include "lib/cache.h"
 #include "lib/layer.h"
 #include "lib/operation.h"
@@ -224,12 +225,13 @@ clmla_status clmla_layer_enqueue(const clmla_layer *layer, clmla_plan *plan, clm
                        .context = layer->context,
                        .plan = plan,
                        .cache = cache,
-                       .tokens = plan->schedule.query_tokens,
+                       .tokens = plan->extent.query_tokens,
                        .input = input,
                        .output = output};
     host_chain chain;
-    STATUS_OR_RETURN(check(&step));
-    if (step.tokens > 0) STATUS_OR_RETURN(find_space(&step));
+    clmla_status status = check(&step);
+    if (status == CLMLA_OK && step.tokens > 0) status = find_space(&step);
+    if (status != CLMLA_OK) return host_recording_refused(&step.context->host, queue, status);
     STATUS_OR_RETURN(plan_chain_begin(&chain, plan, queue, wait_count, wait));
     return plan_chain_finish(&chain, plan, step.tokens > 0 ? run(&step, &chain) : CLMLA_OK, event);
 }

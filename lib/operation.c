@@ -10,8 +10,10 @@
 clmla_status operation_begin(host_chain *chain, clmla_context *context, const void *params, const char *operation,
                              cl_command_queue queue, cl_uint wait_count, const cl_event *wait, const cl_event *event) {
     if (!context) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "%s: context is NULL", operation);
-    if (!params) return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: params is NULL", operation);
-    return host_chain_begin(chain, &context->host, queue, wait_count, wait, event != NULL);
+    STATUS_OR_RETURN(host_chain_begin(chain, &context->host, queue, wait_count, wait, event != NULL));
+    if (params) return CLMLA_OK;
+    clmla_status status = host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: params is NULL", operation);
+    return host_chain_finish(chain, status, NULL);
 }
 
 // Elements from the first to past the last of `count` pieces of `width`, `stride` apart; false if it passes 64 bits.

@@ -48,13 +48,4 @@ clmla_status merge_enqueue(clmla_context *context, const clmla_merge_params *par
 // The chain must already wait for the plan's upload (plan_chain_begin).
 clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain);
 
-// merge over an item list: see cl/common/state.clh. items.memory NULL = dense.
-typedef struct merge_work {
-    clmla_buffer states, lse, items, output, output_lse;
-    uint64_t state_stride;
-    uint32_t state_count, item_count, head_count, width;
-    const char *variant;
-} merge_work;
-clmla_status merge_launch(clmla_context *context, const merge_work *work, host_chain *chain);
-
 #endif

@@ -44,7 +44,8 @@ clmla_status output_enqueue(clmla_context *context, const clmla_output_params *p
                          .latent_dim = params->kv_b.columns,
                          .head_count = params->head_count,
                          .row_count = params->token_count};
-    clmla_shape last_shape = {.weights = params->o_proj.type, .row_count = params->token_count};
+    clmla_shape last_shape = {
+        .weights = params->o_proj.type, .row_count = params->token_count, .recorded = chain->recording != NULL};
     STATUS_OR_RETURN(check(context, params));
     // Both choices come before the first launch: a refusal must leave nothing enqueued.
     STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_PROJECT, &last_shape, params->project_variant));

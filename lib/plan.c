@@ -7,33 +7,119 @@
 #include "lib/tuning.h"
 #include <string.h>
 
-static clmla_status check(clmla_context *context, const clmla_plan_params *params) {
-    const clmla_log *log = &context->host.log;
-    clmla_row_layout layout;
+static clmla_status check_heads(const clmla_log *log, const clmla_plan_params *params) {
+    uint32_t latent = params->layout.latent_dim, width = latent + params->layout.rope_dim;
     if (params->head_count == 0 || params->head_count > CLMLA_MAX_HEADS)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: head_count must be 1 to %d, not %u", CLMLA_MAX_HEADS,
                          params->head_count);
+    if (params->kv_head_count > 0 && params->head_count % params->kv_head_count != 0)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: kv_head_count %u does not divide head_count %u",
+                         params->kv_head_count, params->head_count);
+    if (params->value_dim > 0 && (params->value_dim < latent || params->value_dim > width))
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: value_dim must be %u to %u for rows of %u + %u, not %u",
+                         latent, width, latent, params->layout.rope_dim, params->value_dim);
+    return CLMLA_OK;
+}
+
+static clmla_status check_mask(const clmla_log *log, const clmla_plan_params *params) {
+    const clmla_context_parallel *p = &params->parallel;
+    uint32_t world = p->world ? p->world : 1, interleave = p->interleave ? p->interleave : 1;
+    if (params->window > CLMLA_MAX_CONTEXT)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: window %u is over %d; 0 is for none", params->window,
+                         CLMLA_MAX_CONTEXT);
+    if (p->rank >= world)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: parallel.rank is %u of a world of %u: ranks count from 0",
+                         p->rank, world);
+    if ((uint64_t)world * interleave > CLMLA_MAX_CONTEXT)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: parallel.world %u times interleave %u is over %d keys", world,
+                         interleave, CLMLA_MAX_CONTEXT);
     if (params->split_tokens > CLMLA_MAX_CONTEXT / 2)
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: split_tokens %u is too large", params->split_tokens);
-    return clmla_row_layout_make(&layout, params->layout.format, params->layout.rope_order, params->layout.latent_dim,
-                                 params->layout.rope_dim);
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: split_tokens %u is over %d", params->split_tokens,
+                         CLMLA_MAX_CONTEXT / 2);
+    return CLMLA_OK;
+}
+
+static clmla_status check_capacity(const clmla_log *log, const clmla_plan_params *params) {
+    const clmla_plan_capacity *c = &params->capacity;
+    if (c->sequences == 0 && c->query_tokens == 0 && c->kv_tokens == 0) return CLMLA_OK;
+    if (c->sequences == 0 || c->query_tokens == 0 || c->kv_tokens == 0)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0,
+                         "plan: a capacity of %u sequences, %u query tokens and %u keys holds no step: all are 0, or "
+                         "none is",
+                         c->sequences, c->query_tokens, c->kv_tokens);
+    if (c->sequences > SCHEDULE_MOST || c->kv_tokens > SCHEDULE_MOST ||
+        (uint64_t)c->query_tokens * params->head_count > SCHEDULE_MOST)
+        return host_fail(log, CLMLA_E_LIMIT, 0,
+                         "plan: a capacity of %u sequences, %u query tokens of %u heads and %u keys: sequences, tokens "
+                         "times heads, and keys must not pass %d",
+                         c->sequences, c->query_tokens, params->head_count, c->kv_tokens, SCHEDULE_MOST);
+    return CLMLA_OK;
+}
+
+static clmla_status check(clmla_context *context, const clmla_plan_params *params) {
+    const clmla_log *log = &context->host.log;
+    const clmla_row_layout *l = &params->layout;
+    clmla_row_layout layout;
+    STATUS_OR_RETURN(clmla_row_layout_make(&layout, l->format, l->rope_order, l->latent_dim, l->rope_dim));
+    STATUS_OR_RETURN(check_heads(log, params));
+    STATUS_OR_RETURN(check_mask(log, params));
+    return check_capacity(log, params);
 }
 
 static schedule_rules rules_for(clmla_context *context, const clmla_plan_params *params, const variant *attend) {
+    const clmla_context_parallel *parallel = &params->parallel;
+    const clmla_plan_capacity *capacity = &params->capacity;
     schedule_rules rules = {
         .head_count = params->head_count,
+        .kv_head_count = params->kv_head_count ? params->kv_head_count : 1,
         .row_tile = tuning_value(context, TUNING_ATTEND_ROW_TILE),
+        .row_floor = 1,
         .block_tokens = 1,
+        .piece_keys = tuning_value(context, TUNING_ATTEND_PIECE_KEYS),
+        .units = context->host.facts.compute_units ? context->host.facts.compute_units : 1,
+        .parts_per_unit = tuning_value(context, TUNING_ATTEND_PARTS_PER_UNIT),
+        .part_keys = tuning_value(context, TUNING_ATTEND_PART_KEYS),
         .least_split = tuning_value(context, TUNING_ATTEND_LEAST_SPLIT),
-        .split_tokens = params->split_tokens,
+        .full = params->full,
+        .window = params->window,
+        .rank = parallel->rank,
+        .world = parallel->world ? parallel->world : 1,
+        .interleave = parallel->interleave ? parallel->interleave : 1,
+        .most_query_tokens = capacity->sequences ? capacity->query_tokens : SCHEDULE_MOST,
+        .most_kv_tokens = capacity->sequences ? capacity->kv_tokens : SCHEDULE_MOST,
     };
-    uint32_t units = context->host.facts.compute_units ? context->host.facts.compute_units : 1;
-    rules.works_wanted = units * tuning_value(context, TUNING_ATTEND_WORKS_PER_UNIT);
     if (attend->method == VARIANT_VECTOR) {
-        rules.pack_rows = variant_vector_width(&context->host.facts);
+        rules.pack_rows = rules.row_floor = variant_vector_width(&context->host.facts);
         rules.block_tokens = tuning_value(context, TUNING_ATTEND_BLOCK_TOKENS);
     }
+    rules.split_tokens = (uint32_t)schedule_round_up(params->split_tokens, rules.block_tokens);
     return rules;
+}
+
+static clmla_status choose(const variant **out, clmla_context *context, const clmla_plan_params *params) {
+    clmla_shape shape = {.format = params->layout.format,
+                         .latent_dim = params->layout.latent_dim,
+                         .rope_dim = params->layout.rope_dim,
+                         .head_count = params->head_count};
+    return variant_choose(out, context, CLMLA_OP_ATTEND, &shape, params->attend_variant);
+}
+
+static void settle(clmla_plan *plan, clmla_context *context, const clmla_plan_params *params, const variant *attend) {
+    plan->context = context;
+    plan->params = *params;
+    plan->params.attend_variant = attend->name;
+    plan->attend = attend;
+    plan->rules = rules_for(context, params, attend);
+    plan->group_heads = plan->rules.head_count / plan->rules.kv_head_count;
+    plan->value_dim = params->value_dim ? params->value_dim : params->layout.latent_dim;
+    plan->schedule.allocator = &context->host.allocator;
+}
+
+static clmla_status take_capacity(clmla_plan *plan) {
+    const clmla_plan_capacity *capacity = &plan->params.capacity;
+    STATUS_OR_RETURN(plan_schedule_bounds(&plan->bounds, &plan->rules, capacity, &plan->context->host.log));
+    plan_lay_out(plan, false);
+    return plan_reserve(plan);
 }
 
 clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const clmla_plan_params *params) {
@@ -42,22 +128,16 @@ clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const c
     if (!context || !params) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "plan: context or params is NULL");
     STATUS_OR_RETURN(check(context, params));
     const variant *attend;
-    clmla_shape shape = {.format = params->layout.format,
-                         .latent_dim = params->layout.latent_dim,
-                         .rope_dim = params->layout.rope_dim,
-                         .head_count = params->head_count};
-    STATUS_OR_RETURN(variant_choose(&attend, context, CLMLA_OP_ATTEND, &shape, params->attend_variant));
-
+    STATUS_OR_RETURN(choose(&attend, context, params));
     clmla_plan *plan = host_allocate(&context->host.allocator, 1, sizeof *plan);
     if (!plan) return host_fail(&context->host.log, CLMLA_E_MEMORY, 0, "plan: no memory for %zu bytes", sizeof *plan);
-    plan->context = context;
-    plan->params = *params;
-    plan->params.attend_variant = attend->name;
-    plan->attend = attend;
-    plan->rules = rules_for(context, params, attend);
-    plan->schedule.allocator = &context->host.allocator;
-    *out = plan;
-    return CLMLA_OK;
+    settle(plan, context, params, attend);
+    clmla_status status = plan_has_capacity(plan) ? take_capacity(plan) : CLMLA_OK;
+    if (status == CLMLA_OK)
+        *out = plan;
+    else
+        clmla_plan_destroy(&plan);
+    return status;
 }
 
 clmla_status clmla_plan_create_for_cache(clmla_plan **out, clmla_context *context, const clmla_cache *cache) {
@@ -80,17 +160,37 @@ void clmla_plan_destroy(clmla_plan **plan) {
     host_buffer_release(host, &p->step);
     for (int i = 0; i < PLAN_WORKSPACE_COUNT; i++) host_buffer_release(host, &p->workspace[i]);
     plan_schedule_finish(&p->schedule);
+    host_release(&host->allocator, p->kv_tokens);
     host_release(&host->allocator, p);
     *plan = NULL;
 }
 
 clmla_plan_facts clmla_plan_facts_get(const clmla_plan *plan) {
-    return (clmla_plan_facts){
+    const plan_schedule *s = &plan->schedule;
+    clmla_plan_facts facts = {
         .attend_variant = plan->attend->name,
-        .query_tokens = plan->schedule.query_tokens,
-        .sequence_count = plan->schedule.sequence_count,
-        .work_count = plan->schedule.work_count,
-        .split_count = plan->schedule.state_count,
-        .workspace_bytes = plan->workspace_bytes[PLAN_WORKSPACE_ATTEND] + plan->workspace_bytes[PLAN_WORKSPACE_LAYER],
+        .query_tokens = s->query_tokens,
+        .sequence_count = s->sequence_count,
+        .work_count = s->work_count,
+        .part_count = s->part_count,
+        .split_count = s->state_rows,
+        .workspace_bytes = plan->step_bytes,
     };
+    if (plan->on_device) {
+        facts.query_tokens = plan->extent.query_tokens;
+        facts.sequence_count = plan->extent.sequence_count;
+        facts.work_count = (uint32_t)plan->bounds.works;
+        facts.part_count = (uint32_t)plan->bounds.parts;
+        facts.split_count = (uint32_t)plan->bounds.state_rows;
+    }
+    for (int i = 0; i < PLAN_WORKSPACE_COUNT; i++) facts.workspace_bytes += plan->workspace_bytes[i];
+    return facts;
+}
+
+uint64_t clmla_context_parallel_share(const clmla_context_parallel *parallel, uint64_t tokens) {
+    uint64_t world = parallel && parallel->world ? parallel->world : 1, rank = parallel ? parallel->rank : 0;
+    uint64_t interleave = parallel && parallel->interleave ? parallel->interleave : 1, round = world * interleave;
+    uint64_t rest = tokens % round, before = rank * interleave;
+    rest = rest > before ? rest - before : 0;
+    return tokens / round * interleave + (rest < interleave ? rest : interleave);
 }

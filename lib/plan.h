@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plan object: a schedule on the device, and the workspace a step runs in.
 //   plan.c         making plans, choosing variants and rules
-//   plan_update.c  from a batch to the arrays on the device
-//   plan_upload.c  the upload itself, and the workspace
+//   plan_layout.c  where everything lies, grids, and the device memory for it
+//   plan_update.c  from lengths to the arrays on the device
+//   plan_cache.c   from a cache's batch: lengths, page table, slots, angles
+//   plan_upload.c  the plan's events, and host memory for uploads
+//   plan_device.c  from lengths on the device
 #ifndef LIB_PLAN_H
 #define LIB_PLAN_H
 
@@ -20,25 +23,60 @@ typedef struct plan_stage {
     cl_event uploaded;
 } plan_stage;
 
-// Where the arrays of a step lie in the device buffer, in bytes.
+// Where the arrays of a step (plan_schedule.h) lie in plan->step, in bytes. table, positions, slots and angles are
+// there after clmla_plan_update alone.
 typedef struct plan_offsets {
-    uint64_t works, items, tiles, table, positions, slots, angles, total;
+    uint64_t header, parts, works, items, tiles, table, positions, slots, angles, total;
 } plan_offsets;
 
-typedef enum plan_workspace { PLAN_WORKSPACE_ATTEND, PLAN_WORKSPACE_LAYER, PLAN_WORKSPACE_COUNT } plan_workspace;
+// Where attend's workspace lies in plan->workspace[PLAN_WORKSPACE_ATTEND], in bytes, every part 64-byte aligned.
+typedef struct plan_space {
+    uint64_t packed;    // [grid_tiles][pack_rows][L + R] f32 queries
+    uint64_t sums;      // [grid_parts][grid_rows][value_dim] f32: each part's running value sums
+    uint64_t states;    // [state_rows][value_dim] f32
+    uint64_t state_lse; // [state_rows] f32
+    uint64_t state_max; // [state_rows] f32
+    uint64_t total;     // 0 = there is no memory
+} plan_space;
+
+// What a step may reach, for checking buffers: the step's own figures, or the capacity's. A plan with a capacity may be
+// updated on the device, where the host does not see the lengths.
+typedef struct plan_extent {
+    uint32_t query_tokens, sequence_count;
+    uint32_t longest_kv; // keys of the longest sequence on this rank
+} plan_extent;
+
+typedef enum plan_workspace {
+    PLAN_WORKSPACE_ATTEND,
+    PLAN_WORKSPACE_ABSORB, // queries that attend absorbed, when a variant takes them apart
+    PLAN_WORKSPACE_LAYER,
+    PLAN_WORKSPACE_COUNT
+} plan_workspace;
 
 struct clmla_plan {
     clmla_context *context;
     clmla_plan_params params; // attend_variant points to the chosen variant's name
     const variant *attend;
     schedule_rules rules;
+    uint32_t group_heads; // G: query heads of a kv head
+    uint32_t value_dim;
 
-    plan_schedule schedule;
+    plan_schedule schedule;   // of the last update from the host; empty after one on the device
+    schedule_bounds bounds;   // with a capacity: the most of each
+    bool on_device;           // the last update was on the device
     bool ready;               // an update succeeded
-    const clmla_cache *cache; // of the last update; NULL after clmla_plan_update_lengths
-    uint64_t table_stride;    // entries a sequence in the uploaded page table
+    const clmla_cache *cache; // of the last update; NULL when it was from lengths alone
+    uint64_t table_stride;    // entries a sequence in the uploaded page table; 0 = none so far
+    uint32_t page_tokens;     // of the cache that table_stride was made for
+    uint32_t *kv_tokens;      // of the batch being scheduled
+    uint32_t kv_tokens_room;
+    plan_extent extent;
+    // Grids to launch: exact for a plain plan, bounds for one with a capacity, where kernels read the step's counts
+    // from the header. grid_rows: most rows of a piece. grid_items 0 = the step (or any step) needs no merge.
+    uint32_t grid_parts, grid_items, grid_tiles, grid_rows;
     plan_offsets offsets;
-    cl_mem step; // the arrays on the device
+    plan_space space;
+    cl_mem step; // the arrays on the device; NULL when there are none
     uint64_t step_bytes;
 
     plan_stage stages[PLAN_STAGES];
@@ -48,17 +86,34 @@ struct clmla_plan {
     cl_event last; // of the newest command of this plan: the next waits for it
 };
 
+static inline bool plan_has_capacity(const clmla_plan *plan) {
+    return plan->params.capacity.sequences > 0;
+}
+
+// Sets grids, extent, offsets and space from the schedule, or from the capacity; `cached`: with table, positions, slots
+// and angles. Then takes the device memory they need.
+void plan_lay_out(clmla_plan *plan, bool cached);
+clmla_status plan_reserve(clmla_plan *plan);
+
+// Schedules a step and uploads it: `lengths` and, with a cache, the batch they come from.
+clmla_status plan_update_enqueue(clmla_plan *plan, const clmla_lengths *lengths, const clmla_cache *cache,
+                                 const clmla_batch *batch, cl_command_queue queue, cl_uint wait_count,
+                                 const cl_event *wait, cl_event *event);
+// Writes page table, positions, slots and angles of a batch whose rows are reserved.
+clmla_status plan_copy_cache(unsigned char *stage, const clmla_plan *plan, const clmla_cache *cache,
+                             const clmla_batch *batch);
+
 // Begins the chain of an enqueue that uses the plan: it waits for the plan's last command too.
 clmla_status plan_chain_begin(host_chain *chain, clmla_plan *plan, cl_command_queue queue, cl_uint wait_count,
                               const cl_event *wait);
 // Ends it: the event becomes the plan's last, and the caller's if asked for.
 clmla_status plan_chain_finish(host_chain *chain, clmla_plan *plan, clmla_status status, cl_event *event);
 
-// Device memory of at least `bytes`, kept from step to step; grows, never shrinks.
+// Device memory of at least `bytes`, kept from step to step; grows, never shrinks. Attend's is there after an update
+// and described by plan->space; PLAN_WORKSPACE_LAYER is the layer step's own.
 clmla_status plan_workspace_get(cl_mem *out, clmla_plan *plan, plan_workspace which, uint64_t bytes);
 
-// A host stage of `bytes`, free to be written. Then plan_upload enqueues it to plan->step and takes note of the event.
+// A host stage of `bytes`, free to be written, for one upload to plan->step.
 clmla_status plan_stage_take(plan_stage **out, clmla_plan *plan, uint64_t bytes);
-clmla_status plan_upload(clmla_plan *plan, plan_stage *stage, uint64_t bytes, host_chain *chain);
 
 #endif

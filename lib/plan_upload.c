@@ -2,18 +2,22 @@
 #include "host/error.h"
 #include "host/event.h"
 #include "host/memory.h"
+#include "host/recording.h"
 #include "lib/context.h"
 #include "lib/plan.h"
 
 clmla_status plan_chain_begin(host_chain *chain, clmla_plan *plan, cl_command_queue queue, cl_uint wait_count,
                               const cl_event *wait) {
-    STATUS_OR_RETURN(host_chain_begin(chain, &plan->context->host, queue, wait_count, wait, true));
+    // What is recorded does not run yet: it neither waits for the plan's last command nor becomes it.
+    bool recorded = host_recording_find(&plan->context->host, queue) != NULL;
+    STATUS_OR_RETURN(host_chain_begin(chain, &plan->context->host, queue, wait_count, wait, !recorded));
     clmla_status status = host_chain_wait(chain, plan->last);
     return status == CLMLA_OK ? CLMLA_OK : host_chain_finish(chain, status, NULL);
 }
 
 clmla_status plan_chain_finish(host_chain *chain, clmla_plan *plan, clmla_status status, cl_event *event) {
     cl_event last = NULL;
+    if (chain->recording) return host_chain_finish(chain, status, event);
     STATUS_OR_RETURN(host_chain_finish(chain, status, &last));
     host_event_release(&plan->context->host, &plan->last);
     plan->last = last;
@@ -24,26 +28,14 @@ clmla_status plan_chain_finish(host_chain *chain, clmla_plan *plan, clmla_status
     return CLMLA_OK;
 }
 
-clmla_status plan_workspace_get(cl_mem *out, clmla_plan *plan, plan_workspace which, uint64_t bytes) {
-    host_context *host = &plan->context->host;
-    if (bytes > plan->workspace_bytes[which] || !plan->workspace[which]) {
-        cl_mem larger = NULL;
-        STATUS_OR_RETURN(host_buffer_create(&larger, host, bytes, NULL, "a step's workspace"));
-        host_buffer_release(host, &plan->workspace[which]);
-        plan->workspace[which] = larger;
-        plan->workspace_bytes[which] = bytes;
-    }
-    *out = plan->workspace[which];
-    return CLMLA_OK;
-}
-
 clmla_status plan_stage_take(plan_stage **out, clmla_plan *plan, uint64_t bytes) {
     host_context *host = &plan->context->host;
     plan_stage *stage = &plan->stages[plan->next_stage];
     STATUS_OR_RETURN(host_event_wait(host, stage->uploaded));
     host_event_release(host, &stage->uploaded);
     if (bytes > stage->capacity) {
-        uint64_t room = bytes + bytes / 2;
+        // A plan with a capacity never needs more; others grow with their sequences.
+        uint64_t room = plan_has_capacity(plan) ? bytes : bytes + bytes / 2;
         host_release(&host->allocator, stage->memory);
         stage->capacity = 0;
         stage->memory = host_allocate(&host->allocator, (size_t)room, 1);
@@ -53,19 +45,5 @@ clmla_status plan_stage_take(plan_stage **out, clmla_plan *plan, uint64_t bytes)
     }
     plan->next_stage = (plan->next_stage + 1) % PLAN_STAGES;
     *out = stage;
-    return CLMLA_OK;
-}
-
-clmla_status plan_upload(clmla_plan *plan, plan_stage *stage, uint64_t bytes, host_chain *chain) {
-    host_context *host = &plan->context->host;
-    if (bytes > plan->step_bytes) {
-        cl_mem larger = NULL;
-        uint64_t room = bytes + bytes / 2;
-        STATUS_OR_RETURN(host_buffer_create(&larger, host, room, NULL, "a step's schedule"));
-        host_buffer_release(host, &plan->step);
-        plan->step = larger;
-        plan->step_bytes = room;
-    }
-    STATUS_OR_RETURN(host_chain_write(chain, plan->step, 0, bytes, stage->memory));
     return CLMLA_OK;
 }

@@ -49,7 +49,8 @@ static clmla_status launch(clmla_context *context, const clmla_project_params *p
 
 clmla_status project_enqueue(clmla_context *context, const clmla_project_params *params, host_chain *chain) {
     const variant *chosen;
-    clmla_shape shape = {.weights = params->matrix.type, .row_count = params->row_count};
+    clmla_shape shape = {
+        .weights = params->matrix.type, .row_count = params->row_count, .recorded = chain->recording != NULL};
     STATUS_OR_RETURN(check(context, params));
     STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_PROJECT, &shape, params->variant));
     if (params->row_count == 0) return CLMLA_OK;

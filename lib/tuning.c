@@ -14,9 +14,11 @@ static const tuning_row rows[TUNING_COUNT] = {
                                     24, 48},
     [TUNING_ATTEND_ROW_TILE] = {"attend.vector.row_tile",
                                 "rows (query token, head) one work item takes through its keys", 32, 512, 32, 128},
-    [TUNING_ATTEND_WORKS_PER_UNIT] = {"attend.works_per_unit", "work items wanted for each compute unit", 1, 64, 1, 4},
-    [TUNING_ATTEND_LEAST_SPLIT] = {"attend.least_split", "fewest keys worth a work item of their own", 16, 65536, 1,
-                                   192},
+    [TUNING_ATTEND_PARTS_PER_UNIT] = {"attend.parts_per_unit", "parts of equal cost for each compute unit, at most", 1,
+                                      64, 1, 4},
+    [TUNING_ATTEND_PART_KEYS] = {"attend.part_keys", "fewest keys a part aims at", 16, 65536, 1, 192},
+    [TUNING_ATTEND_LEAST_SPLIT] = {"attend.least_split", "fewest keys worth a piece of their own", 16, 65536, 1, 96},
+    [TUNING_ATTEND_PIECE_KEYS] = {"attend.piece_keys", "what a piece costs beyond its keys, in keys", 0, 4096, 1, 24},
 };
 
 void tuning_init(clmla_context *context) {

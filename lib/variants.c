@@ -34,6 +34,7 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
     if (!host_gemm_available()) return "built without CLBlast";
     if (!(facts->type & CL_DEVICE_TYPE_GPU) || facts->type & CL_DEVICE_TYPE_CPU)
         return "on devices other than GPUs our own products are faster";
+    if (shape->recorded) return "what CLBlast enqueues cannot be recorded";
     if (shape->weights != CLMLA_TYPE_NONE && shape->weights != CLMLA_TYPE_F32) return "CLBlast takes f32 weights alone";
     if (shape->row_count != 0 && shape->row_count < CLBLAST_LEAST_ROWS) return "fewer than 32 rows";
     return NULL;
@@ -54,16 +55,17 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_ABSORB] = {VECTOR(absorb, refuse_unless_cpu), NAIVE(absorb)},
     [CLMLA_OP_ATTEND] = {VECTOR(attend, refuse_attend_vector), NAIVE(attend)},
     [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), NAIVE(merge)},
+    [CLMLA_OP_PLAN] = {NAIVE(plan)},
     [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), NAIVE(output)},
     [CLMLA_OP_GATHER] = {VECTOR(gather, refuse_unless_cpu), NAIVE(gather)},
     [CLMLA_OP_COPY_PAGES] = {VECTOR(copy_pages, refuse_unless_cpu), NAIVE(copy_pages)},
 };
 
 static const char *const operation_names[CLMLA_OPERATION_COUNT] = {
-    [CLMLA_OP_PROJECT] = "project",       [CLMLA_OP_RMS_NORM] = "rms_norm", [CLMLA_OP_ROPE] = "rope",
-    [CLMLA_OP_APPEND] = "append",         [CLMLA_OP_ABSORB] = "absorb",     [CLMLA_OP_ATTEND] = "attend",
-    [CLMLA_OP_MERGE] = "merge",           [CLMLA_OP_OUTPUT] = "output",     [CLMLA_OP_GATHER] = "gather",
-    [CLMLA_OP_COPY_PAGES] = "copy_pages",
+    [CLMLA_OP_PROJECT] = "project", [CLMLA_OP_RMS_NORM] = "rms_norm", [CLMLA_OP_ROPE] = "rope",
+    [CLMLA_OP_APPEND] = "append",   [CLMLA_OP_ABSORB] = "absorb",     [CLMLA_OP_ATTEND] = "attend",
+    [CLMLA_OP_MERGE] = "merge",     [CLMLA_OP_OUTPUT] = "output",     [CLMLA_OP_PLAN] = "plan",
+    [CLMLA_OP_GATHER] = "gather",   [CLMLA_OP_COPY_PAGES] = "copy_pages",
 };
 
 const char *clmla_operation_name(clmla_operation operation) {

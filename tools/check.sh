@@ -6,6 +6,7 @@
 #   tools/check.sh --all-devices    ... then those on Intel's CPU runtime, short ones under Oclgrind and on Mesa's rusticl
 #   tools/check.sh --sanitize       ... then all but the programs' tests under gcc's sanitizers
 #   tools/check.sh --windows        ... then a cross build for Windows
+#   tools/check.sh --offline        ... then the kernels through the compilers of three GPU vendors
 #   tools/check.sh --full-verify    ... then every combination of clmla verify
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -73,7 +74,7 @@ make_build() {
 
 on_pocl() {
   say "all tests on PoCL"
-  OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd run_tests "$build" pocl
+  OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd run_tests "$build" pocl --no-suite offline
 }
 
 # Intel's CPU runtime from PyPI; its own copy of the loader would shadow the system's.
@@ -91,7 +92,8 @@ on_intel() {
     skip "Intel's CPU runtime: pip could not install it, so nothing ran there"
     return
   fi
-  OCL_ICD_VENDORS=$venv/lib/libintelocl.so LD_LIBRARY_PATH=$venv/lib run_tests "$build" intel --no-suite unit --no-suite oclgrind --no-suite meta
+  OCL_ICD_VENDORS=$venv/lib/libintelocl.so LD_LIBRARY_PATH=$venv/lib run_tests "$build" intel \
+    --no-suite unit --no-suite oclgrind --no-suite meta --no-suite offline
 }
 
 on_rusticl() {
@@ -116,14 +118,33 @@ sanitized() {
     run_tests "$root/build-sanitize" sanitize --suite unit --suite host --suite api --suite kernel --suite layer
 }
 
-all_devices=false sanitize=false windows=false full_verify=false
+# NVIDIA's assembler from PyPI, where there is no CUDA toolkit.
+install_ptxas() {
+  local venv=$root/.venv-ptxas
+  if command -v ptxas || compgen -G "/usr/local/cuda/bin/ptxas" || compgen -G "$venv/lib/*/*/nvidia/cuda_nvcc/bin/ptxas"; then
+    return 0
+  fi
+  python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check nvidia-cuda-nvcc-cu12
+}
+
+# What cannot be installed is skipped by its test, which says what is missing.
+offline() {
+  say "compilers of GPU vendors, with no GPU"
+  local vendor
+  for vendor in amd intel nvidia; do tools/setup.sh "offline-$vendor" || true; done
+  install_ptxas >/dev/null || true
+  run_tests "$build" offline --suite offline --verbose
+}
+
+all_devices=false sanitize=false windows=false offline=false full_verify=false
 for argument in "$@"; do
   case $argument in
     --all-devices) all_devices=true ;;
     --sanitize) sanitize=true ;;
     --windows) windows=true ;;
+    --offline) offline=true ;;
     --full-verify) full_verify=true ;;
-    --help | -h) sed -n '3,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --help | -h) sed -n '3,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tools/check.sh: unknown option '$argument'" >&2; exit 2 ;;
   esac
 done
@@ -142,6 +163,7 @@ if $all_devices; then
 fi
 if $sanitize; then sanitized; fi
 if $windows; then say "a cross build for Windows"; tally "cross build" tools/windows.sh; fi
+if $offline; then offline; fi
 if $full_verify; then
   say "every combination of clmla verify"
   tally "full product" env OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd tests/tools/verify_matrix.sh "$build/tools/clmla"

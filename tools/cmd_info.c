@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// clmla info: the machine's OpenCL devices, the kernel each operation would use on them and why not another, and the
-// row formats.
+// clmla info: the machine's OpenCL devices, how recordings are replayed on them, the kernel each operation would use and
+// why not another, and the row formats.
 #include "commands.h"
 #include "json_output.h"
 #include "options.h"
@@ -48,6 +48,23 @@ static size_t list_variants(clmla_variant *out, const clmla_device_facts *facts,
     return count < VARIANTS_LISTED ? count : VARIANTS_LISTED;
 }
 
+// Whether recordings are replayed as command buffers there, and if not, why. Needs a context: the library tries them.
+static bool uses_command_buffers(char *reason, size_t size, const clmla_device_facts *facts) {
+    char query[32];
+    clmla_context *context = NULL;
+    snprintf(query, sizeof query, "%u:%u", facts->platform_index, facts->device_index);
+    snprintf(reason, size, "the device has no cl_khr_command_buffer");
+    if (!facts->has_command_buffer) return false;
+    clmla_recording_facts support = {.reason = ""};
+    if (clmla_context_create(&context, &(clmla_context_params){.device = query}) == CLMLA_OK)
+        support = clmla_recording_support(context);
+    else
+        support.reason = clmla_last_error();
+    snprintf(reason, size, "%s", support.reason);
+    clmla_context_destroy(&context);
+    return support.command_buffer;
+}
+
 static const char *type_name(const clmla_device_facts *facts) {
     return facts->type & CL_DEVICE_TYPE_GPU           ? "gpu"
            : facts->type & CL_DEVICE_TYPE_ACCELERATOR ? "accelerator"
@@ -74,6 +91,9 @@ static void print_facts(const clmla_device_facts *facts) {
     printf("  has           half: %s, double: %s, sub-groups: %s, command buffers: %s, denormals: %s\n",
            facts->has_half ? "yes" : "no", facts->has_double ? "yes" : "no", facts->has_sub_groups ? "yes" : "no",
            facts->has_command_buffer ? "yes" : "no", facts->has_denormals ? "yes" : "no");
+    char reason[512];
+    bool buffers = uses_command_buffers(reason, sizeof reason, facts);
+    printf("  recordings    %s%s\n", buffers ? "replayed as command buffers" : "replayed kernel by kernel: ", reason);
     for (uint32_t left = facts->quirks; left; left &= left - 1)
         printf("  known fault   %s: %s\n", clmla_quirk_name(left), clmla_quirk_symptom(left));
 }
@@ -202,6 +222,10 @@ static cJSON *device_json(const clmla_device_facts *facts) {
     cJSON *faults = cJSON_AddArrayToObject(device, "known_faults");
     for (uint32_t left = facts->quirks; left; left &= left - 1)
         cJSON_AddItemToArray(faults, cJSON_CreateString(clmla_quirk_name(left)));
+    char reason[512];
+    cJSON *recordings = cJSON_AddObjectToObject(device, "recordings");
+    cJSON_AddBoolToObject(recordings, "command_buffer", uses_command_buffers(reason, sizeof reason, facts));
+    json_add_text(recordings, "reason", reason);
     add_variants(device, facts);
     return device;
 }

@@ -3,11 +3,13 @@
 # Installs what building and testing clmla need, where it is missing and apt can do it; says what to install otherwise.
 #
 #   tools/setup.sh              a compiler, meson, the libraries, an OpenCL driver for the CPU (PoCL)
-#   tools/setup.sh oclgrind     ... and the named extras: oclgrind, mesa, venv, windows
+#   tools/setup.sh oclgrind     ... and the named extras: oclgrind, mesa, venv, windows, offline (GPU vendors' compilers, or
+#                               one of them: offline-amd, offline-intel, offline-nvidia)
 set -euo pipefail
 
 has() { command -v "$1" >/dev/null 2>&1; }
 has_library() { has pkg-config && pkg-config --exists "$1"; }
+has_bitcode() { [ -e "/usr/lib/$1.bc" ]; }
 has_driver() { [ -e "/etc/OpenCL/vendors/$1.icd" ]; }
 
 # Debian's names of the packages whose contents are not there.
@@ -30,6 +32,14 @@ missing() {
       mesa) has_driver rusticl || echo mesa-opencl-icd; [ -e /usr/lib/clc/spirv64-mesa3d-.spv ] || echo libclc-15 ;;
       venv) python3 -c 'import ensurepip' >/dev/null 2>&1 || echo python3-venv ;;
       windows) has x86_64-w64-mingw32-gcc || echo gcc-mingw-w64-x86-64; has wine || echo wine64 wine ;;
+      offline-amd) has clang-19 || echo clang-19; has_bitcode x86_64-linux-gnu/amdgcn/bitcode/ocml || echo rocm-device-libs ;;
+      offline-intel) has ocloc || echo intel-opencl-icd ;;
+      # Not libclc-19: one libclc can be installed, and Mesa's driver depends on that of 15.
+      offline-nvidia)
+        has clang-19 || echo clang-19
+        has llc-19 || echo llvm-19
+        has_bitcode clc/nvptx64--nvidiacl || echo libclc-15
+        ;;
       *) echo "tools/setup.sh: unknown extra '$extra'" >&2; exit 2 ;;
     esac
   done
@@ -49,7 +59,14 @@ install() {
   rm -f "$log"
 }
 
-names=$(missing "$@")
+extras=()
+for extra in "$@"; do
+  case $extra in
+    offline) extras+=(offline-amd offline-intel offline-nvidia) ;;
+    *) extras+=("$extra") ;;
+  esac
+done
+names=$(missing "${extras[@]}")
 [ -n "$names" ] || exit 0
 read -r -d '' -a packages <<<"$names" || true
 if has apt-get && [ "$(id -u)" = 0 ]; then

@@ -16,7 +16,7 @@
 CLMLA_BEGIN
 
 // Opaque. Thread-safe: any number of threads may create objects and enqueue operations with one context. Must
-// outlive every plan, cache and layer made from it.
+// outlive every plan, cache, layer and recording made from it.
 typedef struct clmla_context clmla_context;
 
 typedef struct clmla_context_params {

@@ -71,8 +71,9 @@ CLMLA_API uint64_t clmla_layer_bytes(const clmla_layer *layer);
 
 // Enqueues one step of the layer: appends the new tokens' rows to the cache and attends.
 // Shapes  : input, output [T][hidden_size] f32 dense, T the query tokens of the plan's batch in batch order; output
-// must
-//           not overlap input.
+//           must not overlap input. With a plan that has a capacity both hold capacity.query_tokens rows, whatever the
+//           batch: rows past its tokens are computed with, whatever they hold, and reach neither cache nor other rows;
+//           their output means nothing.
 // Before  : clmla_cache_reserve and clmla_plan_update with the batch.
 // Async   : an enqueue (opencl.h).
 // Errors  : CLMLA_E_ARGUMENT (the plan has no step, or one of another cache; head counts differ; buffers too small);

@@ -34,9 +34,10 @@ typedef struct clmla_allocator {
     void *payload;
 } clmla_allocator;
 
-// Receives the device time of each kernel the library enqueued on a queue that has CL_QUEUE_PROFILING_ENABLE, once
-// it has finished: the operation ("attend"), the variant and kernel ("attend_vector"), and the device's own clock in
-// nanoseconds. Called from the driver's thread; must not call into OpenCL or clmla.
+// Receives the device time of each kernel the library enqueued on a queue that has CL_QUEUE_PROFILING_ENABLE (those
+// inside a replayed command buffer excepted, recording.h), once it has finished: the operation ("attend"), the variant
+// and kernel ("attend_vector"), and the device's own clock in nanoseconds. Called from the driver's thread; must not
+// call into OpenCL or clmla.
 typedef struct clmla_profile {
     void (*callback)(void *payload, const char *operation, const char *kernel, uint64_t start_ns, uint64_t end_ns);
     void *payload;

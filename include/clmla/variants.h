@@ -18,6 +18,7 @@ typedef enum clmla_operation {
     CLMLA_OP_ATTEND,
     CLMLA_OP_MERGE,
     CLMLA_OP_OUTPUT, // its W_UV product; the product with o_proj is a project
+    CLMLA_OP_PLAN,   // the schedule of a step from lengths on the device
     CLMLA_OP_GATHER,
     CLMLA_OP_COPY_PAGES,
     CLMLA_OPERATION_COUNT
@@ -32,6 +33,7 @@ typedef struct clmla_shape {
     clmla_row_format format; // append, attend, gather, copy_pages
     uint32_t latent_dim, rope_dim, head_count;
     uint32_t row_count; // tokens or rows of the call
+    bool recorded;      // it is kept in a recording (recording.h)
 } clmla_shape;
 
 typedef struct clmla_variant {

@@ -52,7 +52,7 @@ static void attend(problem *p, uint32_t block, uint32_t tile, uint32_t works) {
     const struct {
         const char *name;
         uint32_t value;
-    } numbers[] = {{"attend.vector.block_tokens", block}, {"attend.vector.row_tile", tile}, {"attend.works_per_unit", works}};
+    } numbers[] = {{"attend.vector.block_tokens", block}, {"attend.vector.row_tile", tile}, {"attend.parts_per_unit", works}};
     for (int i = 0; i < 3; i++) TEST_OK(clmla_tuning_set(context, numbers[i].name, numbers[i].value));
     clmla_plan *plan;
     uint32_t query = TOKENS, keys = KEYS;

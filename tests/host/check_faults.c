@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const char text[] = "__kernel void advance(__global int *x) { x[0] = x[0] * 2 + 1; }\n";
 static const host_source source = {"advance", text, sizeof text - 1};
@@ -112,17 +111,10 @@ static clmla_status live_through(const scene *s, const char *folder) {
     return status;
 }
 
-static bool nothing_lives(void) {
-    faulty_live live = faulty_live_get();
-    return live.allocations == 0 && live.contexts == 0 && live.programs == 0 && live.kernels == 0 &&
-           live.buffers == 0 && live.events == 0;
-}
-
-// Callbacks of profiled events may come after the queue's end.
 static void check_nothing_lives(const scene *s, long at, const char *failed) {
-    for (int i = 0; i < 500 && !nothing_lives(); i++) nanosleep(&(struct timespec){0, 10000000}, NULL);
+    bool nothing = faulty_nothing_lives();
     faulty_live live = faulty_live_get();
-    ck_assert_msg(nothing_lives(),
+    ck_assert_msg(nothing,
                   "%s, fault %ld (%s): left %ld allocations, %ld contexts, %ld programs, %ld kernels, %ld buffers, "
                   "%ld events",
                   s->name, at, failed, live.allocations, live.contexts, live.programs, live.kernels, live.buffers,

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/host/faulty.h"
+#include "host/command_buffer.h"
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 // OpenCL calls carry no payload of ours, and event callbacks come on the driver's threads.
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -10,6 +13,8 @@ static faulty_kind armed;
 static long countdown;
 static bool goes_on;
 static const char *hit;
+static host_khr_calls khr; // the driver's
+static bool swallow_replays;
 
 void faulty_arm(faulty_kind kind, long at, bool lasting) {
     pthread_mutex_lock(&lock);
@@ -32,6 +37,20 @@ faulty_live faulty_live_get(void) {
     faulty_live now = live;
     pthread_mutex_unlock(&lock);
     return now;
+}
+
+static bool all_released(void) {
+    const faulty_live now = faulty_live_get(), none = {0};
+    return memcmp(&now, &none, sizeof none) == 0;
+}
+
+bool faulty_nothing_lives(void) {
+    for (int i = 0; i < 500 && !all_released(); i++) nanosleep(&(struct timespec){0, 10000000}, NULL);
+    return all_released();
+}
+
+void faulty_swallow_replays(bool swallow) {
+    swallow_replays = swallow;
 }
 
 static bool fails(faulty_kind kind, const char *name) {
@@ -126,6 +145,8 @@ CREATE(cl_context, CreateContext, contexts,
        (const cl_context_properties *a, cl_uint b, const cl_device_id *c,
         void(CL_CALLBACK *d)(const char *, const void *, size_t, void *), void *e, cl_int *code),
        (a, b, c, d, e, code))
+CREATE(cl_command_queue, CreateCommandQueueWithProperties, queues,
+       (cl_context a, cl_device_id b, const cl_queue_properties *c, cl_int *code), (a, b, c, code))
 CREATE(cl_program, CreateProgramWithSource, programs,
        (cl_context a, cl_uint b, const char **c, const size_t *d, cl_int *code), (a, b, c, d, code))
 CREATE(cl_program, CreateProgramWithBinary, programs,
@@ -144,6 +165,10 @@ ENQUEUE(EnqueueWriteBuffer,
         (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, const void *f, cl_uint g, const cl_event *h,
          cl_event *event),
         (a, b, c, d, e, f, g, h, event))
+ENQUEUE(EnqueueReadBuffer,
+        (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, void *f, cl_uint g, const cl_event *h,
+         cl_event *event),
+        (a, b, c, d, e, f, g, h, event))
 ENQUEUE(EnqueueMarkerWithWaitList, (cl_command_queue a, cl_uint b, const cl_event *c, cl_event *event),
         (a, b, c, event))
 ENQUEUE(EnqueueBarrierWithWaitList, (cl_command_queue a, cl_uint b, const cl_event *c, cl_event *event),
@@ -151,11 +176,70 @@ ENQUEUE(EnqueueBarrierWithWaitList, (cl_command_queue a, cl_uint b, const cl_eve
 
 RETAIN(RetainContext, cl_context, contexts)
 RETAIN(RetainEvent, cl_event, events)
+RETAIN(RetainCommandQueue, cl_command_queue, queues)
 RELEASE(ReleaseContext, cl_context, contexts)
+RELEASE(ReleaseCommandQueue, cl_command_queue, queues)
 RELEASE(ReleaseProgram, cl_program, programs)
 RELEASE(ReleaseKernel, cl_kernel, kernels)
 RELEASE(ReleaseMemObject, cl_mem, buffers)
 RELEASE(ReleaseEvent, cl_event, events)
+
+// --- command buffers -------------------------------------------------------------------------------------------------
+
+static host_khr_buffer CL_API_CALL make_buffer(cl_uint a, const cl_command_queue *b, const cl_ulong *c, cl_int *code) {
+    if (fails(FAULTY_CALL, "clCreateCommandBufferKHR")) {
+        *code = FAULTY_CODE;
+        return NULL;
+    }
+    host_khr_buffer buffer = khr.CreateCommandBufferKHR(a, b, c, code);
+    if (buffer) add(&live.command_buffers, 1);
+    return buffer;
+}
+
+static cl_int CL_API_CALL finalize_buffer(host_khr_buffer a) {
+    return fails(FAULTY_CALL, "clFinalizeCommandBufferKHR") ? FAULTY_CODE : khr.FinalizeCommandBufferKHR(a);
+}
+
+static cl_int CL_API_CALL release_buffer(host_khr_buffer a) {
+    add(&live.command_buffers, -1);
+    return khr.ReleaseCommandBufferKHR(a);
+}
+
+static cl_int CL_API_CALL enqueue_buffer(cl_uint a, cl_command_queue *b, host_khr_buffer c, cl_uint d,
+                                         const cl_event *e, cl_event *event) {
+    if (fails(FAULTY_CALL, "clEnqueueCommandBufferKHR")) return FAULTY_CODE;
+    if (swallow_replays) return CL_SUCCESS;
+    cl_int code = khr.EnqueueCommandBufferKHR(a, b, c, d, e, event);
+    if (code == CL_SUCCESS && event) add(&live.events, 1);
+    return code;
+}
+
+static cl_int CL_API_CALL add_kernel(host_khr_buffer a, cl_command_queue b, const cl_ulong *c, cl_kernel d, cl_uint e,
+                                     const size_t *f, const size_t *g, const size_t *h, cl_uint i,
+                                     const host_khr_point *j, host_khr_point *k, void **l) {
+    if (fails(FAULTY_CALL, "clCommandNDRangeKernelKHR")) return FAULTY_CODE;
+    return khr.CommandNDRangeKernelKHR(a, b, c, d, e, f, g, h, i, j, k, l);
+}
+
+// Keeps the driver's entry point and answers the wrapper's address.
+#define ENTRY(call, wrapper)                                                                                           \
+    if (strcmp(name, "cl" #call) == 0) {                                                                               \
+        __typeof__(khr.call) wrapped = wrapper;                                                                        \
+        memcpy(&khr.call, &address, sizeof address);                                                                   \
+        memcpy(&address, &wrapped, sizeof address);                                                                    \
+    }
+
+static void *CL_API_CALL faulty_GetExtensionFunctionAddressForPlatform(cl_platform_id platform, const char *name) {
+    if (fails(FAULTY_CALL, "clGetExtensionFunctionAddressForPlatform")) return NULL;
+    void *address = clGetExtensionFunctionAddressForPlatform(platform, name);
+    if (!address) return NULL;
+    ENTRY(CreateCommandBufferKHR, make_buffer)
+    ENTRY(FinalizeCommandBufferKHR, finalize_buffer)
+    ENTRY(ReleaseCommandBufferKHR, release_buffer)
+    ENTRY(EnqueueCommandBufferKHR, enqueue_buffer)
+    ENTRY(CommandNDRangeKernelKHR, add_kernel)
+    return address;
+}
 
 const host_calls *faulty_calls(void) {
     static const host_calls table = {

@@ -9,7 +9,8 @@
 
 #define FAULTY_CODE CL_OUT_OF_RESOURCES // what a failing driver call answers
 
-// Every member of the table is wrapped. Those that release never fail: they are counted.
+// Every member of the table is wrapped, and so are the entry points of command buffers that it gives out. Those that
+// release never fail: they are counted.
 const host_calls *faulty_calls(void);
 clmla_allocator faulty_allocator(void);
 
@@ -20,9 +21,14 @@ void faulty_arm(faulty_kind kind, long at, bool lasting);
 const char *faulty_hit(void);
 
 typedef struct faulty_live {
-    long allocations, contexts, programs, kernels, buffers, events;
+    long allocations, contexts, queues, programs, kernels, buffers, events, command_buffers;
 } faulty_live;
 // What was made through the table and the allocator and not released yet.
 faulty_live faulty_live_get(void);
+// Waits up to five seconds until nothing of that is left: callbacks of events may come late. False if something stays.
+bool faulty_nothing_lives(void);
+
+// What becomes of a replay's command buffer: as the driver does it, or not at all, while it claims success.
+void faulty_swallow_replays(bool swallow);
 
 #endif

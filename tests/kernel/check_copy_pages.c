@@ -265,76 +265,76 @@ typedef struct far_pages {
     test_buffer latent, output, slots, pairs;
 } far_pages;
 
-static void make_far(far_pages *far, cl_mem memory, uint64_t stride) {
+static void make_far(far_pages *wide, cl_mem memory, uint64_t stride) {
     static const int64_t slots[] = {1, 5}; // in pages 0 and 2
     static const int32_t pair[] = {0, 2};
     clmla_row_layout layout;
     test_random random = test_random_make(2);
     TEST_OK(clmla_row_layout_make(&layout, CLMLA_ROWS_F32, CLMLA_ROPE_INTERLEAVED, 16, 0));
-    TEST_OK(clmla_rows_from_tensor(&far->rows, &layout, (clmla_buffer){memory, 0}, 2, 3));
-    far->rows.latent_page_stride = stride;
-    test_buffer_make_rows(&far->latent, &random, 1, 16, 16, 0, 1);
-    test_buffer_make(&far->output, 16 * sizeof(float), NULL);
-    test_buffer_make(&far->slots, sizeof slots, slots);
-    test_buffer_make(&far->pairs, sizeof pair, pair);
+    TEST_OK(clmla_rows_from_tensor(&wide->rows, &layout, (clmla_buffer){memory, 0}, 2, 3));
+    wide->rows.latent_page_stride = stride;
+    test_buffer_make_rows(&wide->latent, &random, 1, 16, 16, 0, 1);
+    test_buffer_make(&wide->output, 16 * sizeof(float), NULL);
+    test_buffer_make(&wide->slots, sizeof slots, slots);
+    test_buffer_make(&wide->pairs, sizeof pair, pair);
 }
 
-static clmla_buffer slot_of(const far_pages *far, bool far_page) {
-    return (clmla_buffer){far->slots.view.memory, far->slots.view.offset + (far_page ? sizeof(int64_t) : 0)};
+static clmla_buffer slot_of(const far_pages *wide, bool far_page) {
+    return (clmla_buffer){wide->slots.view.memory, wide->slots.view.offset + (far_page ? sizeof(int64_t) : 0)};
 }
 
-static void append_far(far_pages *far, bool far_page, const char *variant) {
+static void append_far(far_pages *wide, bool far_page, const char *variant) {
     clmla_append_params append = {.token_count = 1,
-                                  .latent = far->latent.view,
+                                  .latent = wide->latent.view,
                                   .latent_stride = 16,
-                                  .rows = far->rows,
+                                  .rows = wide->rows,
                                   .places.slots = slot_of(far, far_page),
                                   .variant = variant};
-    far->latent.initial[0] ^= 1; // another row each time
-    test_buffer_reset(&far->latent);
+    wide->latent.initial[0] ^= 1; // another row each time
+    test_buffer_reset(&wide->latent);
     TEST_OK(clmla_append(test_device_get()->context, &append, test_device_get()->queue, 0, NULL, NULL));
 }
 
-static void check_far(far_pages *far, const char *variant, const char *what) {
+static void check_far(far_pages *wide, const char *variant, const char *what) {
     clmla_gather_params gather = {.token_count = 1,
-                                  .rows = far->rows,
-                                  .output = far->output.view,
+                                  .rows = wide->rows,
+                                  .output = wide->output.view,
                                   .output_stride = 16,
                                   .places.slots = slot_of(far, true),
                                   .variant = variant};
-    test_buffer_reset(&far->output);
+    test_buffer_reset(&wide->output);
     TEST_OK(clmla_gather(test_device_get()->context, &gather, test_device_get()->queue, 0, NULL, NULL));
-    test_buffer_fetch(&far->output);
-    TEST_ASSERT(memcmp(far->output.found, far->latent.initial, 16 * sizeof(float)) == 0,
+    test_buffer_fetch(&wide->output);
+    TEST_ASSERT(memcmp(wide->output.found, wide->latent.initial, 16 * sizeof(float)) == 0,
                 "page 2 has another row after %s", what);
 }
 
 START_TEST(reaches_far_pages) {
     const test_device *device = test_device_get();
     uint64_t stride = 0;
-    far_pages far;
+    far_pages wide;
     cl_mem memory = device->facts->is_interpreter ? NULL : make_far_memory(&stride);
     test_case_begin("copy_pages far", 0, "f32 16 + 0, page 2");
     if (!memory) {
         printf("copy_pages: no memory for pages past 2^31 bytes here: not tested\n");
         return;
     }
-    make_far(&far, memory, stride);
+    make_far(&wide, memory, stride);
     for (int v = 0; v < 2; v++) {
         const char *variant = v ? "naive" : NULL;
         clmla_copy_pages_params copy = {
-            .pair_count = 1, .pairs = far.pairs.view, .from = far.rows, .to = far.rows, .variant = variant};
-        append_far(&far, false, variant);
+            .pair_count = 1, .pairs = wide.pairs.view, .from = wide.rows, .to = wide.rows, .variant = variant};
+        append_far(&wide, false, variant);
         TEST_OK(clmla_copy_pages(device->context, &copy, device->queue, 0, NULL, NULL));
-        check_far(&far, variant, "a copy");
-        append_far(&far, true, variant);
-        check_far(&far, variant, "an append");
+        check_far(&wide, variant, "a copy");
+        append_far(&wide, true, variant);
+        check_far(&wide, variant, "an append");
     }
     printf("copy_pages: page 2 at byte %llu\n", (unsigned long long)(2 * stride));
-    test_buffer_free(&far.latent);
-    test_buffer_free(&far.output);
-    test_buffer_free(&far.slots);
-    test_buffer_free(&far.pairs);
+    test_buffer_free(&wide.latent);
+    test_buffer_free(&wide.output);
+    test_buffer_free(&wide.slots);
+    test_buffer_free(&wide.pairs);
     TEST_CL(clReleaseMemObject(memory));
 }
 END_TEST

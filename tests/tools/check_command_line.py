@@ -68,8 +68,13 @@ class CommandLine(tool.ToolTest):
     def test_info(self):
         answer = self.run_json('info')
         self.assertGreater(len(answer['devices']), 0)
-        self.assertEqual({f['name']: f['row_bytes'] for f in answer['row_formats']}, {'f32': 2304, 'f16': 1152, 'bf16': 1152})
+        self.assertEqual({f['name']: f['row_bytes'] for f in answer['row_formats']}, {
+            'f32': 2304, 'f16': 1152, 'bf16': 1152, 'fp8': 656, 'fp8_flat': 576, 'fp8_paged': 640})
         for device in answer['devices']:
+            recordings = device['recordings']
+            self.assertEqual(recordings['command_buffer'], recordings['reason'] == '', recordings)
+            if not device['has_command_buffer']:
+                self.assertIn('cl_khr_command_buffer', recordings['reason'])
             self.assertEqual(len(device['operations']), 2 * 8)
             for operation in device['operations']:
                 variants = operation['variants']
@@ -83,7 +88,7 @@ class CommandLine(tool.ToolTest):
             picked = self.run_json('info', '--device', device['query'])['devices']
             self.assertEqual([d['name'] for d in picked], [device['name']])
         text = self.run_tool('info').stdout.decode()
-        for words in ('attend', 'merge', 'row formats', 'f16', 'local memory'):
+        for words in ('attend', 'merge', 'row formats', 'f16', 'local memory', 'recordings'):
             self.assertIn(words, text)
 
     # --- verify ----------------------------------------------------------------------------------------------------

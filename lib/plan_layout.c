@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/error.h"
+#include "host/memory.h"
+#include "lib/context.h"
+#include "lib/plan.h"
+
+#define SECTION_ALIGN 64u // bytes; a cache line, so that no vector straddles two
+
+// Appends a section and answers where it begins.
+static uint64_t place(uint64_t *end, uint64_t count, uint64_t bytes) {
+    uint64_t begin = (*end + SECTION_ALIGN - 1) / SECTION_ALIGN * SECTION_ALIGN;
+    *end = begin + count * bytes;
+    return begin;
+}
+
+static schedule_bounds counts_of(const clmla_plan *plan) {
+    const plan_schedule *s = &plan->schedule;
+    if (plan_has_capacity(plan)) return plan->bounds;
+    return (schedule_bounds){s->part_count, s->work_count, s->item_count, s->tile_count, s->state_rows, s->most_rows};
+}
+
+static plan_extent extent_of(const clmla_plan *plan) {
+    const plan_schedule *s = &plan->schedule;
+    const clmla_plan_capacity *capacity = &plan->params.capacity;
+    if (!plan_has_capacity(plan)) return (plan_extent){s->query_tokens, s->sequence_count, s->longest_kv};
+    return (plan_extent){capacity->query_tokens, capacity->sequences,
+                         (uint32_t)schedule_share(&plan->rules, capacity->kv_tokens)};
+}
+
+static void place_step(clmla_plan *plan, const schedule_bounds *counts, bool cached) {
+    plan_offsets at = {0};
+    at.header = place(&at.total, HEADER_INTS, sizeof(int32_t));
+    at.parts = place(&at.total, counts->parts + 1, sizeof(int32_t));
+    at.works = place(&at.total, counts->works, WORK_INTS * sizeof(int32_t));
+    at.items = place(&at.total, counts->items, ITEM_INTS * sizeof(int32_t));
+    at.tiles = place(&at.total, counts->tiles, TILE_INTS * sizeof(int32_t));
+    if (cached) {
+        uint64_t tokens = plan->extent.query_tokens;
+        at.table = place(&at.total, plan->extent.sequence_count * plan->table_stride, sizeof(int32_t));
+        at.positions = place(&at.total, tokens, sizeof(int32_t));
+        at.slots = place(&at.total, tokens, sizeof(int64_t));
+        at.angles = place(&at.total, tokens, plan->params.layout.rope_dim * sizeof(float));
+    }
+    plan->offsets = at;
+}
+
+static void place_space(clmla_plan *plan, const schedule_bounds *counts) {
+    plan_space at = {0};
+    uint64_t width = (uint64_t)plan->params.layout.latent_dim + plan->params.layout.rope_dim, value = plan->value_dim;
+    at.packed = place(&at.total, counts->tiles * plan->rules.pack_rows, width * sizeof(float));
+    at.sums = place(&at.total, counts->parts * counts->most_rows, value * sizeof(float));
+    at.states = place(&at.total, counts->state_rows, value * sizeof(float));
+    at.state_lse = place(&at.total, counts->state_rows, sizeof(float));
+    at.state_max = place(&at.total, counts->state_rows, sizeof(float));
+    plan->space = at;
+}
+
+void plan_lay_out(clmla_plan *plan, bool cached) {
+    schedule_bounds counts = counts_of(plan);
+    plan->extent = extent_of(plan);
+    plan->grid_parts = (uint32_t)counts.parts;
+    plan->grid_items = (uint32_t)counts.items;
+    plan->grid_tiles = (uint32_t)counts.tiles;
+    plan->grid_rows = counts.most_rows;
+    place_step(plan, &counts, cached);
+    place_space(plan, &counts);
+}
+
+clmla_status plan_reserve(clmla_plan *plan) {
+    host_context *host = &plan->context->host;
+    cl_mem space;
+    if (plan->offsets.total > plan->step_bytes) {
+        cl_mem larger = NULL;
+        STATUS_OR_RETURN(host_buffer_create(&larger, host, plan->offsets.total, NULL, "a step's schedule"));
+        host_buffer_release(host, &plan->step);
+        plan->step = larger;
+        plan->step_bytes = plan->offsets.total;
+    }
+    return plan->space.total ? plan_workspace_get(&space, plan, PLAN_WORKSPACE_ATTEND, plan->space.total) : CLMLA_OK;
+}
+
+clmla_status plan_workspace_get(cl_mem *out, clmla_plan *plan, plan_workspace which, uint64_t bytes) {
+    host_context *host = &plan->context->host;
+    if (bytes > plan->workspace_bytes[which] || !plan->workspace[which]) {
+        cl_mem larger = NULL;
+        STATUS_OR_RETURN(host_buffer_create(&larger, host, bytes, NULL, "a step's workspace"));
+        host_buffer_release(host, &plan->workspace[which]);
+        plan->workspace[which] = larger;
+        plan->workspace_bytes[which] = bytes;
+    }
+    *out = plan->workspace[which];
+    return CLMLA_OK;
+}

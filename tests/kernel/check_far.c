@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// Offsets past 2^31 elements and 2^32 bytes: the same step over a small cache and over one whose pages lie as far apart as the
+// device's largest buffer allows, queries and outputs at its far end too. All results must have the same bits. Only the
+// pages in use are ever touched, so a buffer of 5 GiB costs little memory.
+#include "tests/support/buffer.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FAR_BYTES (5ull << 30)
+enum { PAGES = 3, PAGE = 4, TOKENS = PAGES * PAGE, HEADS = 3, LATENT = 32, ROPE = 8, WIDTH = LATENT + ROPE };
+
+// One cache and what a step reads and writes, all in one buffer.
+typedef struct place {
+    cl_mem memory;
+    clmla_rows rows;
+    clmla_buffer query, output, gathered;
+    float attended[HEADS][LATENT], sparse[HEADS][LATENT], dense[TOKENS][WIDTH];
+} place;
+
+static cl_mem buffer_of(size_t bytes, const void *data) {
+    cl_int code;
+    cl_mem memory = clCreateBuffer(test_device_get()->cl, data ? CL_MEM_COPY_HOST_PTR : 0, bytes, (void *)(uintptr_t)data, &code);
+    TEST_CL(code);
+    return memory;
+}
+
+// Pages `stride` bytes apart; the step's own arrays follow the last page.
+static void place_make(place *p, const clmla_row_layout *layout, uint64_t stride) {
+    uint64_t page = (uint64_t)PAGE * layout->row_bytes, end = stride * (PAGES - 1) + page;
+    end = (end + 63) / 64 * 64;
+    p->memory = buffer_of((size_t)(end + 16384), NULL);
+    TEST_OK(clmla_rows_from_tensor(&p->rows, layout, (clmla_buffer){p->memory, 0}, PAGE, PAGES));
+    p->rows.latent_page_stride = p->rows.rope_page_stride = stride;
+    p->query = (clmla_buffer){p->memory, end};
+    p->output = (clmla_buffer){p->memory, end + 4096};
+    p->gathered = (clmla_buffer){p->memory, end + 8192};
+}
+
+static void fetch(const place *p, clmla_buffer from, size_t bytes, void *to) {
+    TEST_CL(clEnqueueReadBuffer(test_device_get()->queue, p->memory, CL_TRUE, (size_t)from.offset, bytes, to, 0, NULL, NULL));
+}
+
+static void append(place *p, const float *values, cl_mem slots) {
+    const test_device *device = test_device_get();
+    cl_mem input = buffer_of(sizeof(float) * TOKENS * WIDTH, values);
+    clmla_append_params params = {.token_count = TOKENS,
+                                  .latent = {input, 0},
+                                  .latent_stride = WIDTH,
+                                  .rope = {input, LATENT * sizeof(float)},
+                                  .rope_stride = WIDTH,
+                                  .places = {.slots = {slots, 0}},
+                                  .rows = p->rows};
+    TEST_OK(clmla_append(device->context, &params, device->queue, 0, NULL, NULL));
+    TEST_CL(clFinish(device->queue));
+    clReleaseMemObject(input);
+}
+
+static clmla_plan *plan_of(const clmla_row_layout *layout, uint32_t keys, const char *variant) {
+    const test_device *device = test_device_get();
+    clmla_plan *plan;
+    clmla_plan_params params = {.head_count = HEADS, .layout = *layout, .attend_variant = variant};
+    clmla_lengths lengths = {.sequence_count = 1, .kv_tokens = &keys};
+    TEST_OK(clmla_plan_create(&plan, device->context, &params));
+    TEST_OK(clmla_plan_update_lengths(plan, &lengths, device->queue, 0, NULL, NULL));
+    return plan;
+}
+
+static void attend(place *p, const float *queries, clmla_plan *plan) {
+    const test_device *device = test_device_get();
+    const int32_t pages[PAGES] = {2, 0, 1}, slots[TOKENS] = {9, 0, 4, 11, -1, 5, 9};
+    cl_mem table = buffer_of(sizeof pages, pages), indices = buffer_of(sizeof slots, slots);
+    TEST_CL(clEnqueueWriteBuffer(device->queue, p->memory, CL_TRUE, (size_t)p->query.offset, sizeof(float) * HEADS * WIDTH, queries, 0,
+                                 NULL, NULL));
+    clmla_attend_params params = {.query = p->query,
+                                  .query_token_stride = HEADS * WIDTH,
+                                  .query_head_stride = WIDTH,
+                                  .rows = p->rows,
+                                  .page_table = {table, 0},
+                                  .page_table_stride = PAGES,
+                                  .softmax_scale = 0.2f,
+                                  .output = p->output};
+    TEST_OK(clmla_attend(plan, &params, device->queue, 0, NULL, NULL));
+    fetch(p, p->output, sizeof p->attended, p->attended);
+    clmla_attend_scope scope = {.rows = p->rows, .indices = {indices, 0}, .index_stride = TOKENS, .index_count = TOKENS};
+    params.page_table = (clmla_buffer){0};
+    params.page_table_stride = 0;
+    params.scopes = &scope;
+    params.scope_count = 1;
+    TEST_OK(clmla_attend(plan, &params, device->queue, 0, NULL, NULL));
+    fetch(p, p->output, sizeof p->sparse, p->sparse);
+    clReleaseMemObject(table);
+    clReleaseMemObject(indices);
+}
+
+// Page 0 becomes a copy of the last one, and everything is read back.
+static void copy_and_gather(place *p, cl_mem slots) {
+    const test_device *device = test_device_get();
+    const int32_t pair[2] = {PAGES - 1, 0};
+    cl_mem pairs = buffer_of(sizeof pair, pair);
+    clmla_copy_pages_params copy = {.pair_count = 1, .pairs = {pairs, 0}, .from = p->rows, .to = p->rows};
+    TEST_OK(clmla_copy_pages(device->context, &copy, device->queue, 0, NULL, NULL));
+    clmla_gather_params gather = {.token_count = TOKENS,
+                                  .places = {.slots = {slots, 0}},
+                                  .rows = p->rows,
+                                  .output = p->gathered,
+                                  .output_stride = WIDTH};
+    TEST_OK(clmla_gather(device->context, &gather, device->queue, 0, NULL, NULL));
+    fetch(p, p->gathered, sizeof p->dense, p->dense);
+    clReleaseMemObject(pairs);
+}
+
+static void run_step(place *p, const clmla_row_layout *layout, uint64_t stride, const char *variant) {
+    static float values[TOKENS * WIDTH], queries[HEADS * WIDTH];
+    test_random random = test_random_make(31);
+    int64_t order[TOKENS];
+    for (int t = 0; t < TOKENS; t++) order[t] = t;
+    test_random_fill(&random, values, TOKENS * WIDTH, 0.0, 1.0);
+    test_random_fill(&random, queries, HEADS * WIDTH, 0.0, 1.0);
+    cl_mem slots = buffer_of(sizeof order, order);
+    place_make(p, layout, stride);
+    append(p, values, slots);
+    clmla_plan *plan = plan_of(layout, TOKENS, variant);
+    attend(p, queries, plan);
+    copy_and_gather(p, slots);
+    clmla_plan_destroy(&plan);
+    clReleaseMemObject(slots);
+    clReleaseMemObject(p->memory);
+}
+
+START_TEST(far_pages_are_as_near_ones) {
+    static const char *const variants[] = {NULL, "naive"};
+    const test_device *device = test_device_get();
+    static place near, far;
+    clmla_row_layout layout;
+    TEST_OK(clmla_row_layout_make(&layout, (clmla_row_format)_i, CLMLA_ROPE_INTERLEAVED, LATENT, ROPE));
+    if (layout.scales_apart) return; // its scales lie in the page: nothing that the others do not show
+    uint64_t most = device->facts->max_buffer_bytes < FAR_BYTES ? device->facts->max_buffer_bytes : FAR_BYTES;
+    if (device->short_form) most = 1 << 20;
+    uint64_t stride = (most - 32768) / PAGES / 64 * 64;
+    uint64_t end = stride * (PAGES - 1);
+    if (_i == 0)
+        printf("the last page lies at byte %llu: %s 2^31, %s 2^32 (the device's largest buffer has %llu bytes)\n",
+               (unsigned long long)end, end >> 31 ? "past" : "below", end >> 32 ? "past" : "below",
+               (unsigned long long)device->facts->max_buffer_bytes);
+    for (int v = 0; v < 2; v++) {
+        run_step(&near, &layout, (uint64_t)PAGE * layout.row_bytes, variants[v]);
+        run_step(&far, &layout, stride, variants[v]);
+        ck_assert_int_eq(memcmp(near.attended, far.attended, sizeof near.attended), 0);
+        ck_assert_int_eq(memcmp(near.sparse, far.sparse, sizeof near.sparse), 0);
+        ck_assert_int_eq(memcmp(near.dense, far.dense, sizeof near.dense), 0);
+        ck_assert_int_eq(memcmp(near.dense[0], near.dense[TOKENS - PAGE], sizeof near.dense[0]), 0);
+        ck_assert(near.attended[0][0] != 0.0f && near.sparse[0][0] != 0.0f && near.dense[0][0] != 0.0f);
+    }
+}
+END_TEST
+
+static void add(TCase *tcase) {
+    tcase_add_loop_test(tcase, far_pages_are_as_near_ones, 0, CLMLA_ROW_FORMAT_COUNT);
+}
+
+int main(void) {
+    return test_main("check_far", add);
+}

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NVIDIA: clang and libclc to PTX, which is what its driver's compiler makes too, then NVIDIA's own ptxas."""
+import pathlib
+import re
+import shutil
+
+from offline import command
+from offline.figures import Figures
+
+LLVM = '19'
+# Mesa's OpenCL driver needs libclc 15, and Debian lets one libclc be installed; newer LLVM reads its bitcode.
+LIBRARY = pathlib.Path('/usr/lib/clc/nvptx64--nvidiacl.bc')
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# target: the PTX version that knows it, bytes of local memory an SM.
+TARGETS = {'sm_80': ('ptx70', 164 * 1024), 'sm_90': ('ptx78', 228 * 1024)}
+WARP, WARPS, GROUPS, REGISTERS = 32, 64, 32, 65536  # of an SM, on both
+WARP_REGISTERS, GROUP_LOCAL = 256, 1024             # what a warp's registers round up to; local memory a group loses
+
+
+def ptxas():
+    """From the PATH, the CUDA toolkit or PyPI's nvidia-cuda-nvcc-cu12 in .venv-ptxas."""
+    places = [shutil.which('ptxas'), '/usr/local/cuda/bin/ptxas']
+    places += sorted(ROOT.glob('.venv-ptxas/lib/python3*/site-packages/nvidia/cuda_nvcc/bin/ptxas'))
+    return next((str(place) for place in places if place and pathlib.Path(place).exists()), None)
+
+
+def missing():
+    absent = command.lacking([f'{name}-{LLVM}' for name in ('clang', 'llvm-link', 'opt', 'llc')], [LIBRARY])
+    return absent or (None if ptxas() else 'not found: ptxas (CUDA toolkit, or PyPI\'s nvidia-cuda-nvcc-cu12)')
+
+
+def version():
+    number = re.search(r'release [\d.]+, (V[\d.]+)', command.run([ptxas(), '--version'], None))
+    return command.first_line([f'clang-{LLVM}', '--version']) + ', ptxas ' + (number.group(1) if number else 'unknown')
+
+
+def compile_program(target, program, folder):
+    """Kernel name -> Figures."""
+    ptx, memory = TARGETS[target]
+    kernels = ','.join(program.kernels)
+    for line in (
+            # Optimised only after the built-in functions are linked in.
+            [f'clang-{LLVM}', '-x', 'cl', '-target', 'nvptx64-nvidia-nvcl', '-O1', '-Xclang', '-disable-llvm-passes',
+             '-D__OPENCL_VERSION__=300', '-Xclang', '-finclude-default-header', *program.options,
+             '-c', '-emit-llvm', 'program.cl', '-o', 'program.bc'],
+            [f'llvm-link-{LLVM}', '--suppress-warnings', 'program.bc', '--only-needed', LIBRARY, '-o', 'linked.bc'],
+            [f'opt-{LLVM}', '-passes=internalize,default<O3>', f'-internalize-public-api-list={kernels}',
+             'linked.bc', '-o', 'optimised.bc'],
+            [f'llc-{LLVM}', '-march=nvptx64', f'-mcpu={target}', f'-mattr=+{ptx}', 'optimised.bc', '-o', 'program.ptx']):
+        command.run(line, folder)
+    said = command.run([ptxas(), f'-arch={target}', '-v', 'program.ptx', '-o', 'program.cubin'], folder)
+    return read_report(said, program.group, memory)
+
+
+def read_report(text, group, memory):
+    found = {}
+    for part in text.split('Compiling entry function ')[1:]:
+        name = re.match(r"'(\w+)'", part).group(1)
+        frame, stores, loads = map(int, re.search(
+            rf'properties for {name}\n *(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads',
+            part).groups())
+        used = re.search(r'Used (\d+) registers.*', part)
+        registers = int(used.group(1))
+        stack = re.search(r'(\d+) bytes cumulative stack', used.group())
+        local = re.search(r'(\d+) bytes smem', used.group())
+        local = int(local.group(1)) if local else 0
+        scratch = max(frame, int(stack.group(1)) if stack else 0)
+        held = warps(registers, group, local, memory)
+        found[name] = Figures(registers, WARP, stores + loads, scratch, 0, local, held, WARPS)
+    return found
+
+
+def warps(registers, group, local, memory):
+    a_group = -(-group // WARP)
+    a_warp = -(-registers * WARP // WARP_REGISTERS) * WARP_REGISTERS
+    groups = min(GROUPS, WARPS // a_group, REGISTERS // (a_warp * a_group))
+    if local:
+        groups = min(groups, memory // (local + GROUP_LOCAL))
+    return groups * a_group
