@@ -243,6 +243,7 @@ START_TEST(tells_scratch) {
 END_TEST
 
 // --- far pages -----------------------------------------------------------------------------------------------------
+// check_far.c takes a whole step there, with the variants chosen; here append, gather and copy go there with each one.
 
 // The furthest of three pages is past 2^31 bytes, or past 2^32 where one allocation may be so large; what is between
 // them is never touched, so it costs address space alone.
@@ -288,7 +289,7 @@ static void append_far(far_pages *wide, bool far_page, const char *variant) {
                                   .latent = wide->latent.view,
                                   .latent_stride = 16,
                                   .rows = wide->rows,
-                                  .places.slots = slot_of(far, far_page),
+                                  .places.slots = slot_of(wide, far_page),
                                   .variant = variant};
     wide->latent.initial[0] ^= 1; // another row each time
     test_buffer_reset(&wide->latent);
@@ -300,7 +301,7 @@ static void check_far(far_pages *wide, const char *variant, const char *what) {
                                   .rows = wide->rows,
                                   .output = wide->output.view,
                                   .output_stride = 16,
-                                  .places.slots = slot_of(far, true),
+                                  .places.slots = slot_of(wide, true),
                                   .variant = variant};
     test_buffer_reset(&wide->output);
     TEST_OK(clmla_gather(test_device_get()->context, &gather, test_device_get()->queue, 0, NULL, NULL));
