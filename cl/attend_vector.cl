@@ -140,7 +140,8 @@ static inline void soften(float *scores, const block_view *block, int row, float
 }
 
 // Adds keys [low, high) to `rows` (1 or VALUE_ROWS, a constant of the caller) rows' value sums, over `vectors` vectors of
-// columns. rescale NULL: there are no sums yet.
+// columns. A block is summed apart first, which keeps the rounding error of long contexts small. rescale NULL: there are no
+// sums yet.
 static inline __attribute__((always_inline)) void add_values(const int rows, const int vectors, __global float *sums,
                                                       const float *keys_f32, const float *weights, int low, int high,
                                                       const float *rescale) {
@@ -149,7 +150,7 @@ static inline __attribute__((always_inline)) void add_values(const int rows, con
     for (int r = 0; r < rows; r++)
 #pragma unroll
         for (int v = 0; v < vectors; v++)
-            o[r][v] = rescale ? load_floatv(sums + r * VALUE_DIM + v * VECTOR_WIDTH) * rescale[r] : (floatv)0.0f;
+            o[r][v] = (floatv)0.0f;
     for (int i = low; i < high; i++) {
         floatv c[VALUE_VECTORS];
 #pragma unroll
@@ -164,16 +165,19 @@ static inline __attribute__((always_inline)) void add_values(const int rows, con
 #pragma unroll
     for (int r = 0; r < rows; r++)
 #pragma unroll
-        for (int v = 0; v < vectors; v++) store_floatv(o[r][v], sums + r * VALUE_DIM + v * VECTOR_WIDTH);
+        for (int v = 0; v < vectors; v++) {
+            __global float *sum = sums + r * VALUE_DIM + v * VECTOR_WIDTH;
+            store_floatv(rescale ? fma(load_floatv(sum), (floatv)rescale[r], o[r][v]) : o[r][v], sum);
+        }
 }
 
 // The columns that fill no vector.
 static inline void add_values_tail(__global float *sums, const float *keys_f32, const float *weights, int low, int high,
                                    const float *rescale) {
     for (int column = VALUE_DIM - VALUE_DIM % VECTOR_WIDTH; column < VALUE_DIM; column++) {
-        float o = rescale ? sums[column] * *rescale : 0.0f;
+        float o = 0.0f;
         for (int i = low; i < high; i++) o = fma(weights[i * ROW_TILE], keys_f32[i * ROW_WIDTH + column], o);
-        sums[column] = o;
+        sums[column] = rescale ? fma(sums[column], *rescale, o) : o;
     }
 }
 

@@ -44,7 +44,7 @@ typedef struct clmla_attend_params {
     // query[t·query_token_stride + h·query_head_stride + d]. The rotated ones may lie in a tensor of their own.
     clmla_type query_type; // CLMLA_TYPE_F32 (NONE is read as it), _F16 or _BF16
     clmla_buffer query;
-    uint64_t query_token_stride, query_head_stride;
+    uint64_t query_token_stride, query_head_stride; // both 0 = dense; so for query_rope
     clmla_buffer query_rope; // optional
     uint64_t query_rope_token_stride, query_rope_head_stride;
     const clmla_attend_absorb *absorb; // NULL = queries are absorbed already

@@ -1,179 +1,119 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/kernel/attend_fixture.h"
 #include "tests/support/compare.h"
+#include "tests/support/variants.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SCALE 0.1147f // about what YaRN gives for 192-wide heads
+#define LN_2 0.69314718055994530942
+#define LSE_WIDTH 1u
 
-clmla_status attend_enqueue_step(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+clmla_status attend_enqueue_step(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                                 cl_event *event) {
     attend_fixture *f = payload;
     return clmla_attend(f->plan, &f->params, queue, count, wait, event);
+}
+
+static uint32_t value_of(const attend_shape *s) {
+    return s->value ? s->value : s->latent;
 }
 
 uint64_t attend_cost(const attend_shape *s) {
     uint64_t pairs = 0;
     for (uint32_t i = 0; i < s->sequences; i++) pairs += (uint64_t)s->query_tokens[i] * s->kv_tokens[i];
-    return pairs * s->heads * (2 * s->latent + s->rope);
+    return pairs * s->heads * (s->latent + s->rope + value_of(s));
 }
 
 clmla_shape attend_variant_shape(const attend_shape *s) {
     return (clmla_shape){.format = s->format, .latent_dim = s->latent, .rope_dim = s->rope, .head_count = s->heads};
 }
 
-static uint32_t longest(const attend_shape *s) {
-    uint32_t most = 0;
-    for (uint32_t i = 0; i < s->sequences; i++) most = s->kv_tokens[i] > most ? s->kv_tokens[i] : most;
-    return most;
+const double **attend_keys(attend_fixture *f, uint32_t sequence, uint32_t kv_head) {
+    return f->keys + f->key_first[(size_t)sequence * f->shape.kv_heads + kv_head];
 }
 
-// A direction all queries share, so that one key can dominate for every head.
-static void make_direction(float *out, uint32_t width) {
-    test_random random = test_random_make(99);
-    double square = 0;
-    test_random_fill(&random, out, width, 0.0, 1.0);
-    for (uint32_t i = 0; i < width; i++) square += (double)out[i] * (double)out[i];
-    for (uint32_t i = 0; i < width; i++) out[i] = (float)((double)out[i] / sqrt(square));
-}
-
-// Narrow rows have a mean: their weighted sums could cancel to nothing, and their peak would be no measure.
-static void make_key(float *key, const attend_shape *s, uint32_t index, uint32_t count, test_random *random) {
-    bool narrow = s->latent < 16;
-    test_random_fill(random, key, s->latent, narrow ? 1.5 : 0.0, narrow ? 0.5 : 1.0);
-    test_random_fill(random, key + s->latent, s->rope, 0.0, 1.0);
-    if (s->scores != ATTEND_DOMINANT || index != count / 2) return;
-    make_direction(key, s->latent + s->rope);
-    for (uint32_t i = 0; i < s->latent + s->rope; i++) key[i] *= 40.0f;
-}
-
-static void fill_query(float *query, const attend_shape *s, test_random *random) {
-    uint32_t width = s->latent + s->rope;
-    double deviation = 2.0 / ((double)SCALE * sqrt(width));
-    if (s->scores == ATTEND_HUGE) deviation *= 1500.0;
-    if (s->scores == ATTEND_ZERO) deviation = 0.0;
-    test_random_fill(random, query, width, 0.0, deviation);
-    if (s->scores != ATTEND_DOMINANT) return;
-    float direction[2048];
-    make_direction(direction, width);
-    for (uint32_t i = 0; i < width; i++) query[i] += direction[i] * (float)(10000.0 / 40.0 / (double)SCALE);
-}
-
-static void make_query(attend_fixture *f, test_random *random) {
+static void make_sink(attend_fixture *f, test_random *random) {
     const attend_shape *s = &f->shape;
-    uint32_t head = s->latent + s->rope + (s->padded ? 3 : 0), token = s->heads * head + (s->padded ? 5 : 0);
-    size_t bytes = (size_t)f->tokens * token * sizeof(float);
-    float *query = test_nan_bytes(bytes);
-    for (uint32_t i = 0; i < f->tokens * s->heads; i++)
-        fill_query(query + (size_t)(i / s->heads) * token + (size_t)(i % s->heads) * head, s, random);
-    test_buffer_make(&f->query, bytes, query);
-    free(query);
-    f->params.query = f->query.view;
-    f->params.query_token_stride = token;
-    f->params.query_head_stride = head;
-}
-
-static uint32_t pages_of(const attend_shape *s, uint32_t sequence) {
-    return s->page_tokens ? (s->kv_tokens[sequence] + s->page_tokens - 1) / s->page_tokens : 1;
-}
-
-// Table entries: pages in a random order; unused ones hold garbage, some of it a page that exists.
-static int32_t *make_table(attend_fixture *f, test_random *random) {
-    const attend_shape *s = &f->shape;
-    static const int32_t garbage[] = {-1, 2147480000, INT32_MIN, 0};
-    uint64_t page_count = f->rows.view.page_count, stride = 2;
-    for (uint32_t i = 0; i < s->sequences; i++) stride = pages_of(s, i) + 2 > stride ? pages_of(s, i) + 2 : stride;
-    int32_t *order = test_allocate((size_t)page_count, sizeof *order), *next = order;
-    int32_t *table = test_allocate((size_t)(s->sequences * stride), sizeof *table);
-    test_random_permutation(random, order, (size_t)page_count);
-    for (uint32_t i = 0; i < s->sequences; i++)
-        for (uint64_t p = 0; p < stride; p++)
-            table[i * stride + p] = p < pages_of(s, i) ? *next++ : garbage[(i + p) % 4];
-    free(order);
-    f->params.page_table_stride = stride;
-    return table;
-}
-
-static void store_keys(attend_fixture *f, const int32_t *table, test_random *random) {
-    const attend_shape *s = &f->shape;
-    uint32_t width = s->latent + s->rope, page_tokens = f->rows.view.page_tokens;
-    float *key = test_allocate(width, sizeof *key);
-    for (uint32_t i = 0; i < s->sequences; i++) {
-        f->keys[i] = test_allocate((size_t)s->kv_tokens[i] * width, sizeof(double));
-        f->present[i] = test_allocate(s->kv_tokens[i], sizeof(bool));
-        for (uint32_t j = 0; j < s->kv_tokens[i]; j++) {
-            if (s->scores != ATTEND_SAME_KEYS || j == 0) make_key(key, s, j, s->kv_tokens[i], random);
-            int32_t page = table ? table[i * f->params.page_table_stride + j / page_tokens] : (int32_t)i;
-            f->present[i][j] = page >= 0;
-            double *stored = f->keys[i] + (size_t)j * width;
-            if (page >= 0) test_rows_store(stored, &f->rows, (uint64_t)page, j % page_tokens, key);
-        }
-    }
-    free(key);
-    test_rows_upload(&f->rows);
-}
-
-static void make_rows(attend_fixture *f, test_random *random) {
-    const attend_shape *s = &f->shape;
-    uint64_t pages = 2;
-    for (uint32_t i = 0; i < s->sequences; i++) pages += pages_of(s, i);
-    uint32_t page_tokens = s->page_tokens ? s->page_tokens : longest(s) + 3;
-    test_rows_make(&f->rows, s->format, s->latent, s->rope, page_tokens, pages, s->layout);
-    f->params.rows = f->rows.view;
-    if (s->page_tokens == 0) {
-        store_keys(f, NULL, random);
+    float *sink = test_allocate(s->heads, sizeof *sink);
+    if (s->sink == ATTEND_SINK_NONE) {
+        free(sink);
         return;
     }
-    int32_t *table = make_table(f, random);
-    if (s->missing_page) table[0] = -7;
-    store_keys(f, table, random);
-    test_buffer_make(&f->table, (size_t)(s->sequences * f->params.page_table_stride) * sizeof *table, table);
-    f->params.page_table = f->table.view;
-    free(table);
+    test_random_fill(random, sink, s->heads, 3.0, 2.0);
+    for (uint32_t h = 0; s->sink == ATTEND_SINK_INFINITE && h < s->heads; h++)
+        if (h % 3 < 2) sink[h] = h % 3 ? -INFINITY : INFINITY;
+    test_buffer_make(&f->sink, s->heads * sizeof *sink, sink);
+    f->params.sink = f->sink.view;
+    free(sink);
+}
+
+static void make_results(attend_fixture *f) {
+    const attend_shape *s = &f->shape;
+    clmla_attend_params *p = &f->params;
+    size_t bytes = attend_form_bytes(s->output_form, f->tokens, s->heads, s->value, clmla_type_bytes(s->output_type),
+                                     &p->output_token_stride, &p->output_head_stride);
+    size_t lse_bytes = attend_form_bytes(s->base2 ? ATTEND_HEADS_FIRST : ATTEND_DENSE, f->tokens, s->heads, LSE_WIDTH,
+                                         sizeof(float), &p->lse_token_stride, &p->lse_head_stride);
+    test_buffer_make(&f->output, bytes, NULL);
+    test_buffer_make(&f->lse, lse_bytes, NULL);
+    test_buffer_make(&f->max_logit, lse_bytes, NULL);
+    p->output_type = s->output_type;
+    p->lse_base = s->base2 ? CLMLA_LSE_BASE2 : CLMLA_LSE_NATURAL;
+    if (!s->no_output) p->output = f->output.view;
+    if (s->lse) p->lse = f->lse.view;
+    if (s->max_logit) p->max_logit = f->max_logit.view;
 }
 
 static void list_buffers(attend_fixture *f) {
-    int inputs = 0;
-    f->run = (test_run){.enqueue = attend_enqueue_step, .payload = f, .outputs = {&f->output, &f->lse}};
-    f->run.inputs[inputs++] = &f->query;
-    f->run.inputs[inputs++] = &f->rows.latent;
-    if (f->rows.rope.bytes) f->run.inputs[inputs++] = &f->rows.rope;
-    if (f->table.bytes) f->run.inputs[inputs++] = &f->table;
+    f->run = (test_run){.enqueue = attend_enqueue_step, .payload = f, .outputs = {&f->output, &f->lse, &f->max_logit}};
+    test_buffer **inputs = f->run.inputs;
+    test_buffer *others[] = {&f->query,     &f->query_rope,     &f->table,         &f->indptr,
+                             &f->sink,      &f->indices[0],     &f->indices[1],    &f->counts[0],
+                             &f->counts[1], &f->weights.values, &f->weights.scales};
+    int count = test_rows_inputs(inputs, &f->rows);
+    if (f->shape.list_count > 1) count += test_rows_inputs(inputs + count, &f->more);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (others[i]->bytes) inputs[count++] = others[i];
 }
 
 void attend_make(attend_fixture *f, const attend_shape *shape) {
     test_random random = test_random_make(shape->seed);
     *f = (attend_fixture){.shape = *shape};
-    for (uint32_t i = 0; i < shape->sequences; i++) f->tokens += shape->query_tokens[i];
-    size_t pairs = (size_t)f->tokens * shape->heads;
-    make_query(f, &random);
-    make_rows(f, &random);
-    test_buffer_make(&f->output, pairs * shape->latent * sizeof(float), NULL);
-    test_buffer_make(&f->lse, pairs * sizeof(float), NULL);
-    f->params.softmax_scale = SCALE;
-    f->params.output = f->output.view;
-    if (shape->lse) f->params.lse = f->lse.view;
-    f->expected = test_allocate(pairs * shape->latent, sizeof(double));
+    attend_shape *s = &f->shape;
+    s->value = value_of(s);
+    if (s->kv_heads == 0) s->kv_heads = 1;
+    if (s->query_type == CLMLA_TYPE_NONE) s->query_type = CLMLA_TYPE_F32;
+    if (s->output_type == CLMLA_TYPE_NONE) s->output_type = CLMLA_TYPE_F32;
+    if (s->no_output && !s->lse) s->max_logit = true;
+    for (uint32_t i = 0; i < s->sequences; i++) f->tokens += s->query_tokens[i];
+    size_t pairs = (size_t)f->tokens * s->heads;
+    f->params.softmax_scale = ATTEND_SCALE;
+    f->params.softcap = s->softcap;
+    attend_make_queries(f, &random);
+    attend_make_keys(f, &random);
+    make_sink(f, &random);
+    make_results(f);
+    f->expected = test_allocate(pairs * s->value, sizeof(double));
     f->expected_lse = test_allocate(pairs, sizeof(double));
+    f->expected_max = test_allocate(pairs, sizeof(double));
     f->largest_score = test_allocate(pairs, sizeof(double));
     list_buffers(f);
 }
 
 void attend_finish(attend_fixture *f) {
+    test_buffer *buffers[] = {&f->query,      &f->query_rope, &f->table,     &f->indptr,
+                              &f->output,     &f->lse,        &f->max_logit, &f->sink,
+                              &f->indices[0], &f->indices[1], &f->counts[0], &f->counts[1]};
+    void *arrays[] = {f->queries,    f->stored[0], f->stored[1],    (void *)f->keys, f->key_first,
+                      f->key_counts, f->expected,  f->expected_lse, f->expected_max, f->largest_score};
     clmla_plan_destroy(&f->plan);
     test_rows_free(&f->rows);
-    test_buffer_free(&f->query);
-    test_buffer_free(&f->table);
-    test_buffer_free(&f->output);
-    test_buffer_free(&f->lse);
-    for (int i = 0; i < ATTEND_SEQUENCES_MAX; i++) {
-        free(f->keys[i]);
-        free(f->present[i]);
-    }
-    free(f->expected);
-    free(f->expected_lse);
-    free(f->largest_score);
+    test_rows_free(&f->more);
+    test_weights_free(&f->weights);
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) test_buffer_free(buffers[i]);
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
 }
 
 clmla_lengths attend_lengths(const attend_fixture *f) {
@@ -182,11 +122,16 @@ clmla_lengths attend_lengths(const attend_fixture *f) {
 
 void attend_plan(attend_fixture *f, const char *variant) {
     const test_device *device = test_device_get();
+    const attend_shape *s = &f->shape;
     clmla_plan_params params = {
-        .head_count = f->shape.heads,
+        .head_count = s->heads,
+        .kv_head_count = s->kv_heads,
         .layout = f->rows.view.layout,
-        .split_tokens = f->shape.split_tokens,
-        .full = f->shape.full,
+        .value_dim = s->value,
+        .split_tokens = s->split_tokens,
+        .full = s->full,
+        .window = s->window,
+        .parallel = s->parallel,
         .attend_variant = variant,
     };
     clmla_lengths lengths = attend_lengths(f);
@@ -194,42 +139,150 @@ void attend_plan(attend_fixture *f, const char *variant) {
     TEST_OK(clmla_plan_create(&f->plan, device->context, &params));
     TEST_OK(clmla_plan_update_lengths(f->plan, &lengths, device->queue, 0, NULL, NULL));
     clmla_plan_facts facts = clmla_plan_facts_get(f->plan);
-    TEST_ASSERT(facts.query_tokens == f->tokens && facts.sequence_count == f->shape.sequences, "%u tokens, %u sequences",
+    TEST_ASSERT(facts.query_tokens == f->tokens && facts.sequence_count == s->sequences, "%u tokens, %u sequences",
                 facts.query_tokens, facts.sequence_count);
-    TEST_ASSERT(!variant || strcmp(facts.attend_variant, variant) == 0, "%s instead of %s", facts.attend_variant, variant);
+    TEST_ASSERT(!variant || strcmp(facts.attend_variant, variant) == 0, "%s instead of %s", facts.attend_variant,
+                variant);
+}
+
+// --- the answer
+
+static void expect_head(attend_fixture *f, uint32_t sequence, const bool *sees, size_t pair) {
+    const attend_shape *s = &f->shape;
+    uint32_t head = (uint32_t)(pair % s->heads), kv_head = head / (s->heads / s->kv_heads);
+    ref_keys keys = {attend_keys(f, sequence, kv_head), f->key_counts[(size_t)sequence * s->kv_heads + kv_head],
+                     s->latent + s->rope, s->value};
+    const float *sink = f->sink.bytes ? test_buffer_floats(&f->sink) + head : NULL;
+    ref_softmax softmax = {(double)f->params.softmax_scale, (double)s->softcap, sink};
+    ref_attended found =
+        ref_attend(f->expected + pair * s->value, f->queries + pair * keys.width, &keys, sees, &softmax);
+    f->expected_lse[pair] = found.lse;
+    f->expected_max[pair] = found.max;
+    f->largest_score[pair] = found.largest_score;
 }
 
 void attend_expect(attend_fixture *f) {
     const attend_shape *s = &f->shape;
-    size_t token = 0;
+    size_t pair = 0;
     for (uint32_t i = 0; i < s->sequences; i++) {
-        ref_keys keys = {f->keys[i], f->present[i], s->kv_tokens[i], s->latent, s->rope};
-        for (uint32_t t = 0; t < s->query_tokens[i]; t++, token++)
-            for (uint32_t h = 0; h < s->heads; h++) {
-                size_t pair = token * s->heads + h;
-                const float *query =
-                    test_buffer_floats(&f->query) + token * f->params.query_token_stride + h * f->params.query_head_stride;
-                ref_attended result = ref_attend(f->expected + pair * s->latent, query, &keys,
-                                                 ref_visible(s->query_tokens[i], s->kv_tokens[i], t, f->shape.full),
-                                                 (double)f->params.softmax_scale);
-                f->expected_lse[pair] = result.lse;
-                f->largest_score[pair] = result.largest_score;
-            }
+        ref_mask mask = attend_mask(f, i);
+        size_t count = f->key_counts[(size_t)i * s->kv_heads], *places = test_allocate(count, sizeof *places);
+        bool *sees = test_allocate(count, sizeof *sees);
+        for (size_t j = 0; j < count; j++) places[j] = ref_mask_place(&mask, j);
+        for (uint32_t t = 0; t < s->query_tokens[i]; t++) {
+            for (size_t j = 0; j < count; j++) sees[j] = ref_mask_sees(&mask, t, places[j]);
+            for (uint32_t h = 0; h < s->heads; h++) expect_head(f, i, sees, pair++);
+        }
+        free(places);
+        free(sees);
     }
 }
 
-void attend_compare(attend_fixture *f, const char *variant) {
-    size_t latent = f->shape.latent;
-    for (size_t pair = 0; pair < (size_t)f->tokens * f->shape.heads; pair++) {
-        double bar = TEST_BAR_F32 * fmax(1.0, f->largest_score[pair] / 8.0), lse = f->expected_lse[pair];
-        double lse_bar = 1e-6 * fmax(1.0, f->largest_score[pair]);
-        char name[64];
-        snprintf(name, sizeof name, "%s token %zu head %zu", variant, pair / f->shape.heads, pair % f->shape.heads);
-        test_compare_rows(test_buffer_found(&f->output) + pair * latent, latent, f->expected + pair * latent, 1, latent, bar, name);
-        if (!f->shape.lse) continue;
-        test_difference d = test_compare(test_buffer_found(&f->lse) + pair, &lse, 1);
-        TEST_ASSERT(d.first_misplaced == 1 && d.largest_error <= lse_bar, "%s: lse is %.9g, expected %.9g, allowed %.2e", name,
-                    (double)test_buffer_found(&f->lse)[pair], lse, lse_bar);
+// --- the comparison
+
+// What FlashMLA's tests allow a 16-bit output.
+#define HALF_ABSOLUTE 8e-4
+#define HALF_RELATIVE (2.01 / 128.0)
+#define HALF_COSINE 5e-6
+
+typedef struct found_output {
+    ref_type type;
+    bool *written;        // of each element
+    float *values;        // [width] of the row at hand
+    double both, product; // sums over the whole output, for its cosine
+} found_output;
+
+static void compare_half(found_output *o, const double *expected, size_t width, double bar, const char *name) {
+    test_difference d = test_compare(o->values, expected, width);
+    TEST_ASSERT(d.first_misplaced == width, "%s[%zu] is %g, expected %g", name, d.first_misplaced,
+                (double)o->values[d.first_misplaced], expected[d.first_misplaced]);
+    for (size_t i = 0; i < width; i++) {
+        double x = (double)o->values[i], y = expected[i], error = fabs(x - y);
+        if (!isfinite(y)) continue;
+        TEST_ASSERT(error <= fmax(HALF_ABSOLUTE, HALF_RELATIVE * fabs(y)) + bar * d.peak,
+                    "%s[%zu] is %.9g, expected %.9g", name, i, x, y);
+        o->product += x * y;
+        o->both += x * x + y * y;
     }
-    if (!f->shape.lse) test_buffer_check_unchanged(&f->lse);
+}
+
+// A sink far above the scores leaves less than f32 resolves.
+static bool vanishes(const double *expected, size_t width) {
+    double peak = 0;
+    for (size_t i = 0; i < width; i++) peak = fmax(peak, isnan(expected[i]) ? 1.0 : fabs(expected[i]));
+    return peak < 1e-30;
+}
+
+static void compare_output(attend_fixture *f, found_output *o, size_t pair, double bar, const char *name) {
+    const attend_shape *s = &f->shape;
+    uint64_t at = attend_form_at(pair / s->heads, pair % s->heads, f->params.output_token_stride,
+                                 f->params.output_head_stride, s->heads, s->value);
+    const double *expected = f->expected + pair * s->value;
+    for (uint32_t d = 0; d < s->value; d++) {
+        o->values[d] = (float)ref_load(o->type, f->output.found, (size_t)at + d);
+        o->written[at + d] = true;
+    }
+    if (vanishes(expected, s->value))
+        for (uint32_t d = 0; d < s->value; d++)
+            TEST_ASSERT(fabsf(o->values[d]) <= 1e-29f, "%s[%u] is %g, expected less than 1e-30", name, d,
+                        (double)o->values[d]);
+    else if (o->type == REF_F32)
+        test_compare_rows(o->values, s->value, expected, 1, s->value, bar, name);
+    else
+        compare_half(o, expected, s->value, bar, name);
+}
+
+// What lies between the pieces was not touched.
+static void compare_gaps(const attend_fixture *f, const found_output *o) {
+    size_t element = ref_bytes(o->type);
+    for (size_t i = 0; i < f->output.bytes / element; i++)
+        TEST_ASSERT(o->written[i] ||
+                        memcmp(f->output.found + i * element, f->output.initial + i * element, element) == 0,
+                    "output element %zu lies between heads and was written", i);
+}
+
+static void compare_number(const attend_fixture *f, const test_buffer *buffer, size_t pair, double expected, double bar,
+                           const char *what, const char *name) {
+    uint64_t at = attend_form_at(pair / f->shape.heads, pair % f->shape.heads, f->params.lse_token_stride,
+                                 f->params.lse_head_stride, f->shape.heads, LSE_WIDTH);
+    test_difference d = test_compare(test_buffer_found(buffer) + at, &expected, 1);
+    TEST_ASSERT(d.first_misplaced == 1 && d.largest_error <= bar, "%s: %s is %.9g, expected %.9g, allowed %.2e", name,
+                what, (double)test_buffer_found(buffer)[at], expected, bar);
+}
+
+void attend_compare(attend_fixture *f, const char *variant) {
+    const attend_shape *s = &f->shape;
+    found_output o = {.type = (ref_type)(s->output_type - CLMLA_TYPE_F32)};
+    o.written = test_allocate(f->output.bytes, sizeof *o.written);
+    o.values = test_allocate(s->value, sizeof *o.values);
+    for (size_t pair = 0; pair < (size_t)f->tokens * s->heads; pair++) {
+        double lse_bar = 1e-6 * fmax(1.0, f->largest_score[pair]), unit = s->base2 ? LN_2 : 1.0;
+        char name[64];
+        snprintf(name, sizeof name, "%s token %zu head %zu", variant, pair / s->heads, pair % s->heads);
+        // Through a sink, an error of the log-sum-exp becomes one of the output.
+        double bar = TEST_BAR_F32 * fmax(1.0, f->largest_score[pair] / 8.0) + (s->sink ? lse_bar : 0.0);
+        if (!s->no_output) compare_output(f, &o, pair, bar, name);
+        if (s->lse) compare_number(f, &f->lse, pair, f->expected_lse[pair] / unit, lse_bar / unit, "lse", name);
+        if (s->max_logit) compare_number(f, &f->max_logit, pair, f->expected_max[pair], lse_bar, "max_logit", name);
+    }
+    double cosine = o.both > 0 ? 1 - 2 * o.product / o.both : 0;
+    TEST_ASSERT(cosine < HALF_COSINE, "%s: cosine difference %.2e", variant, cosine);
+    compare_gaps(f, &o);
+    if (!s->lse) test_buffer_check_unchanged(&f->lse);
+    if (!s->max_logit) test_buffer_check_unchanged(&f->max_logit);
+    free(o.written);
+    free(o.values);
+}
+
+void attend_check_variants(attend_fixture *f) {
+    clmla_variant variants[TEST_VARIANTS_MAX];
+    clmla_shape shape = attend_variant_shape(&f->shape);
+    size_t count = test_variants(variants, CLMLA_OP_ATTEND, &shape);
+    attend_expect(f);
+    for (size_t i = 0; i < count; i++) {
+        if (!variants[i].accepted) continue;
+        attend_plan(f, variants[i].name);
+        test_run_twice(&f->run);
+        attend_compare(f, variants[i].name);
+    }
 }

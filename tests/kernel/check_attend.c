@@ -1,105 +1,246 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend: every variant over shapes, formats, ways to lie and worst cases, against tests/ref/ref_attend.c.
+// attend over rows and page tables: every variant over shapes, formats, masks, types, ways to lie and worst cases,
+// against tests/ref/ref_attend.c. A pairwise-covering set; with CLMLA_TEST_FULL=1 the product of what schedules depend
+// on, of which CLMLA_TEST_SHARD=i/n takes every n-th from the i-th (0 ..) on.
 #include "tests/kernel/attend_fixture.h"
 #include "tests/support/pairwise.h"
-#include "tests/support/variants.h"
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT, WIDTHS, HEADS, PAGE, LENGTHS, QUERIES, SCORES, LAYOUT, SPLIT, FULL, LSE, PADDED, FACTORS };
-enum { QUERIES_ONE, QUERIES_RAGGED, QUERIES_MANY, QUERIES_KINDS };
-static const uint32_t head_counts[] = {1, 3, 5, 12, 16, 20, 40, 128};
-static const uint32_t pages[] = {0, 1, 2, 16, 53, 64}; // 0 = contiguous
-static const uint32_t splits[] = {0, 7, 50};
-#define LENGTH_KINDS 6
+enum {
+    ROWS,
+    HEADS,
+    KV_HEADS,
+    BATCH,
+    LENGTHS,
+    QUERIES,
+    MASK,
+    RANKS,
+    PAGE,
+    TABLE,
+    QUERY_TYPE,
+    QUERY_FORM,
+    OUTPUT,
+    LSE,
+    SOFTCAP,
+    SINK,
+    SCORES,
+    LAYOUT,
+    SPLIT,
+    FACTORS
+};
 
-// Lengths of interest: none, one, around a page's end, around a block's end (48), past two blocks, past the least split.
-static void choose_lengths(attend_shape *s, int kind) {
+static const struct {
+    uint32_t latent, rope, value;
+} widths[] = {{512, 64, 0}, {512, 0, 0}, {448, 64, 512}, {256, 64, 0}, {256, 32, 0},
+              {64, 16, 70}, {37, 6, 0},  {37, 6, 43},    {5, 2, 6},    {1, 0, 0}};
+#define WIDTHS ((int)(sizeof widths / sizeof *widths))
+
+// Formats and widths of the pairwise set: each pair of them is a program to compile, so not all meet. The product's
+// follow.
+static const struct {
+    clmla_row_format format;
+    int width;
+} rows[] = {{CLMLA_ROWS_F32, 0},      {CLMLA_ROWS_F32, 7},      {CLMLA_ROWS_F32, 9},       {CLMLA_ROWS_F16, 0},
+            {CLMLA_ROWS_F16, 1},      {CLMLA_ROWS_F16, 3},      {CLMLA_ROWS_F16, 8},       {CLMLA_ROWS_BF16, 2},
+            {CLMLA_ROWS_BF16, 4},     {CLMLA_ROWS_BF16, 6},     {CLMLA_ROWS_FP8, 0},       {CLMLA_ROWS_FP8, 6},
+            {CLMLA_ROWS_FP8_FLAT, 0}, {CLMLA_ROWS_FP8_FLAT, 5}, {CLMLA_ROWS_FP8_PAGED, 2}, {CLMLA_ROWS_FP8_PAGED, 7}};
+#define ROWS_PAIRWISE ((int)(sizeof rows / sizeof *rows))
+
+static const uint32_t head_counts[] = {1, 3, 5, 9, 12, 16, 20, 40, 63, 64, 96, 126, 128},
+                      kv_head_counts[] = {1, 2, 3, 8};
+static const uint32_t batches[] = {1, 2, 6, 64, 128};
+static const uint32_t pages[] = {0, 1, 2, 16, 53, 64, 69, 576}; // 0 = contiguous
+static const uint32_t splits[] = {0, 7, 50};
+static const clmla_context_parallel ranks[] = {{0, 1, 1}, {1, 2, 1}, {0, 3, 16}, {2, 3, 5}};
+
+// Of each sequence: all alike, spread about a mean with half of them empty, and around the ends of pages and blocks.
+enum { LENGTHS_0, LENGTHS_1, LENGTHS_20, LENGTHS_140, LENGTHS_4096, LENGTHS_HALF, LENGTHS_EDGES, LENGTHS_KINDS };
+enum { QUERIES_1, QUERIES_2, QUERIES_4, QUERIES_17, QUERIES_RAGGED, QUERIES_KINDS };
+enum { MASK_CAUSAL, MASK_FULL, MASK_WINDOW_1, MASK_WINDOW_5, MASK_WINDOW_60, MASK_FULL_WINDOW, MASK_KINDS };
+enum { OUTPUT_F32, OUTPUT_F32_PADDED, OUTPUT_F16, OUTPUT_BF16_HEADS_FIRST, OUTPUT_NONE, OUTPUT_KINDS };
+enum { LSE_NONE, LSE_NATURAL, LSE_BASE2, LSE_MAX, LSE_KINDS };
+
+static uint32_t length_of(int kind, uint32_t i, const attend_shape *s) {
+    static const uint32_t equal[] = {0, 1, 20, 140, 4096};
     uint32_t page = s->page_tokens ? s->page_tokens : 32;
-    const uint32_t lengths[LENGTH_KINDS][4] = {
-        {0, 1, 2, 1}, {page - 1, page, page + 1, 0}, {2 * page + 1, 1, 2 * page, 3}, {47, 48, 49, 24}, {97, 3, 0, 45}, {200, 7, 0, 0},
-    };
-    const uint32_t counts[LENGTH_KINDS] = {4, 4, 4, 4, 4, 2};
-    s->sequences = counts[kind];
-    memcpy(s->kv_tokens, lengths[kind], sizeof lengths[kind]);
+    const uint32_t edges[] = {page - 1, page, page + 1, 2 * page + 1, 47, 48, 49, 97, 200, 24, 7};
+    if (kind == LENGTHS_4096 && i % 32) return 20; // of large batches a few
+    if (kind < LENGTHS_HALF) return equal[kind];
+    if (kind == LENGTHS_EDGES) return edges[i % (sizeof edges / sizeof *edges)];
+    test_random random = test_random_make(s->seed + i);
+    double length = 60.0 + 30.0 * test_random_normal(&random);
+    return test_random_below(&random, 2) || length < 1.0 ? 0 : (uint32_t)length;
 }
 
 // Also more tokens than keys: the first of them see nothing.
-static void choose_queries(attend_shape *s, int kind) {
-    static const uint32_t ragged[] = {1, 0, 3, 2};
-    for (uint32_t i = 0; i < s->sequences; i++) {
-        if (kind == QUERIES_ONE) s->query_tokens[i] = 1;
-        if (kind == QUERIES_RAGGED) s->query_tokens[i] = ragged[i];
-        if (kind == QUERIES_MANY) s->query_tokens[i] = s->kv_tokens[i] < 4 ? s->kv_tokens[i] + 2 : 2;
-    }
+static uint32_t queries_of(int kind, uint32_t i) {
+    static const uint32_t equal[] = {1, 2, 4, 17}, ragged[] = {1, 0, 3, 2, 9};
+    return kind == QUERIES_RAGGED ? ragged[i % 5] : equal[kind];
 }
 
-static attend_shape shape_of(const int *chosen) {
+static void choose_mask(attend_shape *s, int kind) {
+    static const uint32_t windows[MASK_KINDS] = {0, 0, 1, 5, 60, 30};
+    s->full = kind == MASK_FULL || kind == MASK_FULL_WINDOW;
+    s->window = windows[kind];
+}
+
+static void choose_results(attend_shape *s, int output, int lse) {
+    s->output_type = output == OUTPUT_F16                ? CLMLA_TYPE_F16
+                     : output == OUTPUT_BF16_HEADS_FIRST ? CLMLA_TYPE_BF16
+                                                         : CLMLA_TYPE_NONE;
+    s->output_form = output == OUTPUT_F32_PADDED         ? ATTEND_PADDED
+                     : output == OUTPUT_BF16_HEADS_FIRST ? ATTEND_HEADS_FIRST
+                                                         : ATTEND_DENSE;
+    s->no_output = output == OUTPUT_NONE;
+    s->lse = lse == LSE_NATURAL || lse == LSE_BASE2;
+    s->base2 = lse == LSE_BASE2;
+    s->max_logit = lse == LSE_BASE2 || lse == LSE_MAX;
+}
+
+static attend_shape shape_of(const int *chosen, uint64_t seed) {
+    bool listed = chosen[ROWS] < ROWS_PAIRWISE;
+    int other = chosen[ROWS] - ROWS_PAIRWISE, width = listed ? rows[chosen[ROWS]].width : other % WIDTHS;
+    uint32_t heads = head_counts[chosen[HEADS]], kv_heads = kv_head_counts[chosen[KV_HEADS]];
     attend_shape s = {
-        .format = (clmla_row_format)chosen[FORMAT],
-        .latent = test_widths[chosen[WIDTHS]].latent,
-        .rope = test_widths[chosen[WIDTHS]].rope,
-        .heads = head_counts[chosen[HEADS]],
+        .format = listed ? rows[chosen[ROWS]].format : (clmla_row_format)(other / WIDTHS),
+        .latent = widths[width].latent,
+        .rope = widths[width].rope,
+        .value = widths[width].value,
+        .heads = heads,
+        .kv_heads = heads % kv_heads == 0 ? kv_heads : 1,
+        .sequences = batches[chosen[BATCH]],
         .page_tokens = pages[chosen[PAGE]],
+        .csr = chosen[TABLE],
         .layout = (test_rows_layout)chosen[LAYOUT],
         .scores = (attend_scores)chosen[SCORES],
         .split_tokens = splits[chosen[SPLIT]],
-        .full = chosen[FULL],
-        .lse = chosen[LSE],
-        .padded = chosen[PADDED],
+        .parallel = ranks[chosen[RANKS]],
+        .query_type = (clmla_type)(CLMLA_TYPE_F32 + chosen[QUERY_TYPE]),
+        .query_form = (attend_form)chosen[QUERY_FORM],
+        .softcap = chosen[SOFTCAP] ? 20.0f : 0.0f,
+        .sink = (attend_sink)chosen[SINK],
+        .seed = seed,
     };
-    choose_lengths(&s, chosen[LENGTHS]);
-    choose_queries(&s, chosen[QUERIES]);
+    choose_mask(&s, chosen[MASK]);
+    choose_results(&s, chosen[OUTPUT], chosen[LSE]);
+    for (uint32_t i = 0; i < s.sequences; i++) {
+        s.kv_tokens[i] = length_of(chosen[LENGTHS], i, &s);
+        s.query_tokens[i] = queries_of(chosen[QUERIES], i);
+    }
     return s;
+}
+
+// Rows of doubles the reference keeps, and rows on the device.
+static uint64_t values_of(const attend_shape *s) {
+    uint64_t keys = 0, queries = 0;
+    for (uint32_t i = 0; i < s->sequences; i++) {
+        keys += s->kv_tokens[i] + s->page_tokens;
+        queries += s->query_tokens[i];
+    }
+    return (keys * s->kv_heads + 2 * queries * s->heads) * (s->latent + s->rope);
+}
+
+static bool affordable(const attend_shape *s, uint64_t cost, uint64_t values) {
+    return attend_cost(s) <= cost && values_of(s) <= values;
 }
 
 static bool accept(const int *chosen, const void *payload) {
     (void)payload;
-    attend_shape s = shape_of(chosen);
-    if (test_device_get()->short_form) return attend_cost(&s) <= 60000 && s.latent + s.rope < 128;
-    return attend_cost(&s) <= 60000000;
-}
-
-static void check_variants(attend_fixture *f) {
-    clmla_variant variants[TEST_VARIANTS_MAX];
-    clmla_shape shape = attend_variant_shape(&f->shape);
-    size_t count = test_variants(variants, CLMLA_OP_ATTEND, &shape);
-    attend_expect(f);
-    for (size_t i = 0; i < count; i++) {
-        if (!variants[i].accepted) continue;
-        attend_plan(f, variants[i].name);
-        test_run_twice(&f->run);
-        attend_compare(f, variants[i].name);
-    }
+    attend_shape s = shape_of(chosen, 0);
+    if (test_device_get()->short_form) return affordable(&s, 60000, 40000) && s.latent + s.rope < 128;
+    return affordable(&s, 12000000, 4000000);
 }
 
 static void run_case(int number, const int *chosen) {
-    attend_shape s = shape_of(chosen);
-    s.seed = (uint64_t)number + 8000;
-    test_case_begin("attend", number,
-                    "%s %u + %u, heads %u, page %u, lengths %d, queries %d, scores %d, layout %d, split %u, full %d, lse %d, "
-                    "padded %d, seed %d",
-                    clmla_row_format_name(s.format), s.latent, s.rope, s.heads, s.page_tokens, chosen[LENGTHS], chosen[QUERIES],
-                    (int)s.scores, (int)s.layout, s.split_tokens, s.full, s.lse, s.padded, number + 8000);
+    attend_shape s = shape_of(chosen, (uint64_t)number + 8000);
+    test_case_begin(
+        "attend", number,
+        "%s %u + %u (%u), heads %u of %u kv, batch %u, lengths %d, queries %d, mask %d, rank %u of %u by %u, page %u "
+        "csr %d, query type %d form %d, output %d, lse %d, softcap %g, sink %d, scores %d, layout %d, split %u",
+        clmla_row_format_name(s.format), s.latent, s.rope, s.value, s.heads, s.kv_heads, s.sequences, chosen[LENGTHS],
+        chosen[QUERIES], chosen[MASK], s.parallel.rank, s.parallel.world, s.parallel.interleave, s.page_tokens, s.csr,
+        (int)s.query_type, (int)s.query_form, chosen[OUTPUT], chosen[LSE], (double)s.softcap, (int)s.sink,
+        (int)s.scores, (int)s.layout, s.split_tokens);
     attend_fixture f;
     attend_make(&f, &s);
-    check_variants(&f);
+    attend_check_variants(&f);
     attend_finish(&f);
 }
 
+static const pairwise factors = {
+    .factor_count = FACTORS,
+    .levels = {ROWS_PAIRWISE, 13, 4, 5, LENGTHS_KINDS, QUERIES_KINDS, MASK_KINDS, 4, 8, 2, 3, ATTEND_FORMS,
+               OUTPUT_KINDS, LSE_KINDS, 2, ATTEND_SINKS, ATTEND_SCORES, TEST_ROWS_LAYOUTS, 3},
+    .accept = accept,
+    .seed = 18,
+};
+
+// --- the product
+
+// Formats and what the schedule depends on go through all its levels; the rest is drawn for each case.
+static const int product[] = {BATCH, LENGTHS, QUERIES, HEADS, MASK};
+#define PRODUCT (sizeof product / sizeof *product)
+
+static void choose_product(int chosen[FACTORS], uint64_t number) {
+    test_random random = test_random_make(number + 90000);
+    uint64_t format = number % CLMLA_ROW_FORMAT_COUNT;
+    number /= CLMLA_ROW_FORMAT_COUNT;
+    for (int f = 0; f < FACTORS; f++) chosen[f] = (int)test_random_below(&random, (uint32_t)factors.levels[f]);
+    for (size_t i = 0; i < PRODUCT; i++) {
+        chosen[product[i]] = (int)(number % (uint64_t)factors.levels[product[i]]);
+        number /= (uint64_t)factors.levels[product[i]];
+    }
+    chosen[ROWS] = ROWS_PAIRWISE + (int)format * WIDTHS + (int)test_random_below(&random, (uint32_t)WIDTHS);
+}
+
+static void run_product(void) {
+    const char *shard = getenv("CLMLA_TEST_SHARD");
+    unsigned first = 0, step = 1;
+    uint64_t count = CLMLA_ROW_FORMAT_COUNT, ran = 0, costly = 0;
+    TEST_ASSERT(!shard || (sscanf(shard, "%u/%u", &first, &step) == 2 && step > 0),
+                "CLMLA_TEST_SHARD must be i/n, not %s", shard);
+    for (size_t i = 0; i < PRODUCT; i++) count *= (uint64_t)factors.levels[product[i]];
+    for (uint64_t number = first; number < count; number += step) {
+        int chosen[FACTORS];
+        choose_product(chosen, number);
+        attend_shape s = shape_of(chosen, 0);
+        if (!affordable(&s, 1000000000, 300000000)) {
+            costly++;
+            continue;
+        }
+        if (!test_case_wanted((int)number)) continue;
+        run_case((int)number, chosen);
+        ran++;
+    }
+    printf("attend: %llu of the product's %llu cases, %llu too costly\n", (unsigned long long)ran,
+           (unsigned long long)count, (unsigned long long)costly);
+}
+
 START_TEST(matches_the_reference) {
-    pairwise cases = {.factor_count = FACTORS,
-                      .levels = {CLMLA_ROW_FORMAT_COUNT, TEST_WIDTHS, 8, 6, LENGTH_KINDS, QUERIES_KINDS, ATTEND_SCORES,
-                                 TEST_ROWS_LAYOUTS, 3, 2, 2, 2},
-                      .accept = accept,
-                      .seed = 18};
-    pairwise_run(&cases, "attend", run_case);
+    const char *full = getenv("CLMLA_TEST_FULL");
+    if (full && strcmp(full, "1") == 0)
+        run_product();
+    else
+        pairwise_run(&factors, "attend", run_case);
 }
 END_TEST
 
+// --- single cases
+
 static attend_shape small(void) {
-    return (attend_shape){.format = CLMLA_ROWS_F16, .latent = 37, .rope = 6, .heads = 5, .sequences = 3, .query_tokens = {1, 3, 2},
-                          .kv_tokens = {9, 30, 1}, .page_tokens = 4, .lse = true, .seed = 77};
+    return (attend_shape){.format = CLMLA_ROWS_F16,
+                          .latent = 37,
+                          .rope = 6,
+                          .heads = 5,
+                          .sequences = 3,
+                          .query_tokens = {1, 3, 2},
+                          .kv_tokens = {9, 30, 1},
+                          .page_tokens = 4,
+                          .lse = true,
+                          .seed = 77};
 }
 
 // Keys of a page number that is none count as not there, in the middle of a sequence too.
@@ -109,31 +250,71 @@ START_TEST(leaves_missing_pages_out) {
     for (uint32_t split = 0; split < 20; split += 3) {
         attend_fixture f;
         s.split_tokens = split;
+        s.csr = split % 2;
         test_case_begin("attend missing page", 0, "split %u", split);
         attend_make(&f, &s);
-        check_variants(&f);
+        attend_check_variants(&f);
         attend_finish(&f);
     }
 }
 END_TEST
 
-// What a query may not see yet does not touch it, and what it sees does: a NaN in the newest key shows in the newest token.
+// Index pointers that lead out of the table, or backwards: what is not in it is not there.
+START_TEST(reads_no_table_entry_outside) {
+    static const int32_t wrong[][2] = {{-5, 2}, {100, 2000000000}, {4, 3}, {INT32_MIN, INT32_MAX}};
+    attend_shape s = small();
+    s.csr = true;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        attend_fixture f;
+        test_case_begin("attend index pointers", (int)i, "[%d, %d) of a table of 14", wrong[i][0], wrong[i][1]);
+        s.sequences = 2;
+        s.kv_tokens[1] = 0;
+        attend_make(&f, &s);
+        // All of the table is in use: 3 entries of garbage, then the pages of sequence 0. Sequence 1 has no keys.
+        memcpy(f.indptr.initial, wrong[i], sizeof wrong[i]);
+        test_buffer_reset(&f.indptr);
+        int64_t first = wrong[i][0] > 0 ? wrong[i][0] : 0, end = wrong[i][1];
+        if (end > (int64_t)f.params.page_table_count) end = (int64_t)f.params.page_table_count;
+        const int32_t *table = (const int32_t *)(const void *)f.table.initial;
+        for (int64_t j = 0; j < 9; j++) { // where page table[first + p] is one of the sequence's own, its keys are seen
+            attend_keys(&f, 0, 0)[j] = NULL;
+            for (int64_t p = 0; first + j / 4 < end && p < 3; p++)
+                if (table[first + j / 4] == table[3 + p] && p * 4 + j % 4 < 9)
+                    attend_keys(&f, 0, 0)[j] = f.stored[0] + (p * 4 + j % 4) * 43;
+        }
+        attend_check_variants(&f);
+        attend_finish(&f);
+    }
+}
+END_TEST
+
+// What a query may not see does not touch it, and what it sees does: a NaN in the newest key shows in the newest token,
+// and one that a window has left behind does not.
+static void check_nan(const attend_shape *s, size_t key, int part) {
+    attend_fixture f;
+    attend_make(&f, s);
+    double *row = f.stored[0] + (9 + key) * 43;
+    float values[43];
+    for (int i = 0; i < 43; i++) values[i] = (float)row[i];
+    values[part ? 40 : 3] = NAN;
+    int32_t page = ((const int32_t *)(const void *)f.table.initial)[f.params.page_table_stride + key / 4];
+    test_rows_store(row, &f.rows, (uint64_t)page, key % 4, values);
+    test_rows_upload(&f.rows);
+    attend_check_variants(&f);
+    attend_finish(&f);
+}
+
 START_TEST(shows_a_nan_to_those_who_see_it) {
     attend_shape s = small();
-    double *key;
     for (int part = 0; part < 2; part++) {
-        attend_fixture f;
-        test_case_begin("attend NaN", 0, "in the %s part of the newest key", part ? "rope" : "latent");
-        attend_make(&f, &s);
-        key = f.keys[1] + (size_t)29 * 43;
-        float values[43];
-        for (int i = 0; i < 43; i++) values[i] = (float)key[i];
-        values[part ? 40 : 3] = NAN;
-        int32_t page = ((const int32_t *)(const void *)f.table.initial)[f.params.page_table_stride + 29 / 4];
-        test_rows_store(key, &f.rows, (uint64_t)page, 29 % 4, values);
-        test_rows_upload(&f.rows);
-        check_variants(&f);
-        attend_finish(&f);
+        test_case_begin("attend NaN", part, "in the %s part of the newest key", part ? "rope" : "latent");
+        check_nan(&s, 29, part);
+    }
+    s.window = 4;
+    for (int part = 0; part < 4; part++) {
+        test_case_begin("attend NaN", 2 + part, "window 4, in the %s part of key %d", part % 2 ? "rope" : "latent",
+                        24 + part / 2);
+        check_nan(&s, 24 + (size_t)part / 2, part % 2);
     }
 }
 END_TEST
@@ -147,22 +328,30 @@ START_TEST(reads_shared_pages) {
     attend_make(&f, &s);
     int32_t *table = (int32_t *)(void *)f.table.initial;
     for (int p = 0; p < 3; p++) table[p] = table[f.params.page_table_stride + (uint64_t)p];
-    memcpy(f.keys[0], f.keys[1], 12 * 43 * sizeof(double));
+    memcpy(attend_keys(&f, 0, 0), attend_keys(&f, 1, 0), 12 * sizeof(double *));
     test_buffer_reset(&f.table);
-    check_variants(&f);
+    attend_check_variants(&f);
     attend_finish(&f);
 }
 END_TEST
 
 // Rows so wide that a variant may refuse them, and every variant that accepts must serve them.
 START_TEST(serves_the_widest_rows) {
-    attend_shape s = {.format = CLMLA_ROWS_BF16, .latent = 2040, .rope = 10, .heads = 2, .sequences = 1, .query_tokens = {2},
-                      .kv_tokens = {5}, .page_tokens = 2, .lse = true, .seed = 3};
+    attend_shape s = {.format = CLMLA_ROWS_BF16,
+                      .latent = 2040,
+                      .rope = 10,
+                      .heads = 2,
+                      .sequences = 1,
+                      .query_tokens = {2},
+                      .kv_tokens = {5},
+                      .page_tokens = 2,
+                      .lse = true,
+                      .seed = 3};
     attend_fixture f;
     test_case_begin("attend wide", 0, "2040 + 10");
     if (test_device_get()->short_form) return;
     attend_make(&f, &s);
-    check_variants(&f);
+    attend_check_variants(&f);
     attend_finish(&f);
 }
 END_TEST
@@ -170,6 +359,7 @@ END_TEST
 static void add(TCase *tcase) {
     tcase_add_test(tcase, matches_the_reference);
     tcase_add_test(tcase, leaves_missing_pages_out);
+    tcase_add_test(tcase, reads_no_table_entry_outside);
     tcase_add_test(tcase, shows_a_nan_to_those_who_see_it);
     tcase_add_test(tcase, reads_shared_pages);
     tcase_add_test(tcase, serves_the_widest_rows);

@@ -3,56 +3,76 @@
 #include <math.h>
 #include <stdlib.h>
 
-size_t ref_visible(size_t query_tokens, size_t kv_tokens, size_t i, bool full) {
-    if (full) return kv_tokens;
-    return kv_tokens + i + 1 > query_tokens ? kv_tokens + i + 1 - query_tokens : 0;
+static bool on_rank(const ref_mask *mask, size_t g) {
+    return g / mask->interleave % mask->world == mask->rank;
+}
+
+size_t ref_mask_place(const ref_mask *mask, size_t j) {
+    for (size_t g = 0; g < mask->kv_tokens; g++)
+        if (on_rank(mask, g) && j-- == 0) return g;
+    return mask->kv_tokens;
+}
+
+size_t ref_mask_count(const ref_mask *mask) {
+    size_t count = 0;
+    for (size_t g = 0; g < mask->kv_tokens; g++) count += on_rank(mask, g);
+    return count;
+}
+
+bool ref_mask_sees(const ref_mask *mask, size_t i, size_t g) {
+    // The query's own place is kv_tokens - query_tokens + i; sums on both sides keep all of it unsigned.
+    size_t own = mask->kv_tokens + i, key = g + mask->query_tokens;
+    if (!mask->full && key > own) return false;
+    return mask->window == 0 || key + mask->window > own;
 }
 
 // What |score| would be if its terms did not happen to cancel: their rounding errors are of that size even when the score
 // itself is small.
-static double typical_score(const float *query, const double *row, size_t width) {
+static double typical_score(const double *query, const double *row, size_t width) {
     double queries = 0, keys = 0;
     for (size_t d = 0; d < width; d++) {
-        queries += (double)query[d] * (double)query[d];
+        queries += query[d] * query[d];
         keys += row[d] * row[d];
     }
     return sqrt(queries * keys / (double)width);
 }
 
-static double score_of(const float *query, const double *row, size_t width) {
+static double score_of(const double *query, const double *row, size_t width) {
     double sum = 0;
-    for (size_t d = 0; d < width; d++) sum += (double)query[d] * row[d];
+    for (size_t d = 0; d < width; d++) sum += query[d] * row[d];
     return sum;
 }
 
-static bool is_there(const ref_keys *keys, size_t j) {
-    return !keys->present || keys->present[j];
+static double sink_factor(double lse, const float *sink) {
+    if (!sink || lse == -(double)INFINITY) return 1;
+    return 1 / (1 + exp((double)*sink - lse));
 }
 
-ref_attended ref_attend(double *out, const float *query, const ref_keys *keys, size_t visible, double scale) {
-    size_t width = keys->latent + keys->rope;
-    ref_attended result = {-(double)INFINITY, 0};
-    double top = -(double)INFINITY, total = 0;
-    double *scores = malloc((visible + 1) * sizeof *scores);
+ref_attended ref_attend(double *out, const double *query, const ref_keys *keys, const bool *sees, const ref_softmax *softmax) {
+    ref_attended result = {-(double)INFINITY, -(double)INFINITY, 0};
+    double total = 0;
+    double *scores = malloc((keys->count + 1) * sizeof *scores);
     if (!scores) abort();
-    for (size_t d = 0; d < keys->latent; d++) out[d] = 0;
+    for (size_t d = 0; d < keys->value; d++) out[d] = 0;
     bool any = false;
-    for (size_t j = 0; j < visible; j++) {
-        if (!is_there(keys, j)) continue;
-        scores[j] = scale * score_of(query, keys->rows + j * width, width);
+    for (size_t j = 0; j < keys->count; j++) {
+        if (!keys->rows[j] || (sees && !sees[j])) continue;
+        scores[j] = softmax->scale * score_of(query, keys->rows[j], keys->width);
+        if (!any) // enough of a sample: rows of one sequence are of one size
+            result.largest_score = softmax->scale * typical_score(query, keys->rows[j], keys->width);
         result.largest_score = fmax(result.largest_score, fabs(scores[j]));
-        result.largest_score = fmax(result.largest_score, scale * typical_score(query, keys->rows + j * width, width));
-        top = fmax(top, scores[j]);
+        if (softmax->softcap != 0) scores[j] = softmax->softcap * tanh(scores[j] / softmax->softcap);
+        result.max = fmax(result.max, scores[j]);
         any = true;
     }
-    for (size_t j = 0; j < visible; j++) {
-        if (!is_there(keys, j)) continue;
-        double weight = exp(scores[j] - top);
+    for (size_t j = 0; j < keys->count; j++) {
+        if (!keys->rows[j] || (sees && !sees[j])) continue;
+        double weight = exp(scores[j] - result.max);
         total += weight;
-        for (size_t d = 0; d < keys->latent; d++) out[d] += weight * keys->rows[j * width + d];
+        for (size_t d = 0; d < keys->value; d++) out[d] += weight * keys->rows[j][d];
     }
-    for (size_t d = 0; any && d < keys->latent; d++) out[d] /= total;
-    if (any) result.lse = top + log(total);
+    if (any) result.lse = result.max + log(total);
+    for (size_t d = 0; any && d < keys->value; d++) out[d] *= sink_factor(result.lse, softmax->sink) / total;
     free(scores);
     return result;
 }

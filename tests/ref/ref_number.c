@@ -65,3 +65,7 @@ void ref_store(ref_type type, void *array, size_t index, float value) {
     if (signbit(value)) code |= 1u << (f->fraction_bits + f->exponent_bits);
     for (size_t i = 0; i < f->bytes; i++) bytes[i] = (unsigned char)(code >> (8 * i));
 }
+
+double ref_e8m0(unsigned char code) {
+    return code == 255 ? (double)NAN : ldexp(1.0, (int)code - 127);
+}

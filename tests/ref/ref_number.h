@@ -14,4 +14,7 @@ double ref_load(ref_type type, const void *array, size_t index);
 // Stores a float, rounded to nearest even; overflow gives infinity, NaN a quiet NaN (e4m3: its only NaN, also for overflow).
 void ref_store(ref_type type, void *array, size_t index, float value);
 
+// The value of an e8m0 code: 2^(code - 127), 255 NaN.
+double ref_e8m0(unsigned char code);
+
 #endif

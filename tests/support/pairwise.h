@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PAIRWISE_FACTORS_MAX 16
-#define PAIRWISE_LEVELS_MAX 10
+#define PAIRWISE_FACTORS_MAX 24
+#define PAIRWISE_LEVELS_MAX 16
 
 typedef struct pairwise {
     int factor_count;

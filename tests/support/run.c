@@ -55,7 +55,7 @@ static void check_pending(cl_event event) {
 
 static void run_behind_gate(const test_run *run, cl_command_queue queue) {
     unsigned char *expected[4] = {NULL};
-    cl_event written[13], done = NULL, fetched;
+    cl_event written[17], done = NULL, fetched;
     cl_int code;
     for (int i = 0; run->inputs[i]; i++) test_buffer_spoil(run->inputs[i]);
     for (int i = 0; run->outputs[i]; i++) {

@@ -11,7 +11,7 @@ typedef clmla_status (*test_enqueue)(void *payload, cl_command_queue queue, cl_u
 typedef struct test_run {
     test_enqueue enqueue;
     void *payload;
-    test_buffer *inputs[12]; // NULL at the end; must not change
+    test_buffer *inputs[16]; // NULL at the end; must not change
     test_buffer *outputs[4]; // NULL at the end; reset before each run
 } test_run;
 
