@@ -8,7 +8,7 @@
 enum { WEIGHTS, WIDTHS, NOPE, HEADS, KV_HEADS, TOKENS, QUERY_TYPE, QUERY_FORM, SPLIT, FACTORS };
 static const struct {
     uint32_t latent, rope;
-} widths[] = {{512, 64}, {256, 0}, {37, 6}, {64, 16}, {1, 2}};
+} widths[] = {{512, 64}, {256, 0}, {37, 6}};
 static const uint32_t nopes[] = {1, 6, 64, 128}, head_counts[] = {1, 5, 12, 16, 32, 128}, kv_head_counts[] = {1, 2};
 enum { TOKENS_ONE, TOKENS_FOUR_SEQUENCES, TOKENS_RAGGED, TOKENS_NINE, TOKENS_KINDS };
 
@@ -67,7 +67,7 @@ static void run_case(int number, const int *chosen) {
 
 START_TEST(matches_the_reference) {
     pairwise cases = {.factor_count = FACTORS,
-                      .levels = {4, 5, 4, 6, 2, TOKENS_KINDS, 3, ATTEND_FORMS, 2},
+                      .levels = {4, 3, 4, 6, 2, TOKENS_KINDS, 3, ATTEND_FORMS, 2},
                       .accept = accept,
                       .seed = 38};
     pairwise_run(&cases, "attend absorb", run_case);

@@ -11,7 +11,7 @@ static const struct {
     clmla_row_format format;
     uint32_t latent, rope, value;
 } rows[] = {{CLMLA_ROWS_FP8, 512, 64, 0}, {CLMLA_ROWS_FP8_PAGED, 448, 64, 512}, {CLMLA_ROWS_F16, 37, 6, 0},
-            {CLMLA_ROWS_BF16, 64, 16, 70}, {CLMLA_ROWS_F32, 5, 2, 6}, {CLMLA_ROWS_FP8_FLAT, 37, 6, 0}};
+            {CLMLA_ROWS_F32, 5, 2, 6}};
 static const uint32_t head_counts[] = {1, 3, 16, 64, 128}, kv_head_counts[] = {1, 2}, token_counts[] = {1, 2, 4, 17, 74};
 static const uint32_t list_lengths[] = {1, 64, 576, 2048};
 static const struct {
@@ -99,7 +99,7 @@ static void run_case(int number, const int *chosen) {
 
 START_TEST(matches_the_reference) {
     pairwise cases = {.factor_count = FACTORS,
-                      .levels = {6, 5, 2, 5, 12, 14, COUNTS_KINDS, NONE_KINDS, 12, RESULTS_KINDS, ATTEND_SINKS, 2, TEST_ROWS_LAYOUTS, 2},
+                      .levels = {4, 5, 2, 5, 12, 14, COUNTS_KINDS, NONE_KINDS, 12, RESULTS_KINDS, ATTEND_SINKS, 2, TEST_ROWS_LAYOUTS, 2},
                       .accept = accept,
                       .seed = 28};
     pairwise_run(&cases, "attend lists", run_case);
