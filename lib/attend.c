@@ -136,10 +136,7 @@ static clmla_status launch_pack(attend_job *job) {
 }
 
 static clmla_status prepare_queries(attend_job *job) {
-    const clmla_attend_params *params = job->params;
-    if (params->absorb && !attend_absorb_apart(job->plan, params))
-        return attend_absorb_pack(job, params->softmax_scale * LOG2_E);
-    if (params->absorb) STATUS_OR_RETURN(attend_absorb_run(job));
+    if (job->params->absorb) STATUS_OR_RETURN(attend_absorb_run(job));
     return job->plan->grid_tiles > 0 ? launch_pack(job) : CLMLA_OK;
 }
 
