@@ -80,8 +80,8 @@ static clmla_status check_scope(const clmla_plan *plan, const clmla_attend_scope
         bytes > INT64_MAX / 8)
         return host_fail(&host->log, CLMLA_E_LIMIT, 0, "attend: scopes: an index_stride of %llu passes 63 bits",
                          (unsigned long long)scope->index_stride);
-    STATUS_OR_RETURN(host_buffer_check(host, scope->indices, bytes * sizeof(int32_t), sizeof(int32_t), "attend",
-                                       "scopes.indices"));
+    STATUS_OR_RETURN(
+        host_buffer_check(host, scope->indices, bytes * sizeof(int32_t), sizeof(int32_t), "attend", "scopes.indices"));
     if (!scope->counts.memory) return CLMLA_OK;
     return host_buffer_check(host, scope->counts, tokens * sizeof(int32_t), sizeof(int32_t), "attend", "scopes.counts");
 }
