@@ -4,7 +4,7 @@
 # so its log decides; a planted race and a planted overrun show that it looks. Its check for uninitialised reads crashes on
 # any kernel that takes an element out of a vector (21.10), so it is left out here.
 #
-#   oclgrind.sh CLMLA CHECK_ATTEND     the program, and the attend tests in their short form
+#   oclgrind.sh CLMLA CHECK_ATTEND     the program, and the attend tests (its neighbours too) in their short form
 set -euo pipefail
 clmla=$1 check_attend=$2
 here=$(cd "$(dirname "$0")" && pwd)
@@ -32,5 +32,7 @@ clean() {
 clean "$here/../data/a_v2_tiny" --cache f16 --chunk 0 --page 16
 clean "$here/../data/f_v3_fp8" --cache bf16 --chunk 7 --page 1
 : >"$log"
-CLMLA_TEST_SHORT=1 oclgrind --data-races --log "$log" "$check_attend"
+for keys in "" _sparse _absorb; do
+  CLMLA_TEST_SHORT=1 oclgrind --data-races --log "$log" "$check_attend$keys"
+done
 [ ! -s "$log" ] || { head -n 40 "$log"; exit 1; }
