@@ -256,7 +256,8 @@ void attend_compare(attend_fixture *f, const char *variant) {
     o.written = test_allocate(f->output.bytes, sizeof *o.written);
     o.values = test_allocate(s->value, sizeof *o.values);
     for (size_t pair = 0; pair < (size_t)f->tokens * s->heads; pair++) {
-        double lse_bar = 1e-6 * fmax(1.0, f->largest_score[pair]), unit = s->base2 ? LN_2 : 1.0;
+        double lse = isfinite(f->expected_lse[pair]) ? fabs(f->expected_lse[pair]) : 0.0;
+        double lse_bar = 1e-6 * fmax(1.0, fmax(f->largest_score[pair], lse)), unit = s->base2 ? LN_2 : 1.0;
         char name[64];
         snprintf(name, sizeof name, "%s token %zu head %zu", variant, pair / s->heads, pair % s->heads);
         // Through a sink, an error of the log-sum-exp becomes one of the output.

@@ -146,7 +146,7 @@ ref_mask attend_mask(const attend_fixture *f, uint32_t sequence) {
 // Narrow rows have a mean: their weighted sums could cancel to nothing, and their peak would be no measure.
 static void make_key(float *key, const attend_shape *s, size_t index, size_t count, test_random *random) {
     bool narrow = s->latent < 16;
-    test_random_fill(random, key, s->latent, narrow ? 1.5 : 0.0, narrow ? 0.5 : 1.0);
+    test_random_fill(random, key, s->latent, narrow ? 1.5 : 0.0, narrow ? 0.2 : 1.0);
     test_random_fill(random, key + s->latent, s->rope, 0.0, 1.0);
     if (s->scores != ATTEND_DOMINANT || index != count / 2) return;
     make_direction(key, width_of(s));

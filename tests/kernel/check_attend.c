@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // attend over rows and page tables: every variant over shapes, formats, masks, types, ways to lie and worst cases,
 // against tests/ref/ref_attend.c. A pairwise-covering set; with CLMLA_TEST_FULL=1 the product of what schedules depend
-// on, of which CLMLA_TEST_SHARD=i/n takes every n-th from the i-th (0 ..) on.
+// on, of which CLMLA_TEST_SHARD=i/n takes the i-th (0 ..) of n shares.
 #include "tests/kernel/attend_fixture.h"
 #include "tests/support/pairwise.h"
+#include "tests/support/variants.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,9 +44,9 @@ static const struct {
 static const struct {
     clmla_row_format format;
     int width;
-} rows[] = {{CLMLA_ROWS_F32, 0},      {CLMLA_ROWS_F32, 9},      {CLMLA_ROWS_F16, 0},       {CLMLA_ROWS_F16, 1},
-            {CLMLA_ROWS_F16, 3},      {CLMLA_ROWS_F16, 8},      {CLMLA_ROWS_BF16, 2},      {CLMLA_ROWS_BF16, 4},
-            {CLMLA_ROWS_FP8, 0},      {CLMLA_ROWS_FP8_FLAT, 0}, {CLMLA_ROWS_FP8_FLAT, 5},  {CLMLA_ROWS_FP8_PAGED, 2},
+} rows[] = {{CLMLA_ROWS_F32, 0},      {CLMLA_ROWS_F32, 9},      {CLMLA_ROWS_F16, 0},      {CLMLA_ROWS_F16, 1},
+            {CLMLA_ROWS_F16, 3},      {CLMLA_ROWS_F16, 8},      {CLMLA_ROWS_BF16, 2},     {CLMLA_ROWS_BF16, 4},
+            {CLMLA_ROWS_FP8, 0},      {CLMLA_ROWS_FP8_FLAT, 0}, {CLMLA_ROWS_FP8_FLAT, 5}, {CLMLA_ROWS_FP8_PAGED, 2},
             {CLMLA_ROWS_FP8_PAGED, 7}};
 #define ROWS_PAIRWISE ((int)(sizeof rows / sizeof *rows))
 
@@ -203,8 +204,10 @@ static void run_product(void) {
     TEST_ASSERT(!shard || (sscanf(shard, "%u/%u", &first, &step) == 2 && step > 0),
                 "CLMLA_TEST_SHARD must be i/n, not %s", shard);
     for (size_t i = 0; i < PRODUCT; i++) count *= (uint64_t)factors.levels[product[i]];
-    for (uint64_t number = first; number < count; number += step) {
+    for (uint64_t number = 0; number < count; number++) {
         int chosen[FACTORS];
+        test_random random = test_random_make(number + 70000);
+        if (test_random_bits(&random) % step != first) continue; // so that a shard has something of every factor
         choose_product(chosen, number);
         attend_shape s = shape_of(chosen, 0);
         if (!affordable(&s, 1000000000, 300000000)) {
@@ -356,6 +359,50 @@ START_TEST(serves_the_widest_rows) {
 }
 END_TEST
 
+// A plan with a capacity launches its largest grids; the kernels go by the counts on the device.
+static void check_capacity(attend_fixture *f, const char *variant, bool on_device) {
+    const test_device *device = test_device_get();
+    const attend_shape *s = &f->shape;
+    clmla_plan_params params = {.head_count = s->heads,
+                                .layout = f->rows.view.layout,
+                                .capacity = {s->sequences, f->tokens, 100},
+                                .attend_variant = variant};
+    clmla_lengths lengths = attend_lengths(f);
+    test_buffer query, kv;
+    test_buffer_make(&query, s->sequences * sizeof(uint32_t), s->query_tokens);
+    test_buffer_make(&kv, s->sequences * sizeof(uint32_t), s->kv_tokens);
+    clmla_device_lengths on = {s->sequences, query.view, kv.view};
+    clmla_plan_destroy(&f->plan);
+    TEST_OK(clmla_plan_create(&f->plan, device->context, &params));
+    if (on_device)
+        TEST_OK(clmla_plan_update_device(f->plan, &on, device->queue, 0, NULL, NULL));
+    else
+        TEST_OK(clmla_plan_update_lengths(f->plan, &lengths, device->queue, 0, NULL, NULL));
+    test_run_twice(&f->run);
+    attend_compare(f, variant);
+    test_buffer_free(&query);
+    test_buffer_free(&kv);
+}
+
+START_TEST(serves_plans_with_a_capacity) {
+    attend_shape s = small();
+    attend_fixture f;
+    clmla_variant variants[TEST_VARIANTS_MAX];
+    clmla_shape shape = attend_variant_shape(&s);
+    s.kv_tokens[1] = 90; // so that something is split
+    attend_make(&f, &s);
+    attend_expect(&f);
+    size_t count = test_variants(variants, CLMLA_OP_ATTEND, &shape);
+    for (size_t i = 0; i < count; i++)
+        for (int on_device = 0; variants[i].accepted && on_device < 2; on_device++) {
+            test_case_begin("attend capacity", 0, "%s, lengths on the %s", variants[i].name,
+                            on_device ? "device" : "host");
+            check_capacity(&f, variants[i].name, on_device);
+        }
+    attend_finish(&f);
+}
+END_TEST
+
 static void add(TCase *tcase) {
     tcase_add_test(tcase, matches_the_reference);
     tcase_add_test(tcase, leaves_missing_pages_out);
@@ -363,6 +410,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, shows_a_nan_to_those_who_see_it);
     tcase_add_test(tcase, reads_shared_pages);
     tcase_add_test(tcase, serves_the_widest_rows);
+    tcase_add_test(tcase, serves_plans_with_a_capacity);
 }
 
 int main(void) {

@@ -1,15 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend's parameters one by one out of range: each refused with a sentence that names it, and nothing enqueued. (Those of
-// lists and of absorb stand beside their tests; rows, plan and page table in check_attend_plan.c.)
+// attend's parameters one by one out of range: each refused with a sentence that names it, and nothing enqueued. (Those
+// of lists and of absorb stand beside their tests; rows, plan and page table in check_attend_plan.c.)
 #include "tests/kernel/attend_fixture.h"
 #include <math.h>
 #include <string.h>
 
 static attend_shape small(void) {
-    return (attend_shape){.format = CLMLA_ROWS_FP8, .latent = 37, .rope = 6, .heads = 6, .kv_heads = 2, .sequences = 3,
-                          .query_tokens = {1, 3, 2}, .kv_tokens = {9, 30, 1}, .page_tokens = 4, .lse = true, .max_logit = true,
-                          .output_type = CLMLA_TYPE_F16, .sink = ATTEND_SINK_RANDOM, .query_form = ATTEND_APART, .csr = true,
-                          .layout = TEST_ROWS_APART, .seed = 81};
+    return (attend_shape){.format = CLMLA_ROWS_FP8,
+                          .latent = 37,
+                          .rope = 6,
+                          .heads = 6,
+                          .kv_heads = 2,
+                          .sequences = 3,
+                          .query_tokens = {1, 3, 2},
+                          .kv_tokens = {9, 30, 1},
+                          .page_tokens = 4,
+                          .lse = true,
+                          .max_logit = true,
+                          .output_type = CLMLA_TYPE_F16,
+                          .sink = ATTEND_SINK_RANDOM,
+                          .query_form = ATTEND_APART,
+                          .csr = true,
+                          .layout = TEST_ROWS_APART,
+                          .seed = 81};
 }
 
 #define REFUSED(change, word) TEST_REFUSED(&f.run, clmla_attend_params, &f.params, f.params.change, word)
@@ -112,8 +125,10 @@ START_TEST(refuses_what_passes_64_bits) {
     attend_make(&f, &s);
     attend_plan(&f, NULL);
     clmla_attend_params saved = f.params;
-    f.params.query_token_stride = UINT64_MAX, f.params.query_head_stride = 37, expect_limit(&f, "query"), f.params = saved;
-    f.params.output_token_stride = UINT64_MAX / 3, f.params.output_head_stride = 37, expect_limit(&f, "output"), f.params = saved;
+    f.params.query_token_stride = UINT64_MAX, f.params.query_head_stride = 37, expect_limit(&f, "query"),
+    f.params = saved;
+    f.params.output_token_stride = UINT64_MAX / 3, f.params.output_head_stride = 37, expect_limit(&f, "output"),
+    f.params = saved;
     f.params.lse_token_stride = UINT64_MAX / 2, f.params.lse_head_stride = 1, expect_limit(&f, "lse"), f.params = saved;
     f.params.page_table_count = UINT64_MAX, expect_limit(&f, "page_table_count"), f.params = saved;
     attend_finish(&f);
