@@ -8,7 +8,9 @@
 #include "common/work.clh"
 #include "common/result.clh"
 
-#define SUM_RUN 64 // scores and weights are summed in runs of so many: less rounding error in wide rows and long contexts
+// Runs are summed apart: less rounding error in wide rows and long contexts.
+#define SUM_RUN 64 // products of a score
+#define KEY_RUN 16 // keys
 
 typedef struct query_row {
     const __global uchar *latent, *rope;
@@ -34,21 +36,26 @@ static inline float attend_value(const row_parts *at, int d, int latent_dim) {
     return d < latent_dim ? row_latent(at, d) : row_rope(at, d - latent_dim);
 }
 
-// Sums weights times values of keys [first, end) into sums; answers the weights' total.
+// Sums weights times values of keys [first, end) into sums, KEY_RUN keys at a time; answers the weights' total.
 static inline float attend_sum(__global float *sums, const query_row *q, const key_source *keys, int first, int end, float top,
                                const attend_call *call) {
     float total = 0.0f;
-    row_parts at;
     for (int d = 0; d < call->value_dim; d++) sums[d] = 0.0f;
     for (int key = first; key < end;) {
-        float run = 0.0f;
-        for (int run_end = min(key + SUM_RUN, end); key < run_end; key++) {
-            if (!key_at(&at, keys, key)) continue;
-            float weight = exp(attend_score(q, &at, call) - top);
-            for (int d = 0; d < call->value_dim; d++) sums[d] = fma(weight, attend_value(&at, d, call->latent_dim), sums[d]);
-            run += weight;
+        row_parts at[KEY_RUN];
+        float weights[KEY_RUN], run = 0.0f;
+        int count = 0;
+        for (; key < end && count < KEY_RUN; key++) {
+            if (!key_at(&at[count], keys, key)) continue;
+            weights[count] = exp(attend_score(q, &at[count], call) - top);
+            run += weights[count++];
         }
         total += run;
+        for (int d = 0; d < call->value_dim; d++) {
+            float value = 0.0f;
+            for (int i = 0; i < count; i++) value = fma(weights[i], attend_value(&at[i], d, call->latent_dim), value);
+            sums[d] += value;
+        }
     }
     return total;
 }

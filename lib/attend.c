@@ -137,10 +137,7 @@ static clmla_status launch_pack(attend_job *job) {
 }
 
 static clmla_status prepare_queries(attend_job *job) {
-    const clmla_attend_params *params = job->params;
-    if (params->absorb && !attend_absorb_apart(job->plan, params))
-        return attend_absorb_pack(job, params->softmax_scale * LOG2_E);
-    if (params->absorb) STATUS_OR_RETURN(attend_absorb_run(job));
+    if (job->params->absorb) STATUS_OR_RETURN(attend_absorb_run(job));
     return job->plan->grid_tiles > 0 ? launch_pack(job) : CLMLA_OK;
 }
 
@@ -150,6 +147,16 @@ static void results_arguments(host_launch *launch, const clmla_attend_params *pa
     host_arg_buffer(launch, params->lse.memory);
     host_arg_buffer(launch, params->max_logit.memory);
     host_arg_buffer(launch, params->sink.memory);
+}
+
+// One work-item a row. Groups of one width, whatever a step's rows: another width would be another compilation on PoCL.
+#define ROW_GROUP 64
+
+static clmla_status enqueue_rows(host_launch *launch, const attend_job *job, size_t count) {
+    uint64_t most = job->plan->context->host.facts.max_group_size;
+    size_t local[2] = {most > 0 && most < ROW_GROUP ? (size_t)most : ROW_GROUP, 1};
+    size_t global[2] = {(job->plan->grid_rows + local[0] - 1) / local[0] * local[0], count};
+    return host_launch_enqueue(launch, job->chain, 2, global, local);
 }
 
 static clmla_status launch_attend(attend_job *job) {
@@ -165,9 +172,9 @@ static clmla_status launch_attend(attend_job *job) {
     host_arg_buffer(&launch, job->space.memory);
     results_arguments(&launch, job->params);
     host_arg_bytes(&launch, sizeof job->call, &job->call);
-    size_t per_row[2] = {plan->grid_rows, plan->grid_parts}, per_part = plan->grid_parts, local = 1;
+    size_t per_part = plan->grid_parts, local = 1;
     if (plan->attend->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, job->chain, 1, &per_part, &local);
-    return operation_launch_items(&launch, job->chain, 2, per_row);
+    return enqueue_rows(&launch, job, plan->grid_parts);
 }
 
 static clmla_status launch_merge(attend_job *job) {
@@ -182,7 +189,7 @@ static clmla_status launch_merge(attend_job *job) {
     host_arg_bytes(&launch, sizeof job->call, &job->call);
     size_t global[2] = {plan->grid_rows, plan->grid_items}, local[2] = {1, 1};
     if (plan->attend->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, job->chain, 2, global, local);
-    return operation_launch_items(&launch, job->chain, 2, global);
+    return enqueue_rows(&launch, job, plan->grid_items);
 }
 
 clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {

@@ -55,11 +55,8 @@ clmla_status attend_keys_check(const clmla_plan *plan, const clmla_attend_params
 attend_table attend_find_table(const clmla_plan *plan, const clmla_attend_params *params);
 void attend_keys_arguments(host_launch *launch, const attend_job *job);
 
-// Absorption. attend_absorb_apart: whether queries are absorbed into workspace first (attend_absorb_run), because the
-// variant packs nothing or a product of its own is faster; otherwise attend_absorb_pack packs and absorbs at once.
+// Queries that are absorbed on the way: attend_absorb_run puts them into workspace, from which the job then reads.
 clmla_status attend_absorb_check(const clmla_plan *plan, const clmla_attend_params *params);
-bool attend_absorb_apart(const clmla_plan *plan, const clmla_attend_params *params);
 clmla_status attend_absorb_run(attend_job *job);
-clmla_status attend_absorb_pack(attend_job *job, float factor);
 
 #endif

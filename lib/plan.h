@@ -49,7 +49,7 @@ typedef struct plan_extent {
 
 typedef enum plan_workspace {
     PLAN_WORKSPACE_ATTEND,
-    PLAN_WORKSPACE_ABSORB, // queries that attend absorbed, when a variant takes them apart
+    PLAN_WORKSPACE_ABSORB, // queries that attend absorbed
     PLAN_WORKSPACE_LAYER,
     PLAN_WORKSPACE_COUNT
 } plan_workspace;

@@ -78,7 +78,7 @@ CLMLA_API clmla_status clmla_gather(clmla_context *context, const clmla_gather_p
 // Page pairs[i][1] of `to` becomes what page pairs[i][0] of `from` was before the call. `from` and `to` have one
 // layout, page_tokens and kv_head_count; they may be the same cache. No page may be written twice; in one cache a page
 // may be read and written only with `scratch`, through which all pages then go: any permutation is possible. Pairs with
-// a number outside the caches are skipped.
+// a number outside the caches are skipped. Padding within rows and whatever lies between them is left as it is.
 typedef struct clmla_copy_pages_params {
     uint32_t pair_count;
     clmla_buffer pairs; // [pair_count][2] int32: from, to

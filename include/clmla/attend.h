@@ -84,7 +84,8 @@ CLMLA_API clmla_status clmla_attend(clmla_plan *plan, const clmla_attend_params 
 // --- merge: joins attention over parts of the keys ------------------------------------------------------------------
 // For token t and head h over states s: m = max lse, w_s = exp(lse_s − m), output = Σ w_s·state_s / Σ w_s, output_lse =
 // m + ln Σ w_s, in the base given. lse of −infinity or +infinity marks an empty state, whose values are not read. All
-// empty: output 0, lse −infinity. Cascade attention, context parallelism and chunked prefill join their parts with it.
+// empty: output 0, lse −infinity. A NaN lse is no mark: it shows. Cascade attention, context parallelism and chunked
+// prefill join their parts with it. Strides may put states, tokens and heads in any order, as long as pieces nest.
 typedef struct clmla_merge_params {
     uint32_t state_count; // n >= 1
     uint32_t token_count, head_count, width;
@@ -95,7 +96,7 @@ typedef struct clmla_merge_params {
     clmla_buffer lse;                                             // f32
     uint64_t lse_state_stride, lse_token_stride, lse_head_stride; // all 0 = dense [n][T][H]
     clmla_buffer mask;   // [T] uint8: a token whose byte is 0 is left as it is in output and output_lse; optional
-    clmla_buffer output; // may be the first state itself (in place), else must not overlap the states
+    clmla_buffer output; // may be the first state itself (in place: same strides), else must not overlap the states
     uint64_t output_token_stride, output_head_stride;         // both 0 = dense [T][H][width]
     clmla_buffer output_lse;                                  // optional; may be the first state's lse
     uint64_t output_lse_token_stride, output_lse_head_stride; // both 0 = dense [T][H]

@@ -10,10 +10,9 @@
 //   fp8        656   latent e4m3; ceil(L/128) f32 scales, one for 128 values; rope bf16. FlashMLA's V3.2 row, vLLM's
 //                    "fp8_ds_mla". Any f32 scale is read
 //   fp8_flat   576   latent and rope e4m3, one factor each for the whole tensor, given beside it. vLLM's "fp8_e4m3"
-//   fp8_paged  648   latent e4m3, rope bf16; after all rows of a page their scales: a byte of 2^(code-127) for 64
-//   values,
-//                    padded to 8 bytes a row; the page padded to a multiple of a row. FlashMLA's DeepSeek-V4 page,
-//                    there with L 448, R 64 and values that take the rope part in
+//   fp8_paged  648   latent e4m3, rope bf16; after all rows of a page their scales: a byte of 2^(code-127) for 64 latent
+//                    values, padded to 8 bytes a row; the page padded to a multiple of a row's bytes. FlashMLA's
+//                    DeepSeek-V4 page: there 584 bytes at L 448, R 64, and values take the rope part in
 //
 // 656 and 576 exclude each other although both are called "the fp8 MLA cache".
 #ifndef CLMLA_ROWS_H

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One attend call over made-up sequences: keys scattered over pages or lists of slots, everything that must not be read filled
-// with NaN, and the reference's answer.
+// One attend call over made-up sequences: keys scattered over pages or lists of slots, everything that must not be read
+// filled with NaN, and the reference's answer.
 //   attend_inputs.c    queries, rows, tables, lists
 //   attend_fixture.c   the plan, the answer, the comparison
 #ifndef ATTEND_FIXTURE_H
@@ -76,7 +76,8 @@ typedef struct attend_fixture {
     clmla_plan *plan;
     clmla_attend_params params;
     test_rows rows, more;
-    test_buffer query, query_rope, table, indptr, output, lse, max_logit, sink, indices[ATTEND_SCOPES], counts[ATTEND_SCOPES];
+    test_buffer query, query_rope, table, indptr, output, lse, max_logit, sink, indices[ATTEND_SCOPES],
+        counts[ATTEND_SCOPES];
     clmla_attend_scope scopes[ATTEND_SCOPES];
     clmla_attend_absorb absorb;
     test_weights weights;
@@ -117,7 +118,8 @@ void attend_compare(attend_fixture *f, const char *variant);
 void attend_check_variants(attend_fixture *f);
 
 // The step of clmla_attend as a test_run calls it.
-clmla_status attend_enqueue_step(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event);
+clmla_status attend_enqueue_step(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                                 cl_event *event);
 // What the shape costs: multiplications and additions of one pass.
 uint64_t attend_cost(const attend_shape *shape);
 clmla_shape attend_variant_shape(const attend_shape *shape);

@@ -51,6 +51,8 @@ static void fill_query(float *query, const attend_shape *s, test_random *random)
     if (s->scores == ATTEND_HUGE) deviation *= 1500.0;
     if (s->scores == ATTEND_ZERO) deviation = 0.0;
     test_random_fill(random, query, s->absorb_nope + width, 0.0, deviation);
+    for (uint32_t i = 0; s->query_type == CLMLA_TYPE_F16 && i < s->absorb_nope + width; i++)
+        query[i] = fminf(fmaxf(query[i], -60000.0f), 60000.0f);
     if (s->scores != ATTEND_DOMINANT) return;
     float direction[QUERY_WIDTH_MAX];
     make_direction(direction, width);
@@ -82,7 +84,8 @@ static void store_query(attend_fixture *f, unsigned char *query, unsigned char *
         nope[i] = (float)ref_load(type, query, at + i);
         if (!s->absorb_nope) kept[i] = (double)nope[i];
     }
-    if (s->absorb_nope) ref_absorb(kept, &f->weights.reference, nope, pair % s->heads, s->absorb_nope, f->absorb.value_dim);
+    if (s->absorb_nope)
+        ref_absorb(kept, &f->weights.reference, nope, pair % s->heads, s->absorb_nope, f->absorb.value_dim);
     for (uint32_t i = 0; i < s->rope; i++) {
         ref_store(type, rope, rope_at + i, values[plain + i]);
         kept[s->latent + i] = ref_load(type, rope, rope_at + i);
@@ -107,7 +110,8 @@ void attend_make_queries(attend_fixture *f, test_random *random) {
     for (size_t pair = 0; pair < (size_t)f->tokens * s->heads; pair++) {
         uint64_t token = pair / s->heads, head = pair % s->heads;
         uint64_t at = attend_form_at(token, head, p->query_token_stride, p->query_head_stride, s->heads, width);
-        uint64_t rope_at = attend_form_at(token, head, p->query_rope_token_stride, p->query_rope_head_stride, s->heads, s->rope);
+        uint64_t rope_at =
+            attend_form_at(token, head, p->query_rope_token_stride, p->query_rope_head_stride, s->heads, s->rope);
         fill_query(values, s, random);
         store_query(f, query, apart ? rope : query, at, apart ? rope_at : at + plain, values, pair);
     }
@@ -142,7 +146,7 @@ ref_mask attend_mask(const attend_fixture *f, uint32_t sequence) {
 // Narrow rows have a mean: their weighted sums could cancel to nothing, and their peak would be no measure.
 static void make_key(float *key, const attend_shape *s, size_t index, size_t count, test_random *random) {
     bool narrow = s->latent < 16;
-    test_random_fill(random, key, s->latent, narrow ? 1.5 : 0.0, narrow ? 0.5 : 1.0);
+    test_random_fill(random, key, s->latent, narrow ? 1.5 : 0.0, narrow ? 0.2 : 1.0);
     test_random_fill(random, key + s->latent, s->rope, 0.0, 1.0);
     if (s->scores != ATTEND_DOMINANT || index != count / 2) return;
     make_direction(key, width_of(s));
@@ -157,9 +161,11 @@ static size_t pages_of(const attend_fixture *f, size_t keys) {
 static size_t *place_tables(attend_fixture *f, const size_t *counts, size_t *entries) {
     const attend_shape *s = &f->shape;
     size_t *first = test_allocate((size_t)s->sequences + 1, sizeof *first), stride = 2;
-    for (uint32_t i = 0; i < s->sequences; i++) stride = pages_of(f, counts[i]) + 2 > stride ? pages_of(f, counts[i]) + 2 : stride;
+    for (uint32_t i = 0; i < s->sequences; i++)
+        stride = pages_of(f, counts[i]) + 2 > stride ? pages_of(f, counts[i]) + 2 : stride;
     first[0] = s->csr ? TABLE_FIRST : 0;
-    for (uint32_t i = 0; i < s->sequences; i++) first[i + 1] = first[i] + (s->csr ? pages_of(f, counts[i]) + i % 2 : stride);
+    for (uint32_t i = 0; i < s->sequences; i++)
+        first[i + 1] = first[i] + (s->csr ? pages_of(f, counts[i]) + i % 2 : stride);
     *entries = first[s->sequences] + (s->csr ? 2 : 0);
     f->params.page_table_stride = s->csr ? 0 : stride;
     f->params.page_table_count = s->csr ? first[s->sequences] : 0;
@@ -174,10 +180,12 @@ static void make_indptr(attend_fixture *f, const size_t *first) {
 }
 
 // Table entries: pages in a random order; unused ones hold garbage, some of it a page that exists.
-static int32_t *make_table(attend_fixture *f, const size_t *counts, const size_t *first, size_t entries, test_random *random) {
+static int32_t *make_table(attend_fixture *f, const size_t *counts, const size_t *first, size_t entries,
+                           test_random *random) {
     static const int32_t garbage[] = {-1, 2147480000, INT32_MIN, 0};
     size_t page_count = (size_t)f->rows.view.page_count;
-    int32_t *order = test_allocate(page_count, sizeof *order), *next = order, *table = test_allocate(entries, sizeof *table);
+    int32_t *order = test_allocate(page_count, sizeof *order), *next = order,
+            *table = test_allocate(entries, sizeof *table);
     test_random_permutation(random, order, page_count);
     for (size_t e = 0; e < entries; e++) table[e] = garbage[e % 4];
     for (uint32_t i = 0; i < f->shape.sequences; i++)
@@ -187,7 +195,8 @@ static int32_t *make_table(attend_fixture *f, const size_t *counts, const size_t
     return table;
 }
 
-static void store_keys(attend_fixture *f, const size_t *counts, const int32_t *table, const size_t *first, test_random *random) {
+static void store_keys(attend_fixture *f, const size_t *counts, const int32_t *table, const size_t *first,
+                       test_random *random) {
     const attend_shape *s = &f->shape;
     uint32_t width = width_of(s), page_tokens = f->rows.view.page_tokens;
     float *key = test_allocate(width, sizeof *key);
@@ -199,7 +208,8 @@ static void store_keys(attend_fixture *f, const size_t *counts, const int32_t *t
                 if (s->scores != ATTEND_SAME_KEYS || j == 0) make_key(key, s, j, counts[i], random);
                 int32_t page = table ? table[first[i] + j / page_tokens] : (int32_t)i;
                 keys[j] = page >= 0 ? stored : NULL;
-                if (page >= 0) test_rows_store_head(stored, &f->rows, (uint64_t)page, (uint32_t)(j % page_tokens), g, key);
+                if (page >= 0)
+                    test_rows_store_head(stored, &f->rows, (uint64_t)page, (uint32_t)(j % page_tokens), g, key);
             }
         }
     free(key);
@@ -257,7 +267,8 @@ static void fill_scope(attend_fixture *f, test_rows *rows, uint32_t scope, test_
     const attend_list *list = &s->lists[scope];
     uint32_t width = width_of(s), slots = (list->page_count - 1) * list->page_tokens;
     float *key = test_allocate(width, sizeof *key);
-    test_rows_make_heads(rows, s->format, s->latent, s->rope, list->page_tokens, list->page_count, s->layout, s->kv_heads);
+    test_rows_make_heads(rows, s->format, s->latent, s->rope, list->page_tokens, list->page_count, s->layout,
+                         s->kv_heads);
     double *stored = f->stored[scope] = test_allocate((size_t)slots * s->kv_heads * width, sizeof(double));
     for (uint32_t slot = 0; slot < slots; slot++)
         for (uint32_t g = 0; g < s->kv_heads; g++, stored += width) {
@@ -280,14 +291,16 @@ static void make_scope(attend_fixture *f, uint32_t scope, uint32_t first, test_r
     const attend_list *list = &s->lists[scope];
     test_rows *rows = scope ? &f->more : &f->rows;
     uint64_t stride = list->index_count + 3u;
-    int32_t *indices = test_allocate((size_t)(f->tokens * stride), sizeof *indices), *counts = test_allocate(f->tokens, sizeof *counts);
+    int32_t *indices = test_allocate((size_t)(f->tokens * stride), sizeof *indices),
+            *counts = test_allocate(f->tokens, sizeof *counts);
     fill_scope(f, rows, scope, random);
     for (uint32_t t = 0; t < f->tokens; t++) {
         int32_t *of = indices + t * stride;
         counts[t] = (int32_t)test_random_below(random, list->counted + 1);
         if (t == 1) counts[t] = INT32_MAX; // more than there are: all are read
         if (t == 2) counts[t] = -5;
-        for (uint32_t k = 0; k < stride; k++) of[k] = k && test_random_below(random, 8) == 0 ? of[k - 1] : choose_slot(list, random);
+        for (uint32_t k = 0; k < stride; k++)
+            of[k] = k && test_random_below(random, 8) == 0 ? of[k - 1] : choose_slot(list, random);
         for (uint32_t g = 0; g < s->kv_heads; g++)
             for (uint32_t k = 0; k < list->index_count; k++) {
                 bool read = (!list->counted || (int32_t)k < counts[t]) && of[k] >= 0 &&
@@ -316,7 +329,8 @@ void attend_make_keys(attend_fixture *f, test_random *random) {
     size_t counts[ATTEND_SEQUENCES_MAX];
     for (uint32_t t = 0; t < s->sequences; t++) counts[t] = s->kv_tokens[t];
     make_lists(f, counts);
-    for (uint32_t i = 0, first = 0; i < s->list_count; first += s->lists[i++].index_count) make_scope(f, i, first, random);
+    for (uint32_t i = 0, first = 0; i < s->list_count; first += s->lists[i++].index_count)
+        make_scope(f, i, first, random);
     f->params.scopes = f->scopes;
     f->params.scope_count = s->list_count;
 }

@@ -52,15 +52,15 @@ static const float specials[] = {
     0x1p-6f,    0x1.cp-7f,   1.0625f,     1.1875f,   -1.8125f,  240.0f,     0x1.ffp127f, -0x1.ffcp-15f,
 };
 
-// By turns of 32 values: zeros, a peak that 448 divides evenly, tiny ones, the least and the largest there are,
+// By turns of `run` values: zeros, a peak that 448 divides evenly, tiny ones, the least and the largest there are,
 // ordinary ones.
-static float of_group(size_t i, test_random *random) {
+static float of_group(size_t i, size_t run, test_random *random) {
     double value = test_random_uniform(random) * 2 - 1;
-    switch (i / 32 % 6) {
+    switch (i / run % 6) {
     case 0:
         return i % 2 ? 0.0f : -0.0f;
     case 1:
-        return i % 32 == 7 ? 448.0f * 0x1p-12f : (float)(value * 0x1p-4);
+        return i % run == 7 ? 448.0f * 0x1p-12f : (float)(value * 0x1p-4);
     case 2:
         return (float)(value * 1e-9);
     case 3:
@@ -73,7 +73,7 @@ static float of_group(size_t i, test_random *random) {
 }
 
 static float latent_value(int data, size_t i, test_random *random) {
-    if (data == DATA_GROUPS) return of_group(i, random);
+    if (data == DATA_GROUPS) return of_group(i, 32, random);
     bool special = data == DATA_SPECIAL && test_random_below(random, 8) == 0;
     if (special) return specials[test_random_below(random, sizeof specials / sizeof *specials)];
     return (float)test_random_normal(random);
@@ -265,8 +265,7 @@ START_TEST(matches_the_reference) {
 }
 END_TEST
 
-// --- every e4m3 code
-// ----------------------------------------------------------------------------------------------------
+// --- every e4m3 code -----------------------------------------------------------------------------------------------
 
 // By the definition alone: the nearest of all codes, of two as near the even one.
 static unsigned char nearest_code(float value) {
@@ -335,8 +334,33 @@ START_TEST(reaches_every_code) {
 }
 END_TEST
 
-// --- the rest
-// -----------------------------------------------------------------------------------------------------------
+// --- every kind of peak ---------------------------------------------------------------------------------------------
+
+// With groups that are all of one kind, where above they meet in one.
+START_TEST(scales_every_peak) {
+    static const clmla_row_format formats[] = {CLMLA_ROWS_FP8, CLMLA_ROWS_FP8, CLMLA_ROWS_FP8_FLAT, CLMLA_ROWS_FP8_FLAT,
+                                               CLMLA_ROWS_FP8_PAGED};
+    static float values[CODES_WIDTH * CODES_TOKENS];
+    for (int i = 0; i < 5; i++) {
+        test_random random = test_random_make((uint64_t)i);
+        shape s = {.view = {formats[i], CLMLA_ROPE_INTERLEAVED, CODES_WIDTH, 2, 2, 3, 1, TEST_VIEW_DENSE, true},
+                   .tokens = CODES_TOKENS,
+                   .power_of_two = i % 2};
+        fixture f;
+        test_case_begin("append peaks", i, "%s 512 + 2, powers of two %d", clmla_row_format_name(formats[i]), i % 2);
+        make(&f, &s, &random);
+        for (size_t v = 0; v < CODES_WIDTH * CODES_TOKENS; v++) values[v] = of_group(v, 128, &random);
+        test_buffer_free(&f.latent);
+        test_buffer_make(&f.latent, sizeof values, values);
+        f.params.latent = f.latent.view;
+        f.params.latent_stride = CODES_WIDTH;
+        check_variants(&f);
+        finish(&f);
+    }
+}
+END_TEST
+
+// --- the rest ------------------------------------------------------------------------------------------------------
 
 static void make_small(fixture *f, clmla_row_format format, test_places_form form) {
     test_random random = test_random_make(19);
@@ -463,6 +487,7 @@ END_TEST
 static void add(TCase *tcase) {
     tcase_add_test(tcase, matches_the_reference);
     tcase_add_test(tcase, reaches_every_code);
+    tcase_add_test(tcase, scales_every_peak);
     tcase_add_test(tcase, honours_events);
     tcase_add_test(tcase, takes_no_tokens);
     tcase_add_test(tcase, refuses_wrong_inputs);

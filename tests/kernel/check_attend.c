@@ -1,24 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend over rows and page tables: every variant over shapes, formats, masks, types, ways to lie and worst cases, against
-// tests/ref/ref_attend.c. A pairwise-covering set; with CLMLA_TEST_FULL=1 the product of what schedules depend on, of which
-// CLMLA_TEST_SHARD=i/n takes every n-th from the i-th (0 ..) on.
+// attend over rows and page tables: every variant over shapes, formats, masks, types, ways to lie and worst cases,
+// against tests/ref/ref_attend.c. A pairwise-covering set; with CLMLA_TEST_FULL=1 the product of what schedules depend
+// on, of which CLMLA_TEST_SHARD=i/n takes the i-th (0 ..) of n shares.
 #include "tests/kernel/attend_fixture.h"
 #include "tests/support/pairwise.h"
+#include "tests/support/variants.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    FORMAT, WIDTHS, HEADS, KV_HEADS, BATCH, LENGTHS, QUERIES, MASK, RANKS, PAGE, TABLE, QUERY_TYPE, QUERY_FORM, OUTPUT, LSE,
-    SOFTCAP, SINK, SCORES, LAYOUT, SPLIT, FACTORS
+    ROWS,
+    HEADS,
+    KV_HEADS,
+    BATCH,
+    LENGTHS,
+    QUERIES,
+    MASK,
+    RANKS,
+    PAGE,
+    TABLE,
+    QUERY_TYPE,
+    QUERY_FORM,
+    OUTPUT,
+    LSE,
+    SOFTCAP,
+    SINK,
+    SCORES,
+    LAYOUT,
+    SPLIT,
+    FACTORS
 };
 
 static const struct {
     uint32_t latent, rope, value;
-} widths[] = {{512, 64, 0}, {512, 0, 0}, {448, 64, 512}, {256, 64, 0}, {256, 32, 0}, {64, 16, 70}, {37, 6, 0}, {37, 6, 43},
-              {5, 2, 6}, {1, 0, 0}};
-static const uint32_t head_counts[] = {1, 3, 5, 9, 12, 16, 20, 40, 63, 64, 96, 126, 128}, kv_head_counts[] = {1, 2, 3, 8};
+} widths[] = {{512, 64, 0}, {512, 0, 0}, {448, 64, 512}, {256, 64, 0}, {256, 32, 0},
+              {64, 16, 70}, {37, 6, 0},  {37, 6, 43},    {5, 2, 6},    {1, 0, 0}};
+#define WIDTHS ((int)(sizeof widths / sizeof *widths))
+
+// Formats and widths of the pairwise set: each pair of them is a program to compile, so not all meet. The product's
+// follow.
+static const struct {
+    clmla_row_format format;
+    int width;
+} rows[] = {{CLMLA_ROWS_F32, 0},      {CLMLA_ROWS_F32, 9},      {CLMLA_ROWS_F16, 0},      {CLMLA_ROWS_F16, 1},
+            {CLMLA_ROWS_F16, 3},      {CLMLA_ROWS_F16, 8},      {CLMLA_ROWS_BF16, 2},     {CLMLA_ROWS_BF16, 4},
+            {CLMLA_ROWS_FP8, 0},      {CLMLA_ROWS_FP8_FLAT, 0}, {CLMLA_ROWS_FP8_FLAT, 5}, {CLMLA_ROWS_FP8_PAGED, 2},
+            {CLMLA_ROWS_FP8_PAGED, 7}};
+#define ROWS_PAIRWISE ((int)(sizeof rows / sizeof *rows))
+
+static const uint32_t head_counts[] = {1, 3, 5, 9, 12, 16, 20, 40, 63, 64, 96, 126, 128},
+                      kv_head_counts[] = {1, 2, 3, 8};
 static const uint32_t batches[] = {1, 2, 6, 64, 128};
 static const uint32_t pages[] = {0, 1, 2, 16, 53, 64, 69, 576}; // 0 = contiguous
 static const uint32_t splits[] = {0, 7, 50};
@@ -36,8 +69,6 @@ static uint32_t length_of(int kind, uint32_t i, const attend_shape *s) {
     uint32_t page = s->page_tokens ? s->page_tokens : 32;
     const uint32_t edges[] = {page - 1, page, page + 1, 2 * page + 1, 47, 48, 49, 97, 200, 24, 7};
     if (kind == LENGTHS_4096 && i % 32) return 20; // of large batches a few
-    // In a large batch one sequence is long: that skews the schedule, and all being long would cost a minute.
-    if (kind == LENGTHS_4096 && s->sequences > 2 && i > 0) return 20;
     if (kind < LENGTHS_HALF) return equal[kind];
     if (kind == LENGTHS_EDGES) return edges[i % (sizeof edges / sizeof *edges)];
     test_random random = test_random_make(s->seed + i);
@@ -58,9 +89,12 @@ static void choose_mask(attend_shape *s, int kind) {
 }
 
 static void choose_results(attend_shape *s, int output, int lse) {
-    s->output_type = output == OUTPUT_F16 ? CLMLA_TYPE_F16 : output == OUTPUT_BF16_HEADS_FIRST ? CLMLA_TYPE_BF16 : CLMLA_TYPE_NONE;
-    s->output_form = output == OUTPUT_F32_PADDED ? ATTEND_PADDED
-                     : output == OUTPUT_BF16_HEADS_FIRST ? ATTEND_HEADS_FIRST : ATTEND_DENSE;
+    s->output_type = output == OUTPUT_F16                ? CLMLA_TYPE_F16
+                     : output == OUTPUT_BF16_HEADS_FIRST ? CLMLA_TYPE_BF16
+                                                         : CLMLA_TYPE_NONE;
+    s->output_form = output == OUTPUT_F32_PADDED         ? ATTEND_PADDED
+                     : output == OUTPUT_BF16_HEADS_FIRST ? ATTEND_HEADS_FIRST
+                                                         : ATTEND_DENSE;
     s->no_output = output == OUTPUT_NONE;
     s->lse = lse == LSE_NATURAL || lse == LSE_BASE2;
     s->base2 = lse == LSE_BASE2;
@@ -68,12 +102,14 @@ static void choose_results(attend_shape *s, int output, int lse) {
 }
 
 static attend_shape shape_of(const int *chosen, uint64_t seed) {
+    bool listed = chosen[ROWS] < ROWS_PAIRWISE;
+    int other = chosen[ROWS] - ROWS_PAIRWISE, width = listed ? rows[chosen[ROWS]].width : other % WIDTHS;
     uint32_t heads = head_counts[chosen[HEADS]], kv_heads = kv_head_counts[chosen[KV_HEADS]];
     attend_shape s = {
-        .format = (clmla_row_format)chosen[FORMAT],
-        .latent = widths[chosen[WIDTHS]].latent,
-        .rope = widths[chosen[WIDTHS]].rope,
-        .value = widths[chosen[WIDTHS]].value,
+        .format = listed ? rows[chosen[ROWS]].format : (clmla_row_format)(other / WIDTHS),
+        .latent = widths[width].latent,
+        .rope = widths[width].rope,
+        .value = widths[width].value,
         .heads = heads,
         .kv_heads = heads % kv_heads == 0 ? kv_heads : 1,
         .sequences = batches[chosen[BATCH]],
@@ -116,18 +152,19 @@ static bool accept(const int *chosen, const void *payload) {
     (void)payload;
     attend_shape s = shape_of(chosen, 0);
     if (test_device_get()->short_form) return affordable(&s, 60000, 40000) && s.latent + s.rope < 128;
-    return affordable(&s, 8000000, 2500000);
+    return affordable(&s, 12000000, 4000000);
 }
 
 static void run_case(int number, const int *chosen) {
     attend_shape s = shape_of(chosen, (uint64_t)number + 8000);
-    test_case_begin("attend", number,
-                    "%s %u + %u (%u), heads %u of %u kv, batch %u, lengths %d, queries %d, mask %d, rank %u of %u by %u, page %u "
-                    "csr %d, query type %d form %d, output %d, lse %d, softcap %g, sink %d, scores %d, layout %d, split %u",
-                    clmla_row_format_name(s.format), s.latent, s.rope, s.value, s.heads, s.kv_heads, s.sequences, chosen[LENGTHS],
-                    chosen[QUERIES], chosen[MASK], s.parallel.rank, s.parallel.world, s.parallel.interleave, s.page_tokens, s.csr,
-                    (int)s.query_type, (int)s.query_form, chosen[OUTPUT], chosen[LSE], (double)s.softcap, (int)s.sink,
-                    (int)s.scores, (int)s.layout, s.split_tokens);
+    test_case_begin(
+        "attend", number,
+        "%s %u + %u (%u), heads %u of %u kv, batch %u, lengths %d, queries %d, mask %d, rank %u of %u by %u, page %u "
+        "csr %d, query type %d form %d, output %d, lse %d, softcap %g, sink %d, scores %d, layout %d, split %u",
+        clmla_row_format_name(s.format), s.latent, s.rope, s.value, s.heads, s.kv_heads, s.sequences, chosen[LENGTHS],
+        chosen[QUERIES], chosen[MASK], s.parallel.rank, s.parallel.world, s.parallel.interleave, s.page_tokens, s.csr,
+        (int)s.query_type, (int)s.query_form, chosen[OUTPUT], chosen[LSE], (double)s.softcap, (int)s.sink,
+        (int)s.scores, (int)s.layout, s.split_tokens);
     attend_fixture f;
     attend_make(&f, &s);
     attend_check_variants(&f);
@@ -136,35 +173,41 @@ static void run_case(int number, const int *chosen) {
 
 static const pairwise factors = {
     .factor_count = FACTORS,
-    .levels = {CLMLA_ROW_FORMAT_COUNT, 10, 13, 4, 5, LENGTHS_KINDS, QUERIES_KINDS, MASK_KINDS, 4, 8, 2, 3, ATTEND_FORMS, OUTPUT_KINDS,
-               LSE_KINDS, 2, ATTEND_SINKS, ATTEND_SCORES, TEST_ROWS_LAYOUTS, 3},
+    .levels = {ROWS_PAIRWISE, 13, 4, 5, LENGTHS_KINDS, QUERIES_KINDS, MASK_KINDS, 4, 8, 2, 3, ATTEND_FORMS,
+               OUTPUT_KINDS, LSE_KINDS, 2, ATTEND_SINKS, ATTEND_SCORES, TEST_ROWS_LAYOUTS, 3},
     .accept = accept,
     .seed = 18,
 };
 
 // --- the product
 
-// What the schedule and the inner loops depend on goes through all its levels; the rest is drawn for each case.
-static const int product[] = {FORMAT, BATCH, LENGTHS, QUERIES, HEADS, MASK};
+// Formats and what the schedule depends on go through all its levels; the rest is drawn for each case.
+static const int product[] = {BATCH, LENGTHS, QUERIES, HEADS, MASK};
 #define PRODUCT (sizeof product / sizeof *product)
 
 static void choose_product(int chosen[FACTORS], uint64_t number) {
     test_random random = test_random_make(number + 90000);
+    uint64_t format = number % CLMLA_ROW_FORMAT_COUNT;
+    number /= CLMLA_ROW_FORMAT_COUNT;
     for (int f = 0; f < FACTORS; f++) chosen[f] = (int)test_random_below(&random, (uint32_t)factors.levels[f]);
     for (size_t i = 0; i < PRODUCT; i++) {
         chosen[product[i]] = (int)(number % (uint64_t)factors.levels[product[i]]);
         number /= (uint64_t)factors.levels[product[i]];
     }
+    chosen[ROWS] = ROWS_PAIRWISE + (int)format * WIDTHS + (int)test_random_below(&random, (uint32_t)WIDTHS);
 }
 
 static void run_product(void) {
     const char *shard = getenv("CLMLA_TEST_SHARD");
     unsigned first = 0, step = 1;
-    uint64_t count = 1, ran = 0, costly = 0;
-    TEST_ASSERT(!shard || (sscanf(shard, "%u/%u", &first, &step) == 2 && step > 0), "CLMLA_TEST_SHARD must be i/n, not %s", shard);
+    uint64_t count = CLMLA_ROW_FORMAT_COUNT, ran = 0, costly = 0;
+    TEST_ASSERT(!shard || (sscanf(shard, "%u/%u", &first, &step) == 2 && step > 0),
+                "CLMLA_TEST_SHARD must be i/n, not %s", shard);
     for (size_t i = 0; i < PRODUCT; i++) count *= (uint64_t)factors.levels[product[i]];
-    for (uint64_t number = first; number < count; number += step) {
+    for (uint64_t number = 0; number < count; number++) {
         int chosen[FACTORS];
+        test_random random = test_random_make(number + 70000);
+        if (test_random_bits(&random) % step != first) continue; // so that a shard has something of every factor
         choose_product(chosen, number);
         attend_shape s = shape_of(chosen, 0);
         if (!affordable(&s, 1000000000, 300000000)) {
@@ -175,8 +218,8 @@ static void run_product(void) {
         run_case((int)number, chosen);
         ran++;
     }
-    printf("attend: %llu of the product's %llu cases, %llu too costly\n", (unsigned long long)ran, (unsigned long long)count,
-           (unsigned long long)costly);
+    printf("attend: %llu of the product's %llu cases, %llu too costly\n", (unsigned long long)ran,
+           (unsigned long long)count, (unsigned long long)costly);
 }
 
 START_TEST(matches_the_reference) {
@@ -191,8 +234,16 @@ END_TEST
 // --- single cases
 
 static attend_shape small(void) {
-    return (attend_shape){.format = CLMLA_ROWS_F16, .latent = 37, .rope = 6, .heads = 5, .sequences = 3, .query_tokens = {1, 3, 2},
-                          .kv_tokens = {9, 30, 1}, .page_tokens = 4, .lse = true, .seed = 77};
+    return (attend_shape){.format = CLMLA_ROWS_F16,
+                          .latent = 37,
+                          .rope = 6,
+                          .heads = 5,
+                          .sequences = 3,
+                          .query_tokens = {1, 3, 2},
+                          .kv_tokens = {9, 30, 1},
+                          .page_tokens = 4,
+                          .lse = true,
+                          .seed = 77};
 }
 
 // Keys of a page number that is none count as not there, in the middle of a sequence too.
@@ -240,8 +291,8 @@ START_TEST(reads_no_table_entry_outside) {
 }
 END_TEST
 
-// What a query may not see does not touch it, and what it sees does: a NaN in the newest key shows in the newest token, and
-// one that a window has left behind does not.
+// What a query may not see does not touch it, and what it sees does: a NaN in the newest key shows in the newest token,
+// and one that a window has left behind does not.
 static void check_nan(const attend_shape *s, size_t key, int part) {
     attend_fixture f;
     attend_make(&f, s);
@@ -264,7 +315,8 @@ START_TEST(shows_a_nan_to_those_who_see_it) {
     }
     s.window = 4;
     for (int part = 0; part < 4; part++) {
-        test_case_begin("attend NaN", 2 + part, "window 4, in the %s part of key %d", part % 2 ? "rope" : "latent", 24 + part / 2);
+        test_case_begin("attend NaN", 2 + part, "window 4, in the %s part of key %d", part % 2 ? "rope" : "latent",
+                        24 + part / 2);
         check_nan(&s, 24 + (size_t)part / 2, part % 2);
     }
 }
@@ -288,13 +340,65 @@ END_TEST
 
 // Rows so wide that a variant may refuse them, and every variant that accepts must serve them.
 START_TEST(serves_the_widest_rows) {
-    attend_shape s = {.format = CLMLA_ROWS_BF16, .latent = 2040, .rope = 10, .heads = 2, .sequences = 1, .query_tokens = {2},
-                      .kv_tokens = {5}, .page_tokens = 2, .lse = true, .seed = 3};
+    attend_shape s = {.format = CLMLA_ROWS_BF16,
+                      .latent = 2040,
+                      .rope = 10,
+                      .heads = 2,
+                      .sequences = 1,
+                      .query_tokens = {2},
+                      .kv_tokens = {5},
+                      .page_tokens = 2,
+                      .lse = true,
+                      .seed = 3};
     attend_fixture f;
     test_case_begin("attend wide", 0, "2040 + 10");
     if (test_device_get()->short_form) return;
     attend_make(&f, &s);
     attend_check_variants(&f);
+    attend_finish(&f);
+}
+END_TEST
+
+// A plan with a capacity launches its largest grids; the kernels go by the counts on the device.
+static void check_capacity(attend_fixture *f, const char *variant, bool on_device) {
+    const test_device *device = test_device_get();
+    const attend_shape *s = &f->shape;
+    clmla_plan_params params = {.head_count = s->heads,
+                                .layout = f->rows.view.layout,
+                                .capacity = {s->sequences, f->tokens, 100},
+                                .attend_variant = variant};
+    clmla_lengths lengths = attend_lengths(f);
+    test_buffer query, kv;
+    test_buffer_make(&query, s->sequences * sizeof(uint32_t), s->query_tokens);
+    test_buffer_make(&kv, s->sequences * sizeof(uint32_t), s->kv_tokens);
+    clmla_device_lengths on = {s->sequences, query.view, kv.view};
+    clmla_plan_destroy(&f->plan);
+    TEST_OK(clmla_plan_create(&f->plan, device->context, &params));
+    if (on_device)
+        TEST_OK(clmla_plan_update_device(f->plan, &on, device->queue, 0, NULL, NULL));
+    else
+        TEST_OK(clmla_plan_update_lengths(f->plan, &lengths, device->queue, 0, NULL, NULL));
+    test_run_twice(&f->run);
+    attend_compare(f, variant);
+    test_buffer_free(&query);
+    test_buffer_free(&kv);
+}
+
+START_TEST(serves_plans_with_a_capacity) {
+    attend_shape s = small();
+    attend_fixture f;
+    clmla_variant variants[TEST_VARIANTS_MAX];
+    clmla_shape shape = attend_variant_shape(&s);
+    s.kv_tokens[1] = 90; // so that something is split
+    attend_make(&f, &s);
+    attend_expect(&f);
+    size_t count = test_variants(variants, CLMLA_OP_ATTEND, &shape);
+    for (size_t i = 0; i < count; i++)
+        for (int on_device = 0; variants[i].accepted && on_device < 2; on_device++) {
+            test_case_begin("attend capacity", 0, "%s, lengths on the %s", variants[i].name,
+                            on_device ? "device" : "host");
+            check_capacity(&f, variants[i].name, on_device);
+        }
     attend_finish(&f);
 }
 END_TEST
@@ -306,6 +410,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, shows_a_nan_to_those_who_see_it);
     tcase_add_test(tcase, reads_shared_pages);
     tcase_add_test(tcase, serves_the_widest_rows);
+    tcase_add_test(tcase, serves_plans_with_a_capacity);
 }
 
 int main(void) {

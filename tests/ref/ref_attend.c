@@ -26,8 +26,8 @@ bool ref_mask_sees(const ref_mask *mask, size_t i, size_t g) {
     return mask->window == 0 || key + mask->window > own;
 }
 
-// What |score| would be if its terms did not happen to cancel: their rounding errors are of that size even when the score
-// itself is small.
+// What |score| would be if its terms did not happen to cancel: their rounding errors are of that size even when the
+// score itself is small.
 static double typical_score(const double *query, const double *row, size_t width) {
     double queries = 0, keys = 0;
     for (size_t d = 0; d < width; d++) {
@@ -48,7 +48,8 @@ static double sink_factor(double lse, const float *sink) {
     return 1 / (1 + exp((double)*sink - lse));
 }
 
-ref_attended ref_attend(double *out, const double *query, const ref_keys *keys, const bool *sees, const ref_softmax *softmax) {
+ref_attended ref_attend(double *out, const double *query, const ref_keys *keys, const bool *sees,
+                        const ref_softmax *softmax) {
     ref_attended result = {-(double)INFINITY, -(double)INFINITY, 0};
     double total = 0;
     double *scores = malloc((keys->count + 1) * sizeof *scores);

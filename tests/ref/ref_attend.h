@@ -23,7 +23,7 @@ bool ref_mask_sees(const ref_mask *mask, size_t i, size_t g);
 
 // Keys in order, decoded.
 typedef struct ref_keys {
-    const double *const *rows; // [count], each of latent + rope values; NULL = no such key
+    const double *const *rows;  // [count], each of latent + rope values; NULL = no such key
     size_t count, width, value; // value: columns that are summed, from the row's start
 } ref_keys;
 
@@ -38,6 +38,7 @@ typedef struct ref_attended {
 } ref_attended;
 
 // One query of `width` values against the keys with sees[j] (NULL = all): out [value]; zeros when none is seen.
-ref_attended ref_attend(double *out, const double *query, const ref_keys *keys, const bool *sees, const ref_softmax *softmax);
+ref_attended ref_attend(double *out, const double *query, const ref_keys *keys, const bool *sees,
+                        const ref_softmax *softmax);
 
 #endif

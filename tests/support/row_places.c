@@ -37,7 +37,11 @@ static void make_csr(world *w) {
     for (int s = 0; s <= SEQUENCES; s++) indptr[s] = (int32_t)w->first[s];
     indptr[SEQUENCES + 1] = count + 5;
     indptr[SEQUENCES + 2] = INT32_MIN;
-    test_buffer_make(&w->out->table, (size_t)count * sizeof *w->order, w->order);
+    // What follows the list are numbers of pages, but no entries of it.
+    int32_t *pages = test_allocate((size_t)count + 5, sizeof *pages);
+    for (int32_t i = 0; i < count; i++) pages[i] = w->order[i];
+    test_buffer_make(&w->out->table, ((size_t)count + 5) * sizeof *pages, pages);
+    free(pages);
     test_buffer_make(&w->out->indptr, sizeof indptr, indptr);
     w->out->view.sequence_count = SEQUENCES + 2;
     w->out->view.page_table_count = (uint64_t)count;
@@ -68,7 +72,9 @@ static void choose_index(const world *w, int32_t *sequence, int32_t *index, int6
     }
     if (!skip) return;
     int32_t past = (int32_t)(w->form == TEST_PLACES_PAGES ? w->page_count : SEQUENCES);
-    int32_t long_index = (int32_t)(w->form == TEST_PLACES_PAGES ? w->page_tokens : w->page_count * w->page_tokens);
+    // The first index past sequence 0: in a list of all, sequence 1's page is there.
+    int64_t own = w->form == TEST_PLACES_PAGES ? 1 : w->first[1];
+    int32_t long_index = (int32_t)(own * w->page_tokens);
     const int32_t ways[][2] = {{-1, 0},       {past, 0},      {0, -1},       {0, long_index},
                                {past + 1, 0}, {0, INT32_MAX}, {INT32_MAX, 1}};
     *sequence = ways[token % 7][0];

@@ -2,7 +2,8 @@
 #include "tests/support/rows.h"
 #include <math.h>
 
-const test_width test_widths[TEST_WIDTHS] = {{512, 64}, {512, 0}, {256, 64}, {256, 32}, {64, 16}, {37, 6}, {5, 2}, {1, 0}};
+const test_width test_widths[TEST_WIDTHS] = {{512, 64}, {512, 0}, {256, 64}, {256, 32},
+                                             {64, 16},  {37, 6},  {5, 2},    {1, 0}};
 
 #define E4M3_MOST 448.0f
 #define LATENT_SCALE 0.0625f // of fp8_flat
@@ -25,8 +26,8 @@ static ref_type rope_type(clmla_row_format format) {
 // --- ways to lie
 
 // A tensor of one part: kv head after kv head, `row` bytes used of each row.
-static uint64_t apart(test_buffer *out, uint64_t *row_stride, uint64_t *page_stride, uint64_t *head_stride, uint64_t row,
-                      uint32_t gap, const clmla_rows *view) {
+static uint64_t apart(test_buffer *out, uint64_t *row_stride, uint64_t *page_stride, uint64_t *head_stride,
+                      uint64_t row, uint32_t gap, const clmla_rows *view) {
     *row_stride = up4(row) + gap;
     *page_stride = view->page_tokens * *row_stride + 2 * gap + 4;
     *head_stride = view->page_count * *page_stride;
@@ -39,13 +40,17 @@ static void make_apart(test_rows *out) {
     const clmla_row_layout *layout = &view->layout;
     uint64_t latent = layout->latent_dim * ref_bytes(latent_type(layout->format)),
              rope = layout->rope_dim * ref_bytes(rope_type(layout->format)), scales = layout->scale_row_bytes;
-    if (layout->format == CLMLA_ROWS_FP8_FLAT) scales = (layout->latent_dim + FLAT_GROUP - 1) / FLAT_GROUP * sizeof(float);
-    apart(&out->latent, &view->latent_row_stride, &view->latent_page_stride, &view->latent_head_stride, latent, 4, view);
+    if (layout->format == CLMLA_ROWS_FP8_FLAT)
+        scales = (layout->latent_dim + FLAT_GROUP - 1) / FLAT_GROUP * sizeof(float);
+    apart(&out->latent, &view->latent_row_stride, &view->latent_page_stride, &view->latent_head_stride, latent, 4,
+          view);
     view->latent = out->latent.view;
-    if (rope) apart(&out->rope, &view->rope_row_stride, &view->rope_page_stride, &view->rope_head_stride, rope, 8, view);
+    if (rope)
+        apart(&out->rope, &view->rope_row_stride, &view->rope_page_stride, &view->rope_head_stride, rope, 8, view);
     view->rope = out->rope.view;
     if (scales)
-        apart(&out->scales, &view->scale_row_stride, &view->scale_page_stride, &view->scale_head_stride, scales, 12, view);
+        apart(&out->scales, &view->scale_row_stride, &view->scale_page_stride, &view->scale_head_stride, scales, 12,
+              view);
     view->scales = out->scales.view;
 }
 
@@ -53,8 +58,10 @@ static void make_apart(test_rows *out) {
 static void make_together(test_rows *out, test_rows_layout way) {
     clmla_rows *view = &out->view;
     const clmla_row_layout *layout = &view->layout;
-    uint64_t gap = way == TEST_ROWS_DENSE ? 0 : 52, row_gap = way == TEST_ROWS_ROWS_GAP ? 8 : 0, tokens = view->page_tokens;
-    uint64_t row = (uint64_t)view->kv_head_count * layout->row_bytes + row_gap, scale_row = row, scales = layout->scale_offset;
+    uint64_t gap = way == TEST_ROWS_DENSE ? 0 : 52, row_gap = way == TEST_ROWS_ROWS_GAP ? 8 : 0,
+             tokens = view->page_tokens;
+    uint64_t row = (uint64_t)view->kv_head_count * layout->row_bytes + row_gap, scale_row = row,
+             scales = layout->scale_offset;
     uint64_t page = tokens * row;
     if (layout->scales_apart) {
         scales = page;
@@ -62,7 +69,8 @@ static void make_together(test_rows *out, test_rows_layout way) {
         page += tokens * scale_row;
     }
     page += gap;
-    if (way == TEST_ROWS_DENSE && view->kv_head_count == 1) page = clmla_row_layout_page_bytes(layout, view->page_tokens);
+    if (way == TEST_ROWS_DENSE && view->kv_head_count == 1)
+        page = clmla_row_layout_page_bytes(layout, view->page_tokens);
     test_buffer_make(&out->latent, (size_t)(page * view->page_count), NULL);
     view->latent = out->latent.view;
     view->latent_row_stride = row;
@@ -134,7 +142,8 @@ typedef struct row_bytes {
     unsigned char *latent, *rope, *scales;
 } row_bytes;
 
-static unsigned char *part(const test_buffer *apart, const test_rows *rows, clmla_buffer view, bool found, uint64_t offset) {
+static unsigned char *part(const test_buffer *apart, const test_rows *rows, clmla_buffer view, bool found,
+                           uint64_t offset) {
     const test_buffer *buffer = apart->bytes ? apart : &rows->latent;
     uint64_t first = apart->bytes ? 0 : view.offset - rows->view.latent.offset;
     return (found ? buffer->found : buffer->initial) + first + offset;
@@ -165,7 +174,8 @@ static double scale_of(const test_rows *rows, const row_bytes *at, uint32_t d) {
     double whole = format == CLMLA_ROWS_FP8_FLAT ? (double)rows->view.latent_scale : 1.0;
     uint32_t group = group_of(rows);
     if (group == 0) return whole;
-    return whole * (format == CLMLA_ROWS_FP8_PAGED ? ref_e8m0(at->scales[d / group]) : ref_load(REF_F32, at->scales, d / group));
+    return whole * (format == CLMLA_ROWS_FP8_PAGED ? ref_e8m0(at->scales[d / group])
+                                                   : ref_load(REF_F32, at->scales, d / group));
 }
 
 static void store_scale(const test_rows *rows, const row_bytes *at, uint32_t d, const float *values, uint32_t count) {
@@ -175,7 +185,8 @@ static void store_scale(const test_rows *rows, const row_bytes *at, uint32_t d, 
     if (rows->view.layout.format == CLMLA_ROWS_FP8_PAGED)
         at->scales[d / group_of(rows)] = (unsigned char)(127 + (int)ceilf(log2f(scale)));
     else
-        ref_store(REF_F32, at->scales, d / group_of(rows), scale / (rows->view.latent_scale != 0.0f ? rows->view.latent_scale : 1.0f));
+        ref_store(REF_F32, at->scales, d / group_of(rows),
+                  scale / (rows->view.latent_scale != 0.0f ? rows->view.latent_scale : 1.0f));
 }
 
 static void load(double *out, const test_rows *rows, const row_bytes *at) {
@@ -187,7 +198,8 @@ static void load(double *out, const test_rows *rows, const row_bytes *at) {
         out[layout->latent_dim + i] = ref_load(rope_type(layout->format), at->rope, i) * rope;
 }
 
-void test_rows_store_head(double *stored, test_rows *rows, uint64_t page, uint32_t row, uint32_t kv_head, const float *values) {
+void test_rows_store_head(double *stored, test_rows *rows, uint64_t page, uint32_t row, uint32_t kv_head,
+                          const float *values) {
     const clmla_row_layout *layout = &rows->view.layout;
     row_bytes at = find(rows, false, page, row, kv_head);
     uint32_t group = group_of(rows);

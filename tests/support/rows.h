@@ -10,7 +10,7 @@ typedef enum test_rows_layout {
     TEST_ROWS_DENSE,     // clmla_rows_from_tensor; several kv heads side by side in a row
     TEST_ROWS_PAGES_GAP, // a page stride longer than the page
     TEST_ROWS_ROWS_GAP,  // a row stride longer than the row, and a gap between pages
-    TEST_ROWS_APART,     // the parts in tensors of their own, each with gaps and kv head after kv head; fp8_flat has scales
+    TEST_ROWS_APART, // the parts in tensors of their own, each with gaps and kv head after kv head; fp8_flat has scales
     TEST_ROWS_LAYOUTS
 } test_rows_layout;
 
@@ -36,7 +36,8 @@ void test_rows_free(test_rows *rows);
 // Scales are the least that hold the values; fp8_paged's a power of two. test_rows_upload then brings all of it to the
 // device.
 void test_rows_store(double *stored, test_rows *rows, uint64_t page, uint32_t row, const float *values);
-void test_rows_store_head(double *stored, test_rows *rows, uint64_t page, uint32_t row, uint32_t kv_head, const float *values);
+void test_rows_store_head(double *stored, test_rows *rows, uint64_t page, uint32_t row, uint32_t kv_head,
+                          const float *values);
 void test_rows_upload(test_rows *rows);
 
 // Decodes a row as `found` holds it.
