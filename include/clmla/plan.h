@@ -90,9 +90,8 @@ CLMLA_API void clmla_plan_destroy(clmla_plan **plan);
 
 // Schedules a step over a cache, after clmla_cache_reserve of the same batch: lengths, positions, slots and block table
 // are taken from the cache and enqueued to the device, after what changes of the cache left to be done there.
-// Async   : an enqueue (opencl.h); operations that use the plan wait for it by themselves. With four updates already
-// under
-//           way it waits for the oldest one's upload.
+// Async   : an enqueue (opencl.h); operations that use the plan wait for it by themselves. With four updates under way
+//           it waits for the oldest one's upload.
 // Errors  : CLMLA_E_ARGUMENT (the cache's layout is not the plan's; the batch was not reserved); CLMLA_E_SEQUENCE;
 //           CLMLA_E_LIMIT; CLMLA_E_MEMORY; CLMLA_E_OPENCL. After a failure the plan must be updated again before use.
 CLMLA_API clmla_status clmla_plan_update(clmla_plan *plan, clmla_cache *cache, const clmla_batch *batch,
