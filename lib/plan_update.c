@@ -66,7 +66,8 @@ clmla_status plan_update_enqueue(clmla_plan *plan, const clmla_lengths *lengths,
     STATUS_OR_RETURN(plan_chain_begin(&chain, plan, queue, wait_count, wait));
     uint32_t stage = plan->next_stage;
     STATUS_OR_RETURN(plan_chain_finish(&chain, plan, update(plan, lengths, cache, batch, &chain), event));
-    host_event_retain(&plan->context->host, plan->last); // the driver reads the stage until this event
+    // The driver reads the stage until this event.
+    if (!host_event_retain(&plan->context->host, plan->last)) return host_event_wait(&plan->context->host, plan->last);
     plan->stages[stage].uploaded = plan->last;
     return CLMLA_OK;
 }

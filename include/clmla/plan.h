@@ -27,9 +27,12 @@ typedef struct clmla_context_parallel {
     uint32_t rank, world, interleave; // world 0 = 1, interleave 0 = 1
 } clmla_context_parallel;
 
-// The most a step may hold. A plan with a capacity takes all its device memory when it is made, launches the same grids
-// whatever a step's lengths are, and never moves its memory: what is recorded with it (recording.h) stays valid while
-// it is updated, from the host or from lengths on the device.
+// The most a step may hold. A plan with a capacity takes the device memory of its schedule and of attend when it is
+// made, launches the same grids whatever a step's lengths are, and never moves memory that a recording (recording.h)
+// uses: what is recorded with it stays valid while it is updated, from the host or from lengths on the device. Its
+// first clmla_plan_update adds room for page tables, and is refused once the plan was recorded without them.
+// Operations measure the caller's buffers (queries, outputs, lse, page table, indptr, lists) against the capacity, not
+// against the step: they must have room for capacity.query_tokens tokens and capacity.sequences sequences.
 typedef struct clmla_plan_capacity {
     uint32_t sequences;    // 0 = the plan has no capacity and grows with its steps
     uint32_t query_tokens; // T of a step

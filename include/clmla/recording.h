@@ -17,7 +17,7 @@
 // What can be recorded: every operation, clmla_layer_enqueue, and clmla_plan_update_device. What cannot, because it
 // copies from the host: clmla_plan_update and clmla_plan_update_lengths. Call them between replays, on the recording's
 // queue: a replay does not wait for a plan's update by itself, as an operation would. A plan that is recorded must have
-// a capacity (plan.h), or its memory may move. Recorded products never use CLBlast.
+// a capacity (plan.h); one without is refused. Recorded products never use CLBlast.
 //
 //   clmla_recording_begin(&recording, context, queue);
 //   for (i = 0; i < layer_count; i++) clmla_layer_enqueue(layer[i], plan, cache, x, y, queue, 0, NULL, NULL);
