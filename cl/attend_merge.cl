@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // attend_merge: joins the states of rows whose keys were cut into pieces by their log-sum-exp, applies the sink and writes the
-// results. One work-item a row of an item (lib/plan_format.md); the sum grows in the first piece's state.
+// results. One work-item a row of an item (lib/plan_schedule.h); the sum grows in the first piece's state.
 // grid: global (most rows of an item, items), local free.   options: VECTOR_WIDTH (CPU devices) or none
 //                                                                                               ref: tests/ref/ref_attend.c
 #ifdef VECTOR_WIDTH
@@ -8,7 +8,6 @@
 #endif
 #include "common/result.clh"
 
-#define HEADER_ITEMS 2
 #define ITEM_INTS 8
 
 // sums = first_weight * sums + weight * values

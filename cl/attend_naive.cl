@@ -2,7 +2,7 @@
 // attend_naive: absorbed attention of one row against ranges of keys, one work-item a row of a part: two passes, first the
 // largest score, then weights and values. Every other variant is checked against it.          ref: tests/ref/ref_attend.c
 //   query [token][head][latent_dim] and query_rope [token][head][rope_dim], or both in one tensor; any type and strides
-//   space: sums [part][sum_rows][value_dim] f32, states (lib/plan_format.md)     output, lse, max_logit: common/result.clh
+//   space: sums [part][sum_rows][value_dim] f32, states (lib/plan_schedule.h)     output, lse, max_logit: common/result.clh
 // grid: global (most rows of a work, parts), local free.
 // options: ROWS_*, SPARSE
 #include "common/work.clh"

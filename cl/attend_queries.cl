@@ -12,8 +12,6 @@
 #include "common/scale.clh"
 #include "common/attend_call.h"
 
-#define HEADER_TILES 3
-#define HEADER_TOKENS 4
 #define ABSORB_ARGUMENTS const __global element_t *weights, const __global float *scales, absorb_call absorb
 
 static inline scale_grid absorb_grid(const __global float *scales, const absorb_call *absorb) {

@@ -9,7 +9,7 @@
 //
 //   space: packed  [tile][ROW_WIDTH][VECTOR_WIDTH] f32: queries times scale * log2(e), written by attend_queries.cl
 //          sums    [part][sum_rows][VALUE_DIM] f32: the running value sums; a piece's sums grow in its states
-//          states, state_lse, state_max: lib/plan_format.md
+//          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
 // private memory: BLOCK_TOKENS*(ROW_WIDTH + ROW_TILE)*4 bytes.   grid: global (parts), local (1)
 // options: ROWS_*, SPARSE, VECTOR_WIDTH, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to ROW_WIDTH), BLOCK_TOKENS (a multiple

@@ -41,7 +41,8 @@ static clmla_status check_page_rows(const clmla_plan *plan, const attend_table *
     return host_buffer_check(&plan->context->host, table->page_rows, bytes, sizeof(int32_t), "attend", "page_rows");
 }
 
-static clmla_status check_csr(const clmla_plan *plan, const attend_table *table) {
+// `pages`: of the longest sequence, as far as the host knows.
+static clmla_status check_csr(const clmla_plan *plan, const attend_table *table, uint64_t pages) {
     host_context *host = &plan->context->host;
     uint64_t entries;
     if (!table->table.memory)
@@ -49,6 +50,10 @@ static clmla_status check_csr(const clmla_plan *plan, const attend_table *table)
     if (!host_multiply(&entries, table->count, sizeof(int32_t)) || table->count > INT64_MAX / 8)
         return host_fail(&host->log, CLMLA_E_LIMIT, 0, "attend: page_table_count %llu is too large",
                          (unsigned long long)table->count);
+    if (table->count < pages)
+        return host_fail(&host->log, CLMLA_E_ARGUMENT, 0,
+                         "attend: page_table_count %llu: the longest sequence alone has %llu pages",
+                         (unsigned long long)table->count, (unsigned long long)pages);
     STATUS_OR_RETURN(host_buffer_check(host, table->table, entries, sizeof(int32_t), "attend", "page_table"));
     STATUS_OR_RETURN(check_page_rows(plan, table, entries));
     return host_buffer_check(host, table->indptr, ((uint64_t)plan->extent.sequence_count + 1) * sizeof(int32_t),
@@ -60,8 +65,13 @@ static clmla_status check_table(const clmla_plan *plan, const clmla_attend_param
     host_context *host = &plan->context->host;
     attend_table table = attend_find_table(plan, params);
     uint64_t page_tokens = params->rows.page_tokens, entries,
-             longest = plan_has_capacity(plan) ? 0 : plan->extent.longest_kv;
-    if (table.indptr.memory) return check_csr(plan, &table);
+             longest = plan_has_capacity(plan) ? 0 : plan->extent.longest_kv,
+             pages = (longest + page_tokens - 1) / page_tokens;
+    // Such a plan's works name rows of the cache's own table.
+    if (plan->cache && (params->page_table.memory || params->page_indptr.memory))
+        return host_fail(&host->log, CLMLA_E_ARGUMENT, 0,
+                         "attend: page_table is given, but the plan has its pages from a cache (clmla_plan_update)");
+    if (table.indptr.memory) return check_csr(plan, &table, pages);
     if (!table.table.memory && table.page_rows.memory)
         return host_fail(&host->log, CLMLA_E_ARGUMENT, 0, "attend: page_rows is given, page_table is missing");
     if (!table.table.memory) {
@@ -71,7 +81,7 @@ static clmla_status check_table(const clmla_plan *plan, const clmla_attend_param
                              (unsigned long long)page_tokens, (unsigned long long)longest);
         return CLMLA_OK;
     }
-    if (longest > 0 && table.stride < (longest + page_tokens - 1) / page_tokens)
+    if (table.stride < pages)
         return host_fail(&host->log, CLMLA_E_ARGUMENT, 0,
                          "attend: page_table_stride %llu: the longest sequence has %llu keys, %llu a page",
                          (unsigned long long)table.stride, (unsigned long long)longest,

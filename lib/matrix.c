@@ -3,7 +3,6 @@
 #include "host/error.h"
 #include "host/memory.h"
 #include "lib/context.h"
-#include "lib/rows.h"
 
 #define SCALE_BLOCK 128u
 
@@ -80,17 +79,4 @@ void matrix_arguments_scales(host_launch *launch, const clmla_matrix *matrix) {
     host_arg_int(launch, (int32_t)matrix->scale_stride);
     host_arg_int(launch, (int32_t)matrix->scale_row);
     host_arg_int(launch, (int32_t)matrix->scale_column);
-}
-
-void rows_arguments(host_launch *launch, const clmla_rows *rows) {
-    uint64_t bytes = rows_element_bytes(rows->layout.format);
-    bool rope = rows->layout.rope_dim > 0;
-    host_arg_buffer(launch, rows->latent.memory);
-    host_arg_long(launch, (int64_t)(rows->latent.offset / bytes));
-    host_arg_long(launch, (int64_t)(rows->latent_row_stride / bytes));
-    host_arg_long(launch, (int64_t)(rows->latent_page_stride / bytes));
-    host_arg_buffer(launch, rope ? rows->rope.memory : NULL);
-    host_arg_long(launch, rope ? (int64_t)(rows->rope.offset / bytes) : 0);
-    host_arg_long(launch, rope ? (int64_t)(rows->rope_row_stride / bytes) : 0);
-    host_arg_long(launch, rope ? (int64_t)(rows->rope_page_stride / bytes) : 0);
 }

@@ -19,8 +19,4 @@ void matrix_arguments_values(host_launch *launch, const clmla_matrix *matrix);
 // And: scales, offset, stride, first row, first column.
 void matrix_arguments_scales(host_launch *launch, const clmla_matrix *matrix);
 
-// Views of cached rows as kernels take them: latent pointer, offset, row stride, page stride, then the same for the
-// rope part; offsets and strides in elements.
-void rows_arguments(host_launch *launch, const clmla_rows *rows);
-
 #endif

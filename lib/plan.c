@@ -159,6 +159,11 @@ void clmla_plan_destroy(clmla_plan **plan) {
     host_event_release(host, &p->last);
     host_buffer_release(host, &p->step);
     for (int i = 0; i < PLAN_WORKSPACE_COUNT; i++) host_buffer_release(host, &p->workspace[i]);
+    for (plan_kept *kept = p->kept, *before; kept; kept = before) {
+        before = kept->before;
+        host_buffer_release(host, &kept->memory);
+        host_release(&host->allocator, kept);
+    }
     plan_schedule_finish(&p->schedule);
     host_release(&host->allocator, p->kv_tokens);
     host_release(&host->allocator, p);
@@ -184,6 +189,7 @@ clmla_plan_facts clmla_plan_facts_get(const clmla_plan *plan) {
         facts.split_count = (uint32_t)plan->bounds.state_rows;
     }
     for (int i = 0; i < PLAN_WORKSPACE_COUNT; i++) facts.workspace_bytes += plan->workspace_bytes[i];
+    for (const plan_kept *kept = plan->kept; kept; kept = kept->before) facts.workspace_bytes += kept->bytes;
     return facts;
 }
 

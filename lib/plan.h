@@ -54,6 +54,13 @@ typedef enum plan_workspace {
     PLAN_WORKSPACE_COUNT
 } plan_workspace;
 
+// Workspace that became too small. A recorded plan keeps it: recorded kernels work in it.
+typedef struct plan_kept {
+    cl_mem memory;
+    uint64_t bytes;
+    struct plan_kept *before;
+} plan_kept;
+
 struct clmla_plan {
     clmla_context *context;
     clmla_plan_params params; // attend_variant points to the chosen variant's name
@@ -66,6 +73,7 @@ struct clmla_plan {
     schedule_bounds bounds;   // with a capacity: the most of each
     bool on_device;           // the last update was on the device
     bool ready;               // an update succeeded
+    bool recorded;            // some command of it was: its memory stays where it is
     const clmla_cache *cache; // of the last update; NULL when it was from lengths alone
     bool short_pages; // of that batch: some page in the middle of a sequence is not full, tables say how many rows are
     uint64_t table_stride; // entries a sequence in the uploaded page table; 0 = none so far
@@ -85,6 +93,7 @@ struct clmla_plan {
     uint32_t next_stage;
     cl_mem workspace[PLAN_WORKSPACE_COUNT];
     uint64_t workspace_bytes[PLAN_WORKSPACE_COUNT];
+    plan_kept *kept;
     cl_event last; // of the newest command of this plan: the next waits for it
 };
 

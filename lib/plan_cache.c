@@ -133,11 +133,31 @@ static clmla_status check_cache(const clmla_plan *plan, const clmla_cache *cache
                          "plan update: a cache has one kv head and all keys of its sequences; a plan of %u kv heads "
                          "and %u ranks is updated from lengths",
                          plan->rules.kv_head_count, plan->rules.world);
+    if (plan->recorded && !plan->page_tokens)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0,
+                         "plan update: the plan was recorded before its first step over a cache, for which its memory "
+                         "would have to move");
     if (plan_has_capacity(plan) && plan->page_tokens && plan->page_tokens != cache->page_tokens)
         return host_fail(log, CLMLA_E_ARGUMENT, 0,
                          "plan update: the plan's capacity is laid out for pages of %u tokens, the cache's have %u",
                          plan->page_tokens, cache->page_tokens);
     return CLMLA_OK;
+}
+
+// Pages a sequence of a capacity may have. What a first update that fails has set is taken back: no room was made.
+static clmla_status update(clmla_plan *plan, clmla_cache *cache, const clmla_batch *batch, cl_command_queue queue,
+                           cl_uint wait_count, const cl_event *wait, cl_event *event) {
+    clmla_lengths lengths = {batch->sequence_count, batch->query_tokens, plan->kv_tokens};
+    bool first = plan->page_tokens == 0;
+    plan->page_tokens = cache->page_tokens;
+    plan->table_stride = 1;
+    if (plan_has_capacity(plan))
+        plan->table_stride = (plan->params.capacity.kv_tokens + (uint64_t)cache->page_tokens - 1) / cache->page_tokens;
+    clmla_status status = plan_update_enqueue(plan, &lengths, cache, batch, queue, wait_count, wait, event);
+    if (status == CLMLA_OK || !first) return status;
+    plan->page_tokens = 0;
+    plan->table_stride = 0;
+    return status;
 }
 
 clmla_status clmla_plan_update(clmla_plan *plan, clmla_cache *cache, const clmla_batch *batch, cl_command_queue queue,
@@ -147,10 +167,5 @@ clmla_status clmla_plan_update(clmla_plan *plan, clmla_cache *cache, const clmla
     STATUS_OR_RETURN(check_cache(plan, cache, batch));
     plan->ready = false;
     STATUS_OR_RETURN(batch_lengths(plan, cache, batch));
-    plan->table_stride = 1;
-    if (plan_has_capacity(plan))
-        plan->table_stride = (plan->params.capacity.kv_tokens + (uint64_t)cache->page_tokens - 1) / cache->page_tokens;
-    plan->page_tokens = cache->page_tokens;
-    clmla_lengths lengths = {batch->sequence_count, batch->query_tokens, plan->kv_tokens};
-    return plan_update_enqueue(plan, &lengths, cache, batch, queue, wait_count, wait, event);
+    return update(plan, cache, batch, queue, wait_count, wait, event);
 }

@@ -81,12 +81,30 @@ clmla_status plan_reserve(clmla_plan *plan) {
     return plan->space.total ? plan_workspace_get(&space, plan, PLAN_WORKSPACE_ATTEND, plan->space.total) : CLMLA_OK;
 }
 
+// Lets go of workspace, now or with the plan.
+static clmla_status retire(clmla_plan *plan, plan_workspace which) {
+    host_context *host = &plan->context->host;
+    if (plan->recorded && plan->workspace[which]) {
+        plan_kept *kept = host_allocate(&host->allocator, 1, sizeof *kept);
+        if (!kept) return host_fail(&host->log, CLMLA_E_MEMORY, 0, "plan: no memory for %zu bytes", sizeof *kept);
+        *kept = (plan_kept){plan->workspace[which], plan->workspace_bytes[which], plan->kept};
+        plan->kept = kept;
+        plan->workspace[which] = NULL;
+    }
+    host_buffer_release(host, &plan->workspace[which]);
+    return CLMLA_OK;
+}
+
 clmla_status plan_workspace_get(cl_mem *out, clmla_plan *plan, plan_workspace which, uint64_t bytes) {
     host_context *host = &plan->context->host;
     if (bytes > plan->workspace_bytes[which] || !plan->workspace[which]) {
         cl_mem larger = NULL;
         STATUS_OR_RETURN(host_buffer_create(&larger, host, bytes, NULL, "a step's workspace"));
-        host_buffer_release(host, &plan->workspace[which]);
+        clmla_status status = retire(plan, which);
+        if (status != CLMLA_OK) {
+            host_buffer_release(host, &larger);
+            return status;
+        }
         plan->workspace[which] = larger;
         plan->workspace_bytes[which] = bytes;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a step's keys are shared out over a device: integer arithmetic from lengths to the arrays the attend kernels
 // follow. Equal inputs give equal arrays. The arithmetic itself is in cl/common/schedule.clh, which the device compiles
-// too.
+// too. All entries are int32; on the device the arrays are sections of one buffer (plan_layout.c).
 //
 // header [16]              0 part_count  1 work_count  2 item_count  3 tile_count  4 query tokens T  5 state rows
 //                          6 most rows of a piece. Kernels of a plan with a capacity take their counts from here.
@@ -22,7 +22,9 @@
 //
 // Masks: key j of this rank is key g = (j / I)·I·W + rank·I + j % I of its sequence (W ranks, I the interleave). The
 // row of query token i of s_q with s_k keys in all sees g when (full or g <= s_k − s_q + i) and (no window or g > s_k −
-// s_q + i − window). What a row sees is one range of j; a tile's pieces leave out keys that none of its rows sees.
+// s_q + i − window). With share(n) the number of a sequence's first n keys that lie on this rank, what a row sees is
+// one range of j: from share(s_k − s_q + i − window + 1) to before share(s_k − s_q + i + 1), both arguments clamped to
+// 0 .. s_k. A tile's pieces leave out keys that none of its rows sees.
 #ifndef LIB_PLAN_SCHEDULE_H
 #define LIB_PLAN_SCHEDULE_H
 

@@ -61,14 +61,19 @@ static clmla_status update(clmla_plan *plan, const clmla_lengths *lengths, clmla
 clmla_status plan_update_enqueue(clmla_plan *plan, const clmla_lengths *lengths, clmla_cache *cache,
                                  const clmla_batch *batch, cl_command_queue queue, cl_uint wait_count,
                                  const cl_event *wait, cl_event *event) {
+    host_context *host = &plan->context->host;
     host_chain chain;
     plan->ready = false;
     STATUS_OR_RETURN(plan_chain_begin(&chain, plan, queue, wait_count, wait));
     uint32_t stage = plan->next_stage;
-    STATUS_OR_RETURN(plan_chain_finish(&chain, plan, update(plan, lengths, cache, batch, &chain), event));
-    host_event_retain(&plan->context->host, plan->last); // the driver reads the stage until this event
-    plan->stages[stage].uploaded = plan->last;
-    return CLMLA_OK;
+    clmla_status status = plan_chain_finish(&chain, plan, update(plan, lengths, cache, batch, &chain), event);
+    // The driver reads the stage until this event, also after a failure.
+    if (plan->next_stage == stage) return status;
+    if (host_event_retain(host, plan->last))
+        plan->stages[stage].uploaded = plan->last;
+    else
+        (void)host_event_wait(host, plan->last);
+    return status;
 }
 
 clmla_status clmla_plan_update_lengths(clmla_plan *plan, const clmla_lengths *lengths, cl_command_queue queue,

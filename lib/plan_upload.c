@@ -12,19 +12,37 @@ clmla_status plan_chain_begin(host_chain *chain, clmla_plan *plan, cl_command_qu
     bool recorded = host_recording_find(&plan->context->host, queue) != NULL;
     STATUS_OR_RETURN(host_chain_begin(chain, &plan->context->host, queue, wait_count, wait, !recorded));
     clmla_status status = host_chain_wait(chain, plan->last);
+    // Grids and memory of a plan without one follow its steps.
+    if (recorded && !plan_has_capacity(plan)) status = host_chain_refuse_recorded(chain, "the plan has no capacity");
     return status == CLMLA_OK ? CLMLA_OK : host_chain_finish(chain, status, NULL);
+}
+
+// What was enqueued before a failure still runs: the next command of the plan waits for it.
+static clmla_status fail(host_chain *chain, clmla_plan *plan, clmla_status status) {
+    if (chain->last) {
+        host_event_release(&plan->context->host, &plan->last);
+        plan->last = chain->last;
+        chain->last = NULL;
+    }
+    return host_chain_finish(chain, status, NULL);
 }
 
 clmla_status plan_chain_finish(host_chain *chain, clmla_plan *plan, clmla_status status, cl_event *event) {
     cl_event last = NULL;
-    if (chain->recording) return host_chain_finish(chain, status, event);
-    STATUS_OR_RETURN(host_chain_finish(chain, status, &last));
-    host_event_release(&plan->context->host, &plan->last);
-    plan->last = last;
-    if (event) {
-        host_event_retain(&plan->context->host, last);
-        *event = last;
+    host_context *host = &plan->context->host;
+    if (chain->recording) {
+        plan->recorded |= status == CLMLA_OK;
+        return host_chain_finish(chain, status, event);
     }
+    if (status != CLMLA_OK) return fail(chain, plan, status);
+    STATUS_OR_RETURN(host_chain_finish(chain, status, &last));
+    host_event_release(host, &plan->last);
+    plan->last = last;
+    if (!event) return CLMLA_OK;
+    if (!host_event_retain(host, last))
+        return host_fail(&host->log, CLMLA_E_OPENCL, CL_OUT_OF_RESOURCES,
+                         "plan: the driver gives no second hold of the step's event");
+    *event = last;
     return CLMLA_OK;
 }
 

@@ -13,6 +13,18 @@ static clmla_status check_ints(clmla_context *context, clmla_buffer buffer, uint
     return host_buffer_check(&context->host, buffer, bytes, sizeof(int32_t), operation, name);
 }
 
+// A table of nothing, all of whose tokens would be skipped without a word, is a field that was forgotten.
+static clmla_status check_sizes(clmla_context *context, const clmla_row_places *places, const char *operation) {
+    bool csr = places->page_indptr.memory != NULL;
+    uint64_t entries = csr ? places->page_table_count : places->page_table_stride;
+    if (!csr && !places->page_table.memory) return CLMLA_OK;
+    if (places->sequence_count > 0 && entries > 0) return CLMLA_OK;
+    return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0,
+                     "%s: places.page_table is given, places.sequence_count is %u and places.%s %llu: both are needed",
+                     operation, places->sequence_count, csr ? "page_table_count" : "page_table_stride",
+                     (unsigned long long)entries);
+}
+
 static clmla_status check_table(clmla_context *context, const clmla_row_places *places, const char *operation) {
     uint64_t entries = places->page_table_count;
     if (places->sequence_count >= INT32_MAX)
@@ -43,6 +55,7 @@ clmla_status row_places_check(clmla_context *context, const clmla_row_places *pl
                                  sizeof(int64_t), operation, "places.slots");
     STATUS_OR_RETURN(check_ints(context, places->sequences, token_count, operation, "places.sequences"));
     STATUS_OR_RETURN(check_ints(context, places->indices, token_count, operation, "places.indices"));
+    if (token_count > 0) STATUS_OR_RETURN(check_sizes(context, places, operation));
     return check_table(context, places, operation);
 }
 

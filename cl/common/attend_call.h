@@ -6,6 +6,12 @@
 
 #include "row_call.h"
 
+// Places in the header of the plan's step: counts a kernel stops at, as a plan with a capacity launches more.
+#define HEADER_PARTS 0
+#define HEADER_ITEMS 2
+#define HEADER_TILES 3
+#define HEADER_TOKENS 4
+
 typedef struct attend_call {
     // Offsets in bytes, strides in elements of the type named below. query_rope: the R rotated values of each head.
     call_long query, query_token, query_head, query_rope, query_rope_token, query_rope_head;
@@ -13,7 +19,7 @@ typedef struct attend_call {
     // Offsets in elements of 4 bytes, in buffers of their own ...
     call_long lse, max_logit, lse_token, lse_head, sink;
     call_long table, table_stride, table_count, indptr, page_rows;
-    // ... in the plan's step (lib/plan_format.md) ...
+    // ... in the plan's step (lib/plan_schedule.h) ...
     call_long header, parts, works, items, tiles;
     // ... and in its workspace.
     call_long packed, sums, states, state_lse, state_max;

@@ -19,7 +19,7 @@ typedef struct clmla_row_places {
     // sequence or index, and one past the table, is skipped, and so is a page number outside the cache.
     clmla_buffer sequences;     // [token_count] int32
     clmla_buffer indices;       // [token_count] int32
-    uint32_t sequence_count;    // sequences in the page table
+    uint32_t sequence_count;    // with a page table: sequences in it
     clmla_buffer page_table;    // int32 [sequence_count][page_table_stride], or with page_indptr the pages of all
                                 // sequences one after the other; none = sequence s is the one page s
     uint64_t page_table_stride; // entries a sequence

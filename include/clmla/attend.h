@@ -52,13 +52,13 @@ typedef struct clmla_attend_params {
     // Keys of dense attention: rows and how a sequence's pages are found in them.
     clmla_rows rows;
     clmla_buffer page_table;    // int32 [sequence_count][page_table_stride], or with page_indptr the pages of all
-                                // sequences one after the other; none = sequence s has the one page s, or, after
-                                // clmla_plan_update, the pages the plan took from the cache
-    uint64_t page_table_stride; // entries a sequence
+                                // sequences one after the other; none = sequence s has the one page s. After
+                                // clmla_plan_update there must be none: the plan has the pages from the cache
+    uint64_t page_table_stride; // entries a sequence, at least the pages of the longest
     clmla_buffer page_indptr;   // [sequence_count + 1] int32: sequence s has pages page_table[indptr[s] .. indptr[s+1])
     clmla_buffer page_rows; // int32 beside each entry of page_table: rows of the page that are keys, counted from its
                             // first; keys in a page past them are not there. Optional: all are
-    uint64_t page_table_count; // with page_indptr: entries there are; what indptr says beyond them is no page
+    uint64_t page_table_count; // needed with page_indptr: entries there are; what indptr says beyond them is no page
 
     // Keys of sparse attention, instead of rows and page table: one or two scopes under one softmax. The plan was
     // updated with a sequence for each query token, whose keys are the scopes' index_counts together.

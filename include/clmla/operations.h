@@ -51,8 +51,9 @@ CLMLA_API clmla_status clmla_rms_norm(clmla_context *context, const clmla_rms_no
                                       cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
                                       cl_event *event);
 
-// --- rope: rotates R values of each head; (a, b) → (a·cos − b·sin, a·sin + b·cos) for each pair
-// ----------------------- Reads pairs in input_order and writes them in output_order. Output may be the input itself.
+// --- rope: rotates R values of each head, pair by pair: (a, b) → (a·cos − b·sin, a·sin + b·cos) ----------
+// Reads pairs in input_order and writes them in output_order. Output may be the input itself (same buffer, offset and
+// strides), else must not overlap it.
 typedef struct clmla_rope_params {
     uint32_t token_count, head_count, rope_dim;
     clmla_buffer input; // value i of head h of token t at input[t·input_token_stride + h·input_head_stride + i]
@@ -83,8 +84,7 @@ typedef struct clmla_absorb_params {
 CLMLA_API clmla_status clmla_absorb(clmla_context *context, const clmla_absorb_params *params, cl_command_queue queue,
                                     cl_uint wait_count, const cl_event *wait, cl_event *event);
 
-// --- output: heads[t][h] = W_UV[h] · attended[t][h], then output[t] = o_proj · heads[t]
-// --------------------------------
+// --- output: heads[t][h] = W_UV[h] · attended[t][h], then output[t] = o_proj · heads[t] ------------------
 typedef struct clmla_output_params {
     uint32_t token_count, head_count;
     uint32_t nope_dim, value_dim; // N, V

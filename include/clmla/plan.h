@@ -27,9 +27,12 @@ typedef struct clmla_context_parallel {
     uint32_t rank, world, interleave; // world 0 = 1, interleave 0 = 1
 } clmla_context_parallel;
 
-// The most a step may hold. A plan with a capacity takes all its device memory when it is made, launches the same grids
-// whatever a step's lengths are, and never moves its memory: what is recorded with it (recording.h) stays valid while
-// it is updated, from the host or from lengths on the device.
+// The most a step may hold. A plan with a capacity takes the device memory of its schedule and of attend when it is
+// made, launches the same grids whatever a step's lengths are, and never moves memory that a recording (recording.h)
+// uses: what is recorded with it stays valid while it is updated, from the host or from lengths on the device. Its
+// first clmla_plan_update adds room for page tables, and is refused once the plan was recorded without them.
+// Operations measure the caller's buffers (queries, outputs, lse, page table, indptr, lists) against the capacity, not
+// against the step: they must have room for capacity.query_tokens tokens and capacity.sequences sequences.
 typedef struct clmla_plan_capacity {
     uint32_t sequences;    // 0 = the plan has no capacity and grows with its steps
     uint32_t query_tokens; // T of a step
@@ -77,11 +80,14 @@ typedef struct clmla_plan_facts {
     uint64_t workspace_bytes; // device memory the plan holds: exactly what its step, or its capacity, needs
 } clmla_plan_facts;
 
-// Makes an empty plan; it must be updated before use.
-// Errors  : CLMLA_E_ARGUMENT (head count, unknown or refused variant: the reason is in the sentence); CLMLA_E_MEMORY.
+// Makes an empty plan; it must be updated before use, and destroyed before its context.
+// Out     : *out, to be given to clmla_plan_destroy; NULL on failure.
+// Errors  : CLMLA_E_ARGUMENT (head count, unknown or refused variant: the reason is in the sentence); CLMLA_E_LIMIT (a
+//           capacity beyond 31 bits); CLMLA_E_MEMORY; CLMLA_E_OPENCL (the capacity's device memory).
 CLMLA_API clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const clmla_plan_params *params);
 
-// A plan for a model's layers over a cache: head count from the config, layout from the cache.
+// A plan for a model's layers over a cache: head count from the config, layout from the cache, causal, without a
+// capacity. For anything else give clmla_plan_create the layout of clmla_cache_rows. Out, errors: the same.
 CLMLA_API clmla_status clmla_plan_create_for_cache(clmla_plan **out, clmla_context *context, const clmla_cache *cache);
 
 // Frees the plan and sets *plan to NULL. Accepts NULL. Waits for uploads of clmla_plan_update that are still under way:
@@ -89,12 +95,14 @@ CLMLA_API clmla_status clmla_plan_create_for_cache(clmla_plan **out, clmla_conte
 CLMLA_API void clmla_plan_destroy(clmla_plan **plan);
 
 // Schedules a step over a cache, after clmla_cache_reserve of the same batch: lengths, positions, slots and block table
-// are taken from the cache and enqueued to the device, after what changes of the cache left to be done there.
-// Async   : an enqueue (opencl.h); operations that use the plan wait for it by themselves. With four updates already
-// under
-//           way it waits for the oldest one's upload.
+// are taken from the cache and enqueued to the device, after what changes of the cache left to be done there. The step
+// reads the cache's own tables: it must live, and its sequences stay as they are, until the step's last enqueue.
+// Async   : an enqueue (opencl.h); operations that use the plan wait for it by themselves. With four updates under way
+//           it waits for the oldest one's upload.
 // Errors  : CLMLA_E_ARGUMENT (the cache's layout is not the plan's; the batch was not reserved); CLMLA_E_SEQUENCE;
-//           CLMLA_E_LIMIT; CLMLA_E_MEMORY; CLMLA_E_OPENCL. After a failure the plan must be updated again before use.
+//           CLMLA_E_LIMIT; CLMLA_E_UNSUPPORTED (a window over a sequence from whose middle rows were removed; shifted
+//           rows of a scaled format); CLMLA_E_MEMORY; CLMLA_E_OPENCL. After a failure the plan must be updated again
+//           before use.
 CLMLA_API clmla_status clmla_plan_update(clmla_plan *plan, clmla_cache *cache, const clmla_batch *batch,
                                          cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
                                          cl_event *event);

@@ -17,7 +17,7 @@
 // What can be recorded: every operation, clmla_layer_enqueue, and clmla_plan_update_device. What cannot, because it
 // copies from the host: clmla_plan_update and clmla_plan_update_lengths. Call them between replays, on the recording's
 // queue: a replay does not wait for a plan's update by itself, as an operation would. A plan that is recorded must have
-// a capacity (plan.h), or its memory may move. Recorded products never use CLBlast.
+// a capacity (plan.h); one without is refused. Recorded products never use CLBlast.
 //
 //   clmla_recording_begin(&recording, context, queue);
 //   for (i = 0; i < layer_count; i++) clmla_layer_enqueue(layer[i], plan, cache, x, y, queue, 0, NULL, NULL);
@@ -52,9 +52,9 @@ typedef struct clmla_recording_facts {
 CLMLA_API clmla_status clmla_recording_begin(clmla_recording **out, clmla_context *context, cl_command_queue queue);
 
 // Ends it and makes it ready for replay. The first end of a context on a device with command buffers runs their trial:
-// it builds a program and waits for the device. A driver that then makes no command buffer is no failure: see the
-// facts. Errors  : the status of the first enqueue that failed or was refused between begin and end, with its sentence:
-// the
+// it builds a program and waits for the device. A driver that then makes no command buffer is no failure: the facts
+// say why.
+// Errors  : the status of the first enqueue that failed or was refused between begin and end, with its sentence: the
 //           recording is of no use. CLMLA_E_ARGUMENT also if it is not open, or another thread began it.
 CLMLA_API clmla_status clmla_recording_end(clmla_recording *recording);
 

@@ -8,7 +8,8 @@
 #include <string.h>
 
 static const host_calls *real;
-static long calls_until_fault; // < 0: none
+static long calls_until_fault;      // < 0: none
+static long holds_until_fault = -1; // of events
 static atomic_long live;
 static const char *failed_call;
 
@@ -51,6 +52,12 @@ WRAP_CODE(GetMemObjectInfo, (cl_mem a, cl_mem_info b, size_t c, void *d, size_t 
 WRAP_CODE(GetCommandQueueInfo, (cl_command_queue a, cl_command_queue_info b, size_t c, void *d, size_t *e),
           (a, b, c, d, e))
 
+static cl_int CL_API_CALL faulty_RetainEvent(cl_event event) {
+    if (holds_until_fault < 0 || holds_until_fault-- > 0) return real->RetainEvent(event);
+    failed_call = "clRetainEvent";
+    return CL_OUT_OF_RESOURCES;
+}
+
 static void *counted_allocate(void *payload, size_t bytes) {
     (void)payload;
     void *memory = malloc(bytes);
@@ -75,6 +82,7 @@ static clmla_context *faulty_context(void) {
     table.SetKernelArg = faulty_SetKernelArg;
     table.EnqueueNDRangeKernel = faulty_EnqueueNDRangeKernel;
     table.EnqueueWriteBuffer = faulty_EnqueueWriteBuffer;
+    table.RetainEvent = faulty_RetainEvent;
     table.EnqueueMarkerWithWaitList = faulty_EnqueueMarkerWithWaitList;
     table.GetMemObjectInfo = faulty_GetMemObjectInfo;
     table.GetCommandQueueInfo = faulty_GetCommandQueueInfo;
@@ -173,8 +181,39 @@ START_TEST(every_driver_call_may_fail) {
 }
 END_TEST
 
+// A plan keeps events for itself: those that it cannot hold a second time are not released a second time either.
+START_TEST(events_may_refuse_holds) {
+    scene s;
+    clmla_plan *plan = NULL;
+    uint32_t tokens = 3;
+    clmla_lengths lengths = {.sequence_count = 1, .kv_tokens = &tokens};
+    long faults = 0;
+    open_scene(&s);
+    TEST_OK(clmla_plan_create_for_cache(&plan, s.context, s.cache));
+    for (;;) {
+        cl_event done = NULL;
+        failed_call = NULL;
+        holds_until_fault = faults;
+        clmla_status status = clmla_plan_update_lengths(plan, &lengths, test_device_get()->queue, 0, NULL, &done);
+        holds_until_fault = -1;
+        if (done && !failed_call) clReleaseEvent(done);
+        if (!failed_call) break;
+        faults++;
+        ck_assert_int_eq(done == NULL, status != CLMLA_OK);
+        if (status != CLMLA_OK) ck_assert_int_eq(clmla_last_cl_error(), CL_OUT_OF_RESOURCES);
+        if (done) TEST_CL(clWaitForEvents(1, &done));
+        if (done) TEST_CL(clReleaseEvent(done));
+        TEST_OK(clmla_plan_update_lengths(plan, &lengths, test_device_get()->queue, 0, NULL, NULL));
+    }
+    ck_assert_int_ge(faults, 2);
+    clmla_plan_destroy(&plan);
+    close_scene(&s);
+}
+END_TEST
+
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, every_driver_call_may_fail);
+    tcase_add_test(tcase, events_may_refuse_holds);
 }
 
 int main(void) {

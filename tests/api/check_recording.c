@@ -266,7 +266,7 @@ static clmla_status update_plan(const scene *s, cl_command_queue queue) {
     clmla_plan *plan = NULL;
     const uint32_t tokens = 9;
     clmla_lengths lengths = {.sequence_count = 1, .kv_tokens = &tokens};
-    clmla_plan_params params = {.head_count = HEADS};
+    clmla_plan_params params = {.head_count = HEADS, .capacity = {1, 1, 9}};
     (void)s;
     TEST_OK(clmla_row_layout_make(&params.layout, CLMLA_ROWS_F32, CLMLA_ROPE_INTERLEAVED, LATENT, ROPE));
     TEST_OK(clmla_plan_create(&plan, test_device_get()->context, &params));

@@ -474,11 +474,14 @@ START_TEST(refuses_wrong_places) {
     REFUSED(places.page_table.offset += 2, "places.page_table");
     REFUSED(places.sequence_count = 1000, "places.page_table");
     REFUSED(places.page_table_stride = 1000, "places.page_table");
+    REFUSED(places.page_table_stride = 0, "page_table_stride 0");
+    REFUSED(places.sequence_count = 0, "places.sequence_count is 0");
     finish(&f);
     make_small(&f, CLMLA_ROWS_F16, TEST_PLACES_CSR);
     REFUSED(places.page_indptr = test_buffer_tiny(), "places.page_indptr");
     REFUSED(places.sequence_count = 1000, "places.page_indptr");
     REFUSED(places.page_table_count = 1000, "places.page_table");
+    REFUSED(places.page_table_count = 0, "page_table_count 0");
     REFUSED(places.page_table.memory = NULL, "places.page_table");
     finish(&f);
 }

@@ -99,6 +99,8 @@ START_TEST(refuses_wrong_tables) {
     REFUSED(page_table = test_buffer_tiny(), "page_table");
     REFUSED(page_table.offset += 2, "page_table");
     REFUSED(page_table_count = 1u << 20, "page_table");
+    REFUSED(page_table_count = 7, "page_table_count"); // 30 keys are 8 pages
+    REFUSED(page_table_count = 0, "page_table_count");
     REFUSED(page_indptr = test_buffer_tiny(), "page_indptr");
     REFUSED(page_indptr.offset += 2, "page_indptr");
     REFUSED(rows.kv_head_count = 1, "kv heads");
