@@ -22,8 +22,12 @@
 #endif
 
 #define ROW_WIDTH (LATENT_DIM + ROPE_DIM)
-#define SCORE_SUMS 24 // registers: 12 keys by 2 vectors of rows, or 24 by 1
+#define SCORE_KEYS 12 // by 2 vectors of rows: 24 sums in registers
+#ifndef SCORE_RUN
 #define SCORE_RUN 64
+#endif
+#define LANE_ROWS 4
+#define LANE_KEYS 4
 #define VALUE_ROWS 4
 #define VALUE_VECTORS 4
 #define ALIGNED __attribute__((aligned(64)))
@@ -53,50 +57,97 @@ static inline int load_keys(float *keys_f32, int *present, const key_source *key
     return found;
 }
 
-// Adds SCORE_RUN or fewer products to the scores of `vectors` vectors of rows by `tokens` keys (constants of the caller, their
-// product the number of sums in registers). Runs are summed apart, which keeps the error of wide rows small, and let a run of
-// queries stay in the first-level cache for all keys of the block.
-static inline __attribute__((always_inline)) void add_scores(const int vectors, const int tokens, const __global float *q,
-                                                             const float *keys_f32, int width, float *scores, int first_run) {
-    floatv sums[SCORE_SUMS];
+// The keys of the next block, to be asked for while this one is scored: rows of scattered pages are nothing a device foresees,
+// and asked for all at once they would be waited for here instead.
+typedef struct key_fetch {
+    const key_source *keys;
+    int next, end;
+} key_fetch;
+
+static inline void fetch_keys(key_fetch *fetch, int count) {
+    for (int i = 0; i < count && fetch->next < fetch->end; i++, fetch->next++) {
+        row_parts at;
+        if (!key_at(&at, fetch->keys, fetch->next)) continue;
+        for (int byte = 0; byte < ROW_LATENT_BYTES(LATENT_DIM); byte += CACHE_LINE) fetch_line(at.latent + byte);
+#if ROPE_DIM > 0
+        for (int byte = 0; byte < ROW_ROPE_BYTES(ROPE_DIM); byte += CACHE_LINE) fetch_line(at.rope + byte);
+#endif
+    }
+}
+
+// Adds SCORE_RUN or fewer products to the scores of two vectors of rows by SCORE_KEYS keys. Runs are summed apart, which keeps
+// the error of wide rows small, and let a run of queries stay in the first-level cache for all keys of the block.
+static inline void add_scores(const __global float *q, const float *keys_f32, int width, float *scores, int first_run) {
+    floatv sums[SCORE_KEYS][2];
 #pragma unroll
-    for (int i = 0; i < vectors * tokens; i++) sums[i] = (floatv)0.0f;
+    for (int i = 0; i < SCORE_KEYS; i++) sums[i][0] = sums[i][1] = (floatv)0.0f;
     for (int d = 0; d < width; d++) {
-        floatv a[2];
+        floatv a = load_floatv(q + d * VECTOR_WIDTH), b = load_floatv(q + (ROW_WIDTH + d) * VECTOR_WIDTH);
 #pragma unroll
-        for (int v = 0; v < vectors; v++) a[v] = load_floatv(q + (v * ROW_WIDTH + d) * VECTOR_WIDTH);
-#pragma unroll
-        for (int i = 0; i < tokens; i++) {
+        for (int i = 0; i < SCORE_KEYS; i++) {
             floatv k = (floatv)keys_f32[i * ROW_WIDTH + d];
-#pragma unroll
-            for (int v = 0; v < vectors; v++) sums[i * vectors + v] = fma(a[v], k, sums[i * vectors + v]);
+            sums[i][0] = fma(a, k, sums[i][0]);
+            sums[i][1] = fma(b, k, sums[i][1]);
         }
     }
 #pragma unroll
-    for (int i = 0; i < tokens; i++)
+    for (int i = 0; i < SCORE_KEYS; i++)
 #pragma unroll
-        for (int v = 0; v < vectors; v++) {
+        for (int v = 0; v < 2; v++) {
             float *score = scores + i * ROW_TILE + v * VECTOR_WIDTH;
-            store_floatv(first_run ? sums[i * vectors + v] : load_floatv(score) + sums[i * vectors + v], score);
+            store_floatv(first_run ? sums[i][v] : load_floatv(score) + sums[i][v], score);
         }
 }
 
-// Scores of all rows by the block's `count` keys (and up to SCORE_SUMS more, which are zero rows).
-static inline void score_block(const __global float *tiles, int vectors, const float *keys_f32, int count, float *scores) {
-    for (int v = 0; v < vectors; v += 2) {
-        const __global float *q = tiles + v * ROW_WIDTH * VECTOR_WIDTH;
-        for (int d = 0; d < ROW_WIDTH; d += SCORE_RUN) {
-            int width = min(SCORE_RUN, ROW_WIDTH - d);
-            const __global float *run = q + d * VECTOR_WIDTH;
-            float *out = scores + v * VECTOR_WIDTH;
-            if (v + 1 < vectors)
-                for (int i = 0; i < count; i += SCORE_SUMS / 2)
-                    add_scores(2, SCORE_SUMS / 2, run, keys_f32 + i * ROW_WIDTH + d, width, out + i * ROW_TILE, d == 0);
-            else
-                for (int i = 0; i < count; i += SCORE_SUMS)
-                    add_scores(1, SCORE_SUMS, run, keys_f32 + i * ROW_WIDTH + d, width, out + i * ROW_TILE, d == 0);
+// Scores of the rows that fill no pair of vectors, LANE_ROWS rows by LANE_KEYS keys at a time, with the width in the lanes:
+// no lane is left without a row, whatever their number, and each value from memory serves LANE_ROWS or LANE_KEYS sums.
+static inline void score_lanes(const __global float *q, const float *keys_f32, float *scores) {
+    floatv sums[LANE_ROWS][LANE_KEYS];
+#pragma unroll
+    for (int r = 0; r < LANE_ROWS; r++)
+#pragma unroll
+        for (int i = 0; i < LANE_KEYS; i++) sums[r][i] = (floatv)0.0f;
+    for (int d = 0; d + VECTOR_WIDTH <= ROW_WIDTH; d += VECTOR_WIDTH) {
+        floatv k[LANE_KEYS];
+#pragma unroll
+        for (int i = 0; i < LANE_KEYS; i++) k[i] = load_floatv(keys_f32 + i * ROW_WIDTH + d);
+#pragma unroll
+        for (int r = 0; r < LANE_ROWS; r++) {
+            floatv a = load_floatv(q + r * ROW_WIDTH + d);
+#pragma unroll
+            for (int i = 0; i < LANE_KEYS; i++) sums[r][i] = fma(a, k[i], sums[r][i]);
         }
     }
+#pragma unroll
+    for (int i = 0; i < LANE_KEYS; i++) {
+        float4 total = sum_lanes(sums[0][i], sums[1][i], sums[2][i], sums[3][i]);
+        for (int d = ROW_WIDTH - ROW_WIDTH % VECTOR_WIDTH; d < ROW_WIDTH; d++)
+            total = fma((float4)(q[d], q[ROW_WIDTH + d], q[2 * ROW_WIDTH + d], q[3 * ROW_WIDTH + d]),
+                        (float4)keys_f32[i * ROW_WIDTH + d], total);
+        vstore4(total, 0, scores + i * ROW_TILE);
+    }
+}
+
+// Scores of all rows by the block's `count` keys (and up to SCORE_KEYS - 1 more, which are zero rows).
+static inline void score_block(const __global float *tiles, int rows, const float *keys_f32, int count, float *scores,
+                               key_fetch *fetch) {
+    int paired = rows - rows % (2 * VECTOR_WIDTH);
+    for (int row = 0; row < paired; row += 2 * VECTOR_WIDTH) {
+        const __global float *q = tiles + row * ROW_WIDTH;
+        for (int d = 0; d < ROW_WIDTH; d += SCORE_RUN) {
+            int width = min(SCORE_RUN, ROW_WIDTH - d);
+            for (int i = 0; i < count; i += SCORE_KEYS) {
+                fetch_keys(fetch, 2);
+                add_scores(q + d * VECTOR_WIDTH, keys_f32 + i * ROW_WIDTH + d, width, scores + i * ROW_TILE + row, d == 0);
+            }
+        }
+    }
+    int lane_steps = (rows - paired + LANE_ROWS - 1) / LANE_ROWS;
+    for (int i = 0; i < count; i += LANE_KEYS)
+        for (int row = paired; row < rows; row += LANE_ROWS) {
+            fetch_keys(fetch, (LANE_KEYS + lane_steps - 1) / lane_steps);
+            score_lanes(tiles + row * ROW_WIDTH, keys_f32 + i * ROW_WIDTH, scores + i * ROW_TILE + row);
+        }
 }
 
 // What the rows of a work see of the block at hand: row r its keys [low[r], high[r]), neither falling with r.
@@ -155,7 +206,7 @@ static inline __attribute__((always_inline)) void add_values(const int rows, con
 #pragma unroll
     for (int r = 0; r < rows; r++)
 #pragma unroll
-        for (int v = 0; v < vectors; v++) prefetch(sums + r * VALUE_DIM + v * VECTOR_WIDTH, 1);
+        for (int v = 0; v < vectors; v++) fetch_line(sums + r * VALUE_DIM + v * VECTOR_WIDTH);
     for (int i = low; i < high; i++) {
         floatv c[VALUE_VECTORS];
 #pragma unroll
@@ -283,8 +334,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
             if (key + block.count <= ranges.least_first) continue;
             int found = load_keys(keys_f32, block.present, &keys, key, block.count);
             if (!found) continue;
+            key_fetch fetch = {&keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end)};
             view_block(&block, &ranges, key, found, vectors * VECTOR_WIDTH);
-            score_block(tiles, vectors, keys_f32, block.count, scores);
+            score_block(tiles, rows, keys_f32, block.count, scores, &fetch);
             for (int v = 0; v < vectors; v++) {
                 int r = v * VECTOR_WIDTH;
                 soften(scores + r, &block, r, call.softcap, top + r, total + r, rescale + r);
