@@ -20,8 +20,8 @@
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
 #error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
 #endif
+#include "common/attend_block.clh"
 
-#define ROW_WIDTH (LATENT_DIM + ROPE_DIM)
 #define SCORE_KEYS 12 // by 2 vectors of rows: 24 sums in registers
 #ifndef SCORE_RUN
 #define SCORE_RUN 64
@@ -30,7 +30,6 @@
 #define LANE_KEYS 4
 #define VALUE_ROWS 4
 #define VALUE_VECTORS 4
-#define ALIGNED __attribute__((aligned(64)))
 
 // Reads `count` keys from `key` on as f32 into keys_f32 and answers how many are there: present[i] says which. Those that are
 // not, and what is past count, become zero rows.
@@ -55,24 +54,6 @@ static inline int load_keys(float *keys_f32, int *present, const key_source *key
 #endif
     }
     return found;
-}
-
-// The keys of the next block, to be asked for while this one is scored: rows of scattered pages are nothing a device foresees,
-// and asked for all at once they would be waited for here instead.
-typedef struct key_fetch {
-    const key_source *keys;
-    int next, end;
-} key_fetch;
-
-static inline void fetch_keys(key_fetch *fetch, int count) {
-    for (int i = 0; i < count && fetch->next < fetch->end; i++, fetch->next++) {
-        row_parts at;
-        if (!key_at(&at, fetch->keys, fetch->next)) continue;
-        for (int byte = 0; byte < ROW_LATENT_BYTES(LATENT_DIM); byte += CACHE_LINE) fetch_line(at.latent + byte);
-#if ROPE_DIM > 0
-        for (int byte = 0; byte < ROW_ROPE_BYTES(ROPE_DIM); byte += CACHE_LINE) fetch_line(at.rope + byte);
-#endif
-    }
 }
 
 // Adds SCORE_RUN or fewer products to the scores of two vectors of rows by SCORE_KEYS keys. Runs are summed apart, which keeps
@@ -148,18 +129,6 @@ static inline void score_block(const __global float *tiles, int rows, const floa
             fetch_keys(fetch, (LANE_KEYS + lane_steps - 1) / lane_steps);
             score_lanes(tiles + row * ROW_WIDTH, keys_f32 + i * ROW_WIDTH, scores + i * ROW_TILE + row);
         }
-}
-
-// What the rows of a work see of the block at hand: row r its keys [low[r], high[r]), neither falling with r.
-typedef struct block_view {
-    int count;  // keys
-    int masked; // some row does not see some key
-    int present[BLOCK_TOKENS], low[ROW_TILE] ALIGNED, high[ROW_TILE] ALIGNED;
-} block_view;
-
-// c * tanh(s / c), in units of log2(e)
-static inline floatv cap_scores(floatv s, float softcap) {
-    return tanh(s * (LN_2 / softcap)) * (softcap * LOG2_E);
 }
 
 // Online softmax of one vector of rows over a block: scores become weights, `rescale` what older sums are multiplied by.
@@ -276,34 +245,6 @@ static inline void add_block(__global float *sums, const float *keys_f32, const 
                             rescale ? rescale + r : rescale);
 }
 
-// The keys each row sees, and the least and the most of them all. Rows past the last repeat it.
-typedef struct row_ranges {
-    int first[ROW_TILE], end[ROW_TILE];
-    int least_first, greatest_first, least_end, greatest_end;
-} row_ranges;
-
-static inline void find_ranges(row_ranges *ranges, const attend_call *call, const work_item *item, int rows) {
-    ranges->least_first = ranges->least_end = INT_MAX;
-    ranges->greatest_first = ranges->greatest_end = 0;
-    for (int r = 0; r < rows; r++) {
-        key_range range = work_visible(call, item, item->row_begin + min(r, item->row_count - 1));
-        ranges->first[r] = range.first;
-        ranges->end[r] = range.end;
-        ranges->least_first = min(ranges->least_first, range.first);
-        ranges->greatest_first = max(ranges->greatest_first, range.first);
-        ranges->least_end = min(ranges->least_end, range.end);
-        ranges->greatest_end = max(ranges->greatest_end, range.end);
-    }
-}
-
-static inline void view_block(block_view *block, const row_ranges *ranges, int key, int found, int rows) {
-    block->masked = found < block->count || key < ranges->greatest_first || key + block->count > ranges->least_end;
-    for (int r = 0; r < rows; r++) {
-        block->low[r] = clamp(ranges->first[r] - key, 0, block->count);
-        block->high[r] = clamp(ranges->end[r] - key, block->low[r], block->count);
-    }
-}
-
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEND_ARGUMENTS) {
     float keys_f32[BLOCK_TOKENS * ROW_WIDTH] ALIGNED;
     float scores[BLOCK_TOKENS * ROW_TILE] ALIGNED;
@@ -345,19 +286,6 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
             started = 1;
         }
 
-        for (int r = 0; r < rows; r++) {
-            int seen = total[r] != 0.0f; // a NaN counts: it must show
-            float factor = seen ? 1.0f / total[r] : 0.0f, row_lse = seen ? (top[r] + log2(total[r])) * LN_2 : -INFINITY;
-            __global float *row_sums = sums + r * VALUE_DIM;
-            int row = item.row_begin + r;
-            if (item.state_first < 0) {
-                result_write(RESULT_PASS, &call, work_token(&call, &item, row), work_head(&call, &item, row), row_sums, factor,
-                             row_lse, top[r] * LN_2);
-                continue;
-            }
-            for (int d = 0; d < VALUE_DIM; d++) row_sums[d] = seen ? row_sums[d] * factor : 0.0f;
-            space[call.state_lse + item.state_first + r] = row_lse;
-            space[call.state_max + item.state_first + r] = top[r] * LN_2;
-        }
+        finish_rows(RESULT_PASS, &call, &item, space, sums, top, total);
     }
 }
