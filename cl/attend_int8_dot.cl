@@ -29,7 +29,8 @@
 #define ROPE_GROUPS ((ROPE_DIM + INT8_GROUP - 1) / INT8_GROUP)
 #define GROUPS (LATENT_GROUPS + ROPE_GROUPS)
 #define TILE_WORDS (ROW_WIDTH * VECTOR_WIDTH) // from one tile to the next; groups fill the first of them
-#define CODE_WIDTH (GROUPS * INT8_GROUP)
+#define CODE_WORDS (GROUPS * INT8_STEPS) // four codes each
+#define ZERO_CODES 0x80808080u
 #define SCORE_SUMS 12 // registers: 6 keys by 2 vectors of rows, or 12 by 1; each an exact sum and a scaled one
 #define QUADS (BLOCK_TOKENS / 4)
 #define VALUE_ROWS 4
@@ -37,7 +38,7 @@
 #define WEIGHT_MOST 255.0f
 
 typedef struct key_block {
-    uchar codes[BLOCK_TOKENS * CODE_WIDTH] ALIGNED; // + 128
+    uint codes[BLOCK_TOKENS * CODE_WORDS] ALIGNED; // + 128
     float scales[BLOCK_TOKENS * GROUPS] ALIGNED;
     uint values[QUADS * LATENT_DIM] ALIGNED; // four keys' bytes
     float value_scales[LATENT_GROUPS];       // 0: all values of the group are 0
@@ -45,10 +46,13 @@ typedef struct key_block {
 
 // --- keys
 
-static inline void load_codes(uchar *codes, const __global uchar *from, int count) {
-    int d = 0;
-    for (; d + 16 <= count; d += 16) vstore16(vload16(0, from + d) ^ (uchar16)0x80, 0, codes + d);
-    for (; d < count; d++) codes[d] = from[d] ^ 0x80;
+// A part's codes; those past its last column are zeros there or meet zeros of the queries.
+static inline void load_codes(uint *codes, const __global uchar *part, int dim, int groups) {
+    const __global uint *from = (const __global uint *)part;
+    int words = (dim + 3) / 4, w = 0;
+    for (; w + 16 <= words; w += 16) vstore16(vload16(0, from + w) ^ ZERO_CODES, 0, codes + w);
+    for (; w < words; w++) codes[w] = from[w] ^ ZERO_CODES;
+    for (; w < groups * INT8_STEPS; w++) codes[w] = ZERO_CODES;
 }
 
 // Scales stand behind their part's codes (clmla/rows.h).
@@ -61,20 +65,19 @@ static inline int load_keys(key_block *block, int *present, const key_source *ke
     int found = 0;
     for (int i = 0; i < BLOCK_TOKENS; i++) {
         row_parts at;
-        uchar *codes = block->codes + i * CODE_WIDTH;
+        uint *codes = block->codes + i * CODE_WORDS;
         float *scales = block->scales + i * GROUPS;
         present[i] = i < count && key_at(&at, keys, key + i);
         if (!present[i]) {
-            for (int d = 0; d < CODE_WIDTH; d += 16) vstore16((uchar16)0x80, 0, codes + d);
+            for (int w = 0; w < CODE_WORDS; w++) codes[w] = ZERO_CODES;
             for (int g = 0; g < GROUPS; g++) scales[g] = 0.0f;
             continue;
         }
         found++;
-        load_codes(codes, at.latent, LATENT_DIM);
+        load_codes(codes, at.latent, LATENT_DIM, LATENT_GROUPS);
         load_scales(scales, at.latent, LATENT_DIM, LATENT_GROUPS);
 #if ROPE_DIM > 0
-        load_codes(codes + LATENT_DIM, at.rope, ROPE_DIM);
-        for (int d = ROPE_DIM; d < ROPE_GROUPS * INT8_GROUP; d++) codes[LATENT_DIM + d] = 0x80;
+        load_codes(codes + LATENT_GROUPS * INT8_STEPS, at.rope, ROPE_DIM, ROPE_GROUPS);
         load_scales(scales + LATENT_GROUPS, at.rope, ROPE_DIM, ROPE_GROUPS);
 #endif
     }
@@ -91,7 +94,7 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
     for (int i = 0; i < SCORE_SUMS; i++) s[i] = (floatv)0.0f;
     for (int g = 0; g < GROUPS; g++) {
         const __global int *q = tiles + g * INT8_GROUP_WORDS;
-        const uchar *codes = block->codes + key * CODE_WIDTH + g * INT8_GROUP;
+        const uint *codes = block->codes + key * CODE_WORDS + g * INT8_STEPS;
         intv sums[SCORE_SUMS];
 #pragma unroll
         for (int i = 0; i < SCORE_SUMS; i++)
@@ -104,7 +107,7 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
                 a[v] = as_uint16(vload16(0, q + v * TILE_WORDS + d * INT8_ROWS));
 #pragma unroll
             for (int i = 0; i < count; i++) {
-                uintv k = (uintv)((const uint *)(codes + i * CODE_WIDTH))[d];
+                uintv k = (uintv)codes[i * CODE_WORDS + d];
 #pragma unroll
                 for (int v = 0; v < vectors; v++) sums[i * vectors + v] = dot_bytes(sums[i * vectors + v], k, a[v]);
             }
@@ -197,12 +200,12 @@ static inline void interleave(uint *out, short32 a, short32 b, short32 c, short3
                                             50, 19, 51, 24, 56, 25, 57, 26, 58, 27, 59);
     short32 second = __builtin_shufflevector(low, high, 4, 36, 5, 37, 6, 38, 7, 39, 12, 44, 13, 45, 14, 46, 15, 47, 20, 52, 21, 53,
                                              22, 54, 23, 55, 28, 60, 29, 61, 30, 62, 31, 63);
-    *(short32 *)out = first;
-    *(short32 *)(out + VECTOR_WIDTH) = second;
+    vstore16(__builtin_astype(first, uintv), 0, out);
+    vstore16(__builtin_astype(second, uintv), 0, out + VECTOR_WIDTH);
 }
 
-static inline short32 scaled_codes(const uchar *codes, short ratio) {
-    char32 code = *(const char32 *)codes ^ (char)0x80;
+static inline short32 scaled_codes(const uint *codes, short ratio) {
+    char32 code = __builtin_astype(vload8(0, codes) ^ ZERO_CODES, char32);
     return round_product(__builtin_convertvector(code, short32), (short32)ratio);
 }
 
@@ -219,11 +222,11 @@ static inline void make_values(key_block *block, int count) {
         for (int k = 0; k < 4; k++)
             for (int g = 0; g < LATENT_GROUPS; g++)
                 ratios[k][g] = (short)(int)(block->scales[(i + k) * GROUPS + g] * inverse[g] + 0.5f);
-        const uchar *codes = block->codes + i * CODE_WIDTH;
-        for (int g = 0; g < LATENT_GROUPS; g++, codes += INT8_GROUP)
+        const uint *codes = block->codes + i * CODE_WORDS;
+        for (int g = 0; g < LATENT_GROUPS; g++, codes += INT8_STEPS)
             interleave(block->values + i / 4 * LATENT_DIM + g * INT8_GROUP, scaled_codes(codes, ratios[0][g]),
-                       scaled_codes(codes + CODE_WIDTH, ratios[1][g]), scaled_codes(codes + 2 * CODE_WIDTH, ratios[2][g]),
-                       scaled_codes(codes + 3 * CODE_WIDTH, ratios[3][g]));
+                       scaled_codes(codes + CODE_WORDS, ratios[1][g]), scaled_codes(codes + 2 * CODE_WORDS, ratios[2][g]),
+                       scaled_codes(codes + 3 * CODE_WORDS, ratios[3][g]));
     }
 }
 

@@ -98,10 +98,10 @@ static inline void pack_group(__global int *out, const __global uchar *values, i
     float most = max_floatv(fmax(fabs(a), fabs(b))), nan = sum_floatv((a - a) + (b - b));
     float inverse = most > 0.0f ? 127.0f / most : 0.0f;
     intv codes_a = convert_int16(rint(a * inverse)), codes_b = convert_int16(rint(b * inverse)), sum = codes_a + codes_b;
-    char codes[INT8_GROUP] __attribute__((aligned(64)));
-    vstore16(convert_char16(codes_a), 0, codes);
-    vstore16(convert_char16(codes_b), 0, codes + VECTOR_WIDTH);
-    for (int s = 0; s < INT8_STEPS; s++) out[s * INT8_ROWS] = ((const int *)codes)[s];
+    int words[INT8_STEPS];
+    vstore4(as_int4(convert_char16(codes_a)), 0, words);
+    vstore4(as_int4(convert_char16(codes_b)), 1, words);
+    for (int s = 0; s < INT8_STEPS; s++) out[s * INT8_ROWS] = words[s];
     int8 sum8 = sum.lo + sum.hi;
     int4 sum4 = sum8.lo + sum8.hi;
     out[INT8_STEPS * INT8_ROWS] = as_int(most / 127.0f + nan); // a query that is no number shows
