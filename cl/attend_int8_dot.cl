@@ -35,12 +35,14 @@
 #define QUADS (BLOCK_TOKENS / 4)
 #define VALUE_ROWS 4
 #define VALUE_VECTORS 4
+#define STRIP (VALUE_VECTORS * VECTOR_WIDTH) // columns: their values lie together, whose rows would else fall into few sets of a cache
+#define STRIP_GROUPS (STRIP / INT8_GROUP)
 #define WEIGHT_MOST 255.0f
 
 typedef struct key_block {
     uint codes[BLOCK_TOKENS * CODE_WORDS] ALIGNED; // + 128
     float scales[BLOCK_TOKENS * GROUPS] ALIGNED;
-    uint values[QUADS * LATENT_DIM] ALIGNED; // four keys' bytes
+    uint values[LATENT_DIM / STRIP * QUADS * STRIP] ALIGNED; // [strip][quad][column]: four keys' bytes
     float value_scales[LATENT_GROUPS];       // 0: all values of the group are 0
 } key_block;
 
@@ -88,7 +90,7 @@ static inline int load_keys(key_block *block, int *present, const key_source *ke
 
 // Of `vectors` vectors of rows by `count` keys (constants of the caller, their product SCORE_SUMS).
 static inline __attribute__((always_inline)) void score_tile(const int vectors, const int count, const __global int *tiles,
-                                                             const key_block *block, int key, float *scores) {
+                                                             const key_block *block, int key, float *scores, key_fetch *fetch) {
     floatv s[SCORE_SUMS];
 #pragma unroll
     for (int i = 0; i < SCORE_SUMS; i++) s[i] = (floatv)0.0f;
@@ -96,6 +98,7 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
         const __global int *q = tiles + g * INT8_GROUP_WORDS;
         const uint *codes = block->codes + key * CODE_WORDS + g * INT8_STEPS;
         intv sums[SCORE_SUMS];
+        fetch_lines(fetch, (count * KEY_LINES + GROUPS - 1) / GROUPS);
 #pragma unroll
         for (int i = 0; i < SCORE_SUMS; i++)
             sums[i] = vload16(0, q + i % vectors * TILE_WORDS + (INT8_STEPS + 1) * INT8_ROWS);
@@ -131,13 +134,11 @@ static inline void score_block(const __global int *tiles, int vectors, const key
         const __global int *q = tiles + v * TILE_WORDS;
         if (v + 1 < vectors)
             for (int i = 0; i < count; i += SCORE_SUMS / 2) {
-                fetch_keys(fetch, SCORE_SUMS / 2);
-                score_tile(2, SCORE_SUMS / 2, q, block, i, scores + i * ROW_TILE + v * VECTOR_WIDTH);
+                score_tile(2, SCORE_SUMS / 2, q, block, i, scores + i * ROW_TILE + v * VECTOR_WIDTH, fetch);
             }
         else
             for (int i = 0; i < count; i += SCORE_SUMS) {
-                fetch_keys(fetch, SCORE_SUMS);
-                score_tile(1, SCORE_SUMS, q, block, i, scores + i * ROW_TILE + v * VECTOR_WIDTH);
+                score_tile(1, SCORE_SUMS, q, block, i, scores + i * ROW_TILE + v * VECTOR_WIDTH, fetch);
             }
     }
 }
@@ -224,7 +225,7 @@ static inline void make_values(key_block *block, int count) {
                 ratios[k][g] = (short)(int)(block->scales[(i + k) * GROUPS + g] * inverse[g] + 0.5f);
         const uint *codes = block->codes + i * CODE_WORDS;
         for (int g = 0; g < LATENT_GROUPS; g++, codes += INT8_STEPS)
-            interleave(block->values + i / 4 * LATENT_DIM + g * INT8_GROUP, scaled_codes(codes, ratios[0][g]),
+            interleave(block->values + (g / STRIP_GROUPS * QUADS + i / 4) * STRIP + g % STRIP_GROUPS * INT8_GROUP, scaled_codes(codes, ratios[0][g]),
                        scaled_codes(codes + CODE_WORDS, ratios[1][g]), scaled_codes(codes + 2 * CODE_WORDS, ratios[2][g]),
                        scaled_codes(codes + 3 * CODE_WORDS, ratios[3][g]));
     }
@@ -235,6 +236,7 @@ static inline void make_values(key_block *block, int count) {
 static inline __attribute__((always_inline)) void add_values(const int rows, __global float *sums, const key_block *block,
                                                              const uint *weights, int quads, int column, const float *rescale,
                                                              const float *weight_scale, int started) {
+    const uint *values = block->values + column * QUADS;
     intv o[VALUE_ROWS][VALUE_VECTORS];
 #pragma unroll
     for (int r = 0; r < rows; r++)
@@ -246,7 +248,7 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
     for (int j = 0; j < quads; j++) {
         uintv c[VALUE_VECTORS];
 #pragma unroll
-        for (int v = 0; v < VALUE_VECTORS; v++) c[v] = vload16(0, block->values + j * LATENT_DIM + column + v * VECTOR_WIDTH);
+        for (int v = 0; v < VALUE_VECTORS; v++) c[v] = vload16(0, values + j * STRIP + v * VECTOR_WIDTH);
 #pragma unroll
         for (int r = 0; r < rows; r++) {
             uintv weight = (uintv)weights[j * ROW_TILE + r];
@@ -268,7 +270,7 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
 static inline void add_block(__global float *sums, const key_block *block, const uint *weights, int count, const float *rescale,
                              const float *weight_scale, int rows, int started) {
     int quads = (count + 3) / 4;
-    for (int column = 0; column < LATENT_DIM; column += VALUE_VECTORS * VECTOR_WIDTH) {
+    for (int column = 0; column < LATENT_DIM; column += STRIP) {
         int r = 0;
         for (; r + VALUE_ROWS <= rows; r += VALUE_ROWS)
             add_values(VALUE_ROWS, sums + r * VALUE_DIM + column, block, weights + r, quads, column, rescale + r,
@@ -294,6 +296,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_int8_dot(ATT
     float top[ROW_TILE] ALIGNED, total[ROW_TILE] ALIGNED, rescale[ROW_TILE] ALIGNED, weight_scale[ROW_TILE] ALIGNED;
     row_ranges ranges;
     block_view view;
+    key_fetch fetch;
 
     int part = get_global_id(0);
     if (part >= step[call.header + HEADER_PARTS]) return;
@@ -319,7 +322,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_int8_dot(ATT
             if (key + view.count <= ranges.least_first) continue;
             int found = load_keys(&block, view.present, &keys, key, view.count);
             if (!found) continue;
-            key_fetch fetch = {&keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end)};
+            fetch_begin(&fetch, &keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end));
             view_block(&view, &ranges, key, found, vectors * VECTOR_WIDTH);
             score_block(tiles, vectors, &block, view.count, scores, &fetch);
             make_values(&block, view.count);

@@ -118,7 +118,7 @@ static inline void score_block(const __global float *tiles, int rows, const floa
         for (int d = 0; d < ROW_WIDTH; d += SCORE_RUN) {
             int width = min(SCORE_RUN, ROW_WIDTH - d);
             for (int i = 0; i < count; i += SCORE_KEYS) {
-                fetch_keys(fetch, 2);
+                fetch_lines(fetch, 2 * KEY_LINES);
                 add_scores(q + d * VECTOR_WIDTH, keys_f32 + i * ROW_WIDTH + d, width, scores + i * ROW_TILE + row, d == 0);
             }
         }
@@ -126,7 +126,7 @@ static inline void score_block(const __global float *tiles, int rows, const floa
     int lane_steps = (rows - paired + LANE_ROWS - 1) / LANE_ROWS;
     for (int i = 0; i < count; i += LANE_KEYS)
         for (int row = paired; row < rows; row += LANE_ROWS) {
-            fetch_keys(fetch, (LANE_KEYS + lane_steps - 1) / lane_steps);
+            fetch_lines(fetch, LANE_KEYS * KEY_LINES / lane_steps + 1);
             score_lanes(tiles + row * ROW_WIDTH, keys_f32 + i * ROW_WIDTH, scores + i * ROW_TILE + row);
         }
 }
@@ -251,6 +251,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
     float top[ROW_TILE] ALIGNED, total[ROW_TILE] ALIGNED, rescale[ROW_TILE] ALIGNED;
     row_ranges ranges;
     block_view block;
+    key_fetch fetch;
 
     int part = get_global_id(0);
     if (part >= step[call.header + HEADER_PARTS]) return;
@@ -275,7 +276,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
             if (key + block.count <= ranges.least_first) continue;
             int found = load_keys(keys_f32, block.present, &keys, key, block.count);
             if (!found) continue;
-            key_fetch fetch = {&keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end)};
+            fetch_begin(&fetch, &keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end));
             view_block(&block, &ranges, key, found, vectors * VECTOR_WIDTH);
             score_block(tiles, rows, keys_f32, block.count, scores, &fetch);
             for (int v = 0; v < vectors; v++) {
