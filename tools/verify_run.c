@@ -19,12 +19,21 @@ typedef struct run {
     float *results;            // [layer_count][B][tokens][hidden]
 } run;
 
+static const struct {
+    double output, rows;
+} bars[CLMLA_ROW_FORMAT_COUNT] = {
+    [CLMLA_ROWS_F32] = {2e-6, 2e-6},    [CLMLA_ROWS_F16] = {1e-3, 5e-4},      [CLMLA_ROWS_BF16] = {5e-3, 3e-3},
+    [CLMLA_ROWS_FP8] = {4e-2, 4e-2},    [CLMLA_ROWS_FP8_FLAT] = {4e-2, 4e-2}, [CLMLA_ROWS_FP8_PAGED] = {4e-2, 4e-2},
+    [CLMLA_ROWS_Q8] = {1.5e-2, 1.5e-2}, [CLMLA_ROWS_Q6] = {4e-2, 4e-2},       [CLMLA_ROWS_Q5] = {6.5e-2, 6.5e-2},
+    [CLMLA_ROWS_Q4] = {0.15, 0.15},
+};
+
 double verify_output_bar(clmla_row_format format) {
-    return format == CLMLA_ROWS_F32 ? 2e-6 : format == CLMLA_ROWS_F16 ? 1e-3 : 5e-3;
+    return bars[format].output;
 }
 
 double verify_rows_bar(clmla_row_format format) {
-    return format == CLMLA_ROWS_F32 ? 2e-6 : format == CLMLA_ROWS_F16 ? 5e-4 : 3e-3;
+    return bars[format].rows;
 }
 
 static void close_run(run *r) {
@@ -158,7 +167,7 @@ static bool compare_rows(verify_layer *out, const run *r, uint32_t layer, clmla_
            (rope_width == 0 || reference_case_k_pe(&expected_k_pe, reference, layer, order, failure));
     for (uint32_t b = 0; read && b < reference->sequence_count; b++)
         read = cache_read_back(latent + b * tokens * latent_width, k_pe + b * tokens * rope_width, r->cache, layer,
-                               r->sequences[b], reference->token_count, r->session->queue, failure);
+                               r->sequences[b], reference->token_count, r->session, failure);
     if (read) {
         out->latent = difference_of(latent, expected_latent, rows * latent_width);
         out->k_pe = difference_of(k_pe, expected_k_pe, rows * rope_width);

@@ -53,9 +53,10 @@ class Generate(tool.ToolTest):
 
     def test_cache_bytes(self):
         # 64 + 16 elements a layer, 4 layers; multi-head attention: 8 heads of 32 + 16 + 32.
-        for cache, size in (('f32', 4), ('f16', 2), ('bf16', 2)):
+        for cache, row, size in (('f32', 320, 4), ('f16', 160, 2), ('bf16', 160, 2), ('fp8', 100, 2), ('fp8_flat', 80, 2),
+                                 ('q8', 88, 2), ('q6', 76, 2), ('q5', 72, 2), ('q4', 60, 2)):
             answer = self.run_json('generate', self.model, '--prompt', 'And', '-n', 5, '--cache', cache, '--page', 4)
-            self.assertEqual(answer['bytes_per_token'], 80 * 4 * size)
+            self.assertEqual(answer['bytes_per_token'], 4 * row)
             self.assertEqual(answer['mha_bytes_per_token'], 8 * 80 * 4 * size)
             self.assertEqual(answer['cache_bytes'], 8 * answer['bytes_per_token'])
             self.assertEqual(len(answer['tokens']), 5)
@@ -67,7 +68,8 @@ class Generate(tool.ToolTest):
         self.assertAlmostEqual(mean, self.facts['eval_mean_nll'], delta=1e-6)
         text = bytes(self.tensors['eval_bytes'][1])
         self.assertEqual((self.model / 'eval.bin').read_bytes(), text)
-        for cache, tolerance in (('f32', NLL_TOLERANCE), ('f16', 1e-3), ('bf16', 5e-3)):
+        for cache, tolerance in (('f32', NLL_TOLERANCE), ('f16', 1e-3), ('bf16', 5e-3), ('fp8', 5e-3), ('q8', 2e-3),
+                                 ('q6', 3e-3), ('q5', 3e-3), ('q4', 1e-2)):
             with self.subTest(cache=cache):
                 answer = self.run_json('generate', self.model, '--nll', self.model / 'eval.bin', '--cache', cache)
                 self.assertAlmostEqual(answer['nll'], mean, delta=tolerance)
