@@ -75,7 +75,7 @@ class CommandLine(tool.ToolTest):
             self.assertEqual(recordings['command_buffer'], recordings['reason'] == '', recordings)
             if not device['has_command_buffer']:
                 self.assertIn('cl_khr_command_buffer', recordings['reason'])
-            self.assertEqual(len(device['operations']), 2 * 13)
+            self.assertEqual(len(device['operations']), 2 * 14)
             for operation in device['operations']:
                 variants = operation['variants']
                 self.assertEqual(sum(v['chosen'] for v in variants), 1, operation)
