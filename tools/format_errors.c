@@ -26,12 +26,15 @@ static double worse(double a, double b) {
     return isnan(a) || a > b ? a : b;
 }
 
+// The naive kernel reads rows of all widths with one program: the errors are the format's, whichever kernel reads it, and
+// on a first start faster ones would take minutes to compile.
 static bool run_layers(output_error *out, const session *session, const reference_case *reference,
                        clmla_row_format format, uint64_t outlier_seed, failure *failure) {
     verify_choice choice = {.format = format,
                             .rope_order = reference->config.rope_order,
                             .page_tokens = PAGE_TOKENS,
                             .outputs_only = true,
+                            .attend_variant = "naive",
                             .outlier_seed = outlier_seed};
     verify_layer *layers = calloc(reference->layer_count, sizeof *layers);
     bool done = layers ? verify_run(layers, session, reference, &choice, failure) : failure_memory(failure);
