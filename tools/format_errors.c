@@ -10,6 +10,9 @@
 #define OUTLIER_SEED 1
 #define SEGMENT 256 // bytes of text scored from one empty context
 #define PAGE_TOKENS 64
+// The naive kernel reads rows of all widths with one program: the errors are the format's, whichever kernel reads it,
+// and on a first start faster ones would take minutes to compile.
+#define ATTEND_VARIANT "naive"
 #define TEXT_LIMIT (1u << 24)
 
 const char *const error_cases[ERROR_CASES] = {"a_v2_tiny", "b_v3_tiny_yarn", "c_v2lite_dims", "f_v3_fp8"};
@@ -26,15 +29,13 @@ static double worse(double a, double b) {
     return isnan(a) || a > b ? a : b;
 }
 
-// The naive kernel reads rows of all widths with one program: the errors are the format's, whichever kernel reads it, and
-// on a first start faster ones would take minutes to compile.
 static bool run_layers(output_error *out, const session *session, const reference_case *reference,
                        clmla_row_format format, uint64_t outlier_seed, failure *failure) {
     verify_choice choice = {.format = format,
                             .rope_order = reference->config.rope_order,
                             .page_tokens = PAGE_TOKENS,
                             .outputs_only = true,
-                            .attend_variant = "naive",
+                            .attend_variant = ATTEND_VARIANT,
                             .outlier_seed = outlier_seed};
     verify_layer *layers = calloc(reference->layer_count, sizeof *layers);
     bool done = layers ? verify_run(layers, session, reference, &choice, failure) : failure_memory(failure);
@@ -74,7 +75,10 @@ static bool score_format(double *out, const session *session, const char *folder
                          clmla_row_format format, failure *failure) {
     model model = {0};
     score score;
-    model_cache cache = {.format = format, .page_tokens = PAGE_TOKENS, .page_count = SEGMENT / PAGE_TOKENS};
+    model_cache cache = {.format = format,
+                         .page_tokens = PAGE_TOKENS,
+                         .page_count = SEGMENT / PAGE_TOKENS,
+                         .attend_variant = ATTEND_VARIANT};
     bool done = model_read_config(&model, folder, failure) && model_open(&model, session, folder, &cache, failure) &&
                 generation_score(&score, &model, text, length, SEGMENT, failure);
     if (done) *out = score.nats;

@@ -42,15 +42,6 @@ static void close_run(run *r) {
     free(r->results);
 }
 
-static bool open_plan(run *r, const verify_choice *choice, failure *failure) {
-    clmla_rows rows;
-    clmla_plan_params params = {.head_count = r->reference->config.head_count,
-                                .attend_variant = choice->attend_variant};
-    if (clmla_cache_rows(&rows, r->cache, 0) != CLMLA_OK) return failure_library(failure);
-    params.layout = rows.layout;
-    return clmla_plan_create(&r->plan, r->session->context, &params) == CLMLA_OK || failure_library(failure);
-}
-
 static bool open_cache(run *r, const verify_choice *choice, failure *failure) {
     const reference_case *reference = r->reference;
     uint32_t page_tokens = choice->page_tokens ? choice->page_tokens : reference->token_count;
@@ -63,7 +54,8 @@ static bool open_cache(run *r, const verify_choice *choice, failure *failure) {
                                  .page_count = pages_each * reference->sequence_count};
     if (clmla_cache_create(&r->cache, r->session->context, &reference->config, &params) != CLMLA_OK)
         return failure_library(failure);
-    if (!open_plan(r, choice, failure)) return false;
+    if (!session_plan(&r->plan, r->session, &reference->config, r->cache, choice->attend_variant, failure))
+        return false;
     for (uint32_t i = 0; i < reference->sequence_count; i++)
         if (clmla_cache_sequence_create(&r->sequences[i], r->cache) != CLMLA_OK) return failure_library(failure);
     return true;
