@@ -11,7 +11,8 @@
 
 // Values a work-item stores at once where no scale is shared.
 #define PLAIN_GROUP 32u
-#define FLAT_GROUP 128u // fp8_flat: a scale beside the tensor is for so many
+#define FLAT_GROUP 128u      // fp8_flat: a scale beside the tensor is for so many
+#define QUANTISED_PIECE 256u // variants of so many columns fill whole bytes
 
 static uint32_t kv_heads(const clmla_append_params *params) {
     return params->rows.kv_head_count ? params->rows.kv_head_count : 1;
@@ -66,6 +67,7 @@ static clmla_status check(clmla_context *context, const clmla_append_params *par
 
 uint32_t append_store_group(const clmla_row_layout *layout) {
     if (layout->scale_group > 0) return layout->scale_group;
+    if (rows_are_quantised(layout->format)) return QUANTISED_PIECE;
     return layout->format == CLMLA_ROWS_FP8_FLAT ? FLAT_GROUP : PLAIN_GROUP;
 }
 
