@@ -16,8 +16,10 @@ __kernel void convert_rows_naive(CONVERT_ARGUMENTS) {
     if (source.page < 0 || target.page < 0) return;
     row_memory from_memory = ROW_MEMORY(from);
     row_store_memory to_memory = ROW_STORE_MEMORY(to);
-    row_parts from = row_at(&from_memory, source.page, source.row, kv_head);
-    row_store to = row_store_at(&to_memory, target.page, target.row, kv_head, call.power_of_two);
+    row_parts from;
+    row_store to;
+    row_at(&from, &from_memory, source.page, source.row, kv_head);
+    row_store_at(&to, &to_memory, target.page, target.row, kv_head, call.power_of_two);
     if (piece < latent_pieces)
         convert_latent_piece(&to, &from, call, piece);
     else
