@@ -30,7 +30,7 @@ class CommandLine(tool.ToolTest):
     # --- what every command does ---------------------------------------------------------------------------------
 
     def test_usage(self):
-        for arguments in (['--help'], ['info', '--help'], ['verify', '--help'], ['generate', '-h']):
+        for arguments in (['--help'], ['info', '--help'], ['verify', '--help'], ['generate', '-h'], ['formats', '-h']):
             result = self.run_tool(*arguments)
             self.assertEqual((result.returncode, result.stderr), (0, b''))
             self.assertTrue(result.stdout.startswith(b'usage: clmla'))
@@ -39,7 +39,7 @@ class CommandLine(tool.ToolTest):
 
     def test_unknown_words(self):
         self.assert_refused('', 'dance', says="unknown command 'dance'")
-        for command in ('info', 'verify', 'generate'):
+        for command in ('info', 'verify', 'generate', 'formats'):
             self.assert_refused(command, '--dance', says="unknown option '--dance'")
             self.assert_refused(command, '--device', says='--device needs a value')
             self.assert_refused(command, '--json=1', says='--json takes no value')
@@ -76,7 +76,7 @@ class CommandLine(tool.ToolTest):
             self.assertEqual(recordings['command_buffer'], recordings['reason'] == '', recordings)
             if not device['has_command_buffer']:
                 self.assertIn('cl_khr_command_buffer', recordings['reason'])
-            self.assertEqual(len(device['operations']), 2 * 13)
+            self.assertEqual(len(device['operations']), 2 * 14)
             for operation in device['operations']:
                 variants = operation['variants']
                 self.assertEqual(sum(v['chosen'] for v in variants), 1, operation)
