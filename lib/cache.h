@@ -95,7 +95,7 @@ clmla_status cache_stage_write(cache_stage *stage, clmla_cache *cache, cl_mem me
                                uint64_t bytes, host_chain *chain);
 void cache_stages_finish(clmla_cache *cache);
 // Takes note of the chain's newest event as the cache's last.
-void cache_note_last(clmla_cache *cache, const host_chain *chain);
+void cache_note_last(clmla_cache *cache, host_chain *chain);
 
 uint32_t cache_group_layers(const clmla_cache *cache, uint32_t group); // layers of one buffer
 
