@@ -125,8 +125,10 @@ static bool load_weights(model *model, const clmla_checkpoint *file, failure *fa
 // ---------------------------------------------------------------------------------------------------------
 
 static bool open_cache(model *model, const model_cache *cache, failure *failure) {
-    clmla_cache_params params = {
-        .format = cache->format, .page_tokens = cache->page_tokens, .page_count = cache->page_count};
+    clmla_cache_params params = {.format = cache->format,
+                                 .page_tokens = cache->page_tokens,
+                                 .page_count = cache->page_count,
+                                 .share_prefixes = cache->keep_tokens};
     if (clmla_cache_create(&model->cache, model->session->context, &model->config, &params) != CLMLA_OK)
         return failure_library(failure);
     if (!session_plan(&model->plan, model->session, &model->config, model->cache, cache->attend_variant, failure))
