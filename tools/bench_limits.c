@@ -9,8 +9,9 @@
 #define CPU_GROUPS_A_UNIT 8 // groups are dealt out as cores get free
 #define GPU_ITEMS_A_UNIT 2048
 #define GPU_GROUP 256
-#define LANES 16            // of a 512-bit dot product
-#define LAUNCH_SECONDS 0.01 // long against the launch itself, short against other programs' turns
+#define LANES 16             // of a 512-bit dot product
+#define LAUNCH_SECONDS 0.004 // long against the launch itself, short against other programs' turns
+#define SEARCHES 5
 #define READ_LEAST_BYTES 268435456.0
 static const bench_effort limit_effort = {.seconds = 0.6};
 
@@ -74,6 +75,19 @@ static bool launch(void *payload, failure *failure) {
     return code == CL_SUCCESS || failure_opencl(failure, "clEnqueueNDRangeKernel", code);
 }
 
+// The shortest launch. Other programs' turns only lengthen one, so the search goes on while it still finds shorter
+// ones.
+static bool find_shortest(double *seconds, meter *meter, failure *failure) {
+    bench_times times;
+    for (int i = 0; i < SEARCHES; i++) {
+        if (!bench_time(&times, meter->session, &limit_effort, launch, meter, failure)) return false;
+        bool shorter = i == 0 || times.minimum < 0.99 * *seconds;
+        if (i == 0 || times.minimum < *seconds) *seconds = times.minimum;
+        if (!shorter) return true;
+    }
+    return true;
+}
+
 // --- multiply-adds and dot products
 // ------------------------------------------------------------------------------------
 
@@ -91,10 +105,9 @@ static bool measure_rounds(double *rate, meter *meter, double operations, failur
     for (; times.minimum < 0.5 * LAUNCH_SECONDS && rounds < 1 << 28; rounds *= 2)
         if (!set_rounds(meter, rounds, failure) || !bench_time(&times, meter->session, &once, launch, meter, failure))
             return false;
-    if (!set_rounds(meter, rounds, failure) ||
-        !bench_time(&times, meter->session, &limit_effort, launch, meter, failure))
-        return false;
-    *rate = operations * (double)rounds * (double)meter->items / times.minimum;
+    double seconds = 0.0;
+    if (!set_rounds(meter, rounds, failure) || !find_shortest(&seconds, meter, failure)) return false;
+    *rate = operations * (double)rounds * (double)meter->items / seconds;
     return true;
 }
 
@@ -255,15 +268,14 @@ static bool measure_read(bench_limits *out, const session *session, failure *fai
     meter meter;
     bool built = false;
     cl_mem in = NULL;
-    bench_times times = {.minimum = 1.0};
+    double seconds = 1.0;
     bool done = meter_open(&meter, &built, session, "READ", failure);
     if (done && !built) done = failure_set(failure, "the device's compiler refuses the READ kernel of bench_limits.cl");
     uint64_t count = read_count(&meter);
     uint64_t bytes = count * meter.items * vector_width(meter.facts) * sizeof(float);
     done = done && session_buffer(&in, session, bytes, NULL, failure) && fill(&meter, in, bytes, failure) &&
-           set_reading(&meter, in, count, failure) &&
-           bench_time(&times, session, &limit_effort, launch, &meter, failure);
-    out->read.rate = (double)bytes / times.minimum * 1e-9;
+           set_reading(&meter, in, count, failure) && find_shortest(&seconds, &meter, failure);
+    out->read.rate = (double)bytes / seconds * 1e-9;
     out->read_bytes = (double)bytes;
     if (in) clReleaseMemObject(in);
     meter_close(&meter);
