@@ -8,10 +8,6 @@
 #include "session.h"
 #include <stdint.h>
 
-// DeepSeek's head: N values without and R with rotary embedding in a query, V in a value.
-#define BENCH_NOPE_DIM 128
-#define BENCH_VALUE_DIM 128
-
 typedef struct bench_case bench_case;
 
 // What a case did and what it took. Rates follow from it (bench_report.c).
@@ -35,6 +31,7 @@ typedef struct bench_operation {
     int uses;
     bool (*measure)(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
                     failure *failure);
+    clmla_operation operation; // what bench_part runs
 } bench_operation;
 
 struct bench_case {
@@ -82,6 +79,10 @@ bool bench_attend(bench_result *out, const session *session, const bench_case *b
                   failure *failure);
 bool bench_attend_mixed(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
                         failure *failure);
+
+// bench_parts.c: the operations around attention
+bool bench_part(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
+                failure *failure);
 
 // bench_report.c
 typedef struct bench_entry {

@@ -152,10 +152,8 @@ double bench_rows_bytes(const clmla_row_layout *layout, double count) {
     return count * (layout->row_bytes + (layout->scales_apart ? layout->scale_row_bytes : 0));
 }
 
-bool bench_page_table(cl_mem *out, const session *session, uint64_t count, failure *failure) {
+static void shuffle(int32_t *pages, uint64_t count) {
     bench_random random = BENCH_RANDOM;
-    int32_t *pages = malloc((size_t)count * sizeof *pages);
-    if (!pages) return failure_memory(failure);
     for (uint64_t i = 0; i < count; i++) pages[i] = (int32_t)i;
     for (uint64_t i = count; i > 1; i--) { // Fisher and Yates
         uint64_t other = bench_random_next(&random) % i;
@@ -163,6 +161,40 @@ bool bench_page_table(cl_mem *out, const session *session, uint64_t count, failu
         pages[i - 1] = pages[other];
         pages[other] = page;
     }
+}
+
+static bool make_shuffled_slots(cl_mem *out, const session *session, const clmla_rows *rows, uint64_t count, bool apart,
+                                failure *failure) {
+    int32_t *pages = malloc((size_t)rows->page_count * sizeof *pages);
+    int64_t *slots = malloc((size_t)count * sizeof *slots);
+    bool made = pages && slots;
+    if (made) {
+        shuffle(pages, rows->page_count);
+        for (uint64_t i = 0; i < count; i++) {
+            uint64_t page = apart ? i % rows->page_count : i / rows->page_tokens;
+            uint64_t row = apart ? i / rows->page_count : i % rows->page_tokens;
+            slots[i] = (int64_t)pages[page] * rows->page_tokens + (int64_t)row;
+        }
+    }
+    made = made ? session_buffer(out, session, count * sizeof *slots, slots, failure) : failure_memory(failure);
+    free(slots);
+    free(pages);
+    return made;
+}
+
+bool bench_slots_by_page(cl_mem *out, const session *session, const clmla_rows *rows, uint64_t count,
+                         failure *failure) {
+    return make_shuffled_slots(out, session, rows, count, false, failure);
+}
+
+bool bench_slots_apart(cl_mem *out, const session *session, const clmla_rows *rows, uint64_t count, failure *failure) {
+    return make_shuffled_slots(out, session, rows, count, true, failure);
+}
+
+bool bench_page_table(cl_mem *out, const session *session, uint64_t count, failure *failure) {
+    int32_t *pages = malloc((size_t)count * sizeof *pages);
+    if (!pages) return failure_memory(failure);
+    shuffle(pages, count);
     bool made = session_buffer(out, session, count * sizeof *pages, pages, failure);
     free(pages);
     return made;

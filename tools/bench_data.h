@@ -34,6 +34,11 @@ double bench_rows_bytes(const clmla_row_layout *layout, double count);
 // A random permutation of 0 .. count-1 as int32: pages in no order, as a cache that has been in use gives them.
 bool bench_page_table(cl_mem *out, const session *session, uint64_t count, failure *failure);
 
+// int64 slots of such rows for clmla_append and clmla_gather. By page: the pages one after the other, in no order; at
+// most as many slots as there are rows. Apart: neighbours in different pages.
+bool bench_slots_by_page(cl_mem *out, const session *session, const clmla_rows *rows, uint64_t count, failure *failure);
+bool bench_slots_apart(cl_mem *out, const session *session, const clmla_rows *rows, uint64_t count, failure *failure);
+
 void bench_release(cl_mem *memory); // accepts NULL inside
 
 #endif
