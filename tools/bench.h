@@ -84,6 +84,12 @@ bool bench_attend_mixed(bench_result *out, const session *session, const bench_c
 bool bench_part(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
                 failure *failure);
 
+// bench_layer.c
+bool bench_layer(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
+                 failure *failure);
+bool bench_layer_replayed(bench_result *out, const session *session, const bench_case *bench,
+                          const bench_effort *effort, failure *failure);
+
 // bench_report.c
 typedef struct bench_entry {
     bench_case bench;

@@ -70,6 +70,16 @@ bool bench_values(cl_mem *out, const session *session, clmla_type type, uint64_t
     return made;
 }
 
+void bench_fill_bf16(uint16_t *values, uint64_t count) {
+    bench_random random = BENCH_RANDOM;
+    for (uint64_t i = 0; i < count; i++) {
+        if (i < BLOCK_VALUES)
+            store(values, i, CLMLA_TYPE_BF16, &random);
+        else
+            values[i] = values[i - BLOCK_VALUES];
+    }
+}
+
 bool bench_matrix(clmla_matrix *out, const session *session, clmla_type type, uint32_t rows, uint32_t columns,
                   failure *failure) {
     *out = (clmla_matrix){.type = type, .rows = rows, .columns = columns, .row_stride = columns};
@@ -119,7 +129,7 @@ static bool make_slots(cl_mem *out, const session *session, uint64_t count, fail
     return made;
 }
 
-static bool fill_rows(const clmla_rows *rows, const session *session, failure *failure) {
+bool bench_rows_fill(const clmla_rows *rows, const session *session, failure *failure) {
     cl_mem latent = NULL, rope = NULL, slots = NULL;
     bool filled =
         bench_values(&latent, session, CLMLA_TYPE_F32, (uint64_t)APPENDED_ROWS * rows->layout.latent_dim, failure) &&
@@ -145,7 +155,7 @@ bool bench_rows(clmla_rows *out, const session *session, const clmla_row_layout 
     if (!session_buffer(&memory, session, page_bytes * page_count, NULL, failure)) return false;
     clmla_status status = clmla_rows_from_tensor(out, layout, (clmla_buffer){memory, 0}, page_tokens, page_count);
     out->latent.memory = memory;
-    return status == CLMLA_OK ? fill_rows(out, session, failure) : failure_library(failure);
+    return status == CLMLA_OK ? bench_rows_fill(out, session, failure) : failure_library(failure);
 }
 
 double bench_rows_bytes(const clmla_row_layout *layout, double count) {

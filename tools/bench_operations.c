@@ -18,6 +18,8 @@ const bench_operation *bench_operations(size_t *count) {
         {"append", BENCH_FORMAT_ROWS, APPEND_USES, bench_part, CLMLA_OP_APPEND},
         {"gather", BENCH_FORMAT_ROWS, GATHER_USES, bench_part, CLMLA_OP_GATHER},
         {"merge", BENCH_FORMAT_STATES, PRODUCT_USES, bench_part, CLMLA_OP_MERGE},
+        {"layer", BENCH_FORMAT_ROWS, ATTEND_USES, bench_layer, CLMLA_OP_ATTEND},
+        {"layer_replayed", BENCH_FORMAT_ROWS, ATTEND_USES, bench_layer_replayed, CLMLA_OP_ATTEND},
     };
     *count = sizeof operations / sizeof operations[0];
     return operations;
