@@ -7,6 +7,7 @@
 #include "bench_time.h"
 #include "session.h"
 #include <stdint.h>
+#include <stdio.h>
 
 typedef struct bench_case bench_case;
 
@@ -114,5 +115,8 @@ void bench_print_head(const bench_report *report);
 void bench_print_row(const bench_report *report, const bench_entry *entry);
 void bench_print_foot(void);
 bool bench_print_json(const bench_report *report, failure *failure);
+
+// bench_plot.c: the roofline as SVG; `path` for a sentence
+bool bench_plot(FILE *out, const char *path, const bench_report *report, failure *failure);
 
 #endif
