@@ -17,6 +17,9 @@ bool rows_are_quantised(clmla_row_format format);
 // "ROWS_F16" etc.: what cl/common/row.clh wants defined.
 const char *rows_option(clmla_row_format format);
 
+// Values of such rows that cl/common/row_store.clh stores at once (its STORE_GROUP): all that share a scale. In append.c.
+uint32_t append_store_group(const clmla_row_layout *layout);
+
 enum { ROWS_LATENT, ROWS_ROPE, ROWS_SCALES, ROWS_PARTS };
 // Bytes of each part of one row and kv head, without padding; 0 for one the view does not have. The format is a format.
 void rows_part_bytes(uint64_t bytes[ROWS_PARTS], const clmla_rows *rows);

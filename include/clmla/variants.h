@@ -21,6 +21,7 @@ typedef enum clmla_operation {
     CLMLA_OP_PLAN,   // the schedule of a step from lengths on the device
     CLMLA_OP_GATHER,
     CLMLA_OP_COPY_PAGES,
+    CLMLA_OP_CONVERT_ROWS,
     CLMLA_OP_MOVE_ROWS, // within a cache: copies on write, removed rows
     CLMLA_OP_SHIFT,     // within a cache: rope parts rotated where they lie
     CLMLA_OPERATION_COUNT
@@ -43,9 +44,9 @@ CLMLA_API clmla_status clmla_compute_parse(clmla_compute *out, const char *name)
 // What a choice looks at besides the device. Zero fields stand for "any".
 typedef struct clmla_shape {
     clmla_type weights;      // project, absorb, output
-    clmla_row_format format; // append, attend, gather, copy_pages
+    clmla_row_format format; // append, attend, gather, copy_pages; convert_rows: what it writes
     uint32_t latent_dim, rope_dim, value_dim, head_count;
-    clmla_compute compute; // attend
+    clmla_compute compute;  // attend
     uint32_t row_count; // tokens or rows of the call
     bool recorded;      // it is kept in a recording (recording.h)
 } clmla_shape;
