@@ -193,3 +193,13 @@ clmla_status clmla_cache_sequence_positions(int32_t *positions, const clmla_cach
     if (status == CLMLA_OK) cache_runs_list(positions, &found->runs, first, count);
     return unlock(cache, status);
 }
+
+clmla_status clmla_cache_sequence_deltas(int32_t *deltas, const clmla_cache *cache, clmla_sequence sequence,
+                                         uint32_t first, uint32_t count) {
+    const cache_sequence *found;
+    if (!cache || (!deltas && count > 0)) return missing(cache, "sequence deltas");
+    lock(cache);
+    clmla_status status = find_tokens(&found, cache, sequence, first, count);
+    if (status == CLMLA_OK) cache_pages_deltas(deltas, found, first, count);
+    return unlock(cache, status);
+}
