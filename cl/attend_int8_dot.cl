@@ -63,7 +63,23 @@ static inline void load_scales(float *scales, const __global uchar *part, int di
     for (int g = 0; g < groups; g++) scales[g] = bf16_load(from, g);
 }
 
-static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count) {
+// The rope part of a row whose position has shifted: rotated, and brought to bytes again.
+#ifdef KEY_TURNS
+static inline void load_turned(uint *codes, float *scales, const row_parts *at, row_turner *turner) {
+    float rope[ROPE_GROUPS * INT8_GROUP] ALIGNED;
+    for (int d = 0; d < ROPE_GROUPS * INT8_GROUP; d++) rope[d] = d < ROPE_DIM ? row_rope(at, d) : 0.0f;
+    row_turn_key(rope, turner, at);
+    for (int g = 0; g < ROPE_GROUPS; g++) {
+        floatv a = load_floatv(rope + g * INT8_GROUP), b = load_floatv(rope + g * INT8_GROUP + VECTOR_WIDTH);
+        float most = max_floatv(fmax(fabs(a), fabs(b))), inverse = most > 0.0f ? 127.0f / most : 0.0f;
+        vstore4(as_uint4(convert_char16(convert_int16(rint(a * inverse)))) ^ ZERO_CODES, 0, codes + g * INT8_STEPS);
+        vstore4(as_uint4(convert_char16(convert_int16(rint(b * inverse)))) ^ ZERO_CODES, 1, codes + g * INT8_STEPS);
+        scales[g] = most / 127.0f + sum_floatv((a - a) + (b - b)); // what is no number shows
+    }
+}
+#endif
+
+static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count, row_turner *turner) {
     int found = 0;
     for (int i = 0; i < BLOCK_TOKENS; i++) {
         row_parts at;
@@ -81,6 +97,9 @@ static inline int load_keys(key_block *block, int *present, const key_source *ke
 #if ROPE_DIM > 0
         load_codes(codes + LATENT_GROUPS * INT8_STEPS, at.rope, ROPE_DIM, ROPE_GROUPS);
         load_scales(scales + LATENT_GROUPS, at.rope, ROPE_DIM, ROPE_GROUPS);
+#endif
+#ifdef KEY_TURNS
+        if (at.delta != 0) load_turned(codes + LATENT_GROUPS * INT8_STEPS, scales + LATENT_GROUPS, &at, turner);
 #endif
     }
     return found;
@@ -297,6 +316,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_int8_dot(ATT
     row_ranges ranges;
     block_view view;
     key_fetch fetch;
+    row_turner turner;
+    turner.delta = 0;
 
     int part = get_global_id(0);
     if (part >= step[call.header + HEADER_PARTS]) return;
@@ -320,7 +341,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_int8_dot(ATT
             if (key >= kv_end) break;
             view.count = min(BLOCK_TOKENS, kv_end - key);
             if (key + view.count <= ranges.least_first) continue;
-            int found = load_keys(&block, view.present, &keys, key, view.count);
+            int found = load_keys(&block, view.present, &keys, key, view.count, &turner);
             if (!found) continue;
             fetch_begin(&fetch, &keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end));
             view_block(&view, &ranges, key, found, vectors * VECTOR_WIDTH);

@@ -33,7 +33,8 @@
 
 // Reads `count` keys from `key` on as f32 into keys_f32 and answers how many are there: present[i] says which. Those that are
 // not, and what is past count, become zero rows.
-static inline int load_keys(float *keys_f32, int *present, const key_source *keys, int key, int count) {
+static inline int load_keys(float *keys_f32, int *present, const key_source *keys, int key, int count,
+                            row_turner *turner) {
     int found = 0;
     for (int i = 0; i < BLOCK_TOKENS; i++) {
         row_parts at;
@@ -51,6 +52,9 @@ static inline int load_keys(float *keys_f32, int *present, const key_source *key
         for (d = 0; d + VECTOR_WIDTH <= ROPE_DIM; d += VECTOR_WIDTH)
             store_floatv(row_rope_vector(&at, d), row + LATENT_DIM + d);
         for (; d < ROPE_DIM; d++) row[LATENT_DIM + d] = row_rope(&at, d);
+#endif
+#ifdef KEY_TURNS
+        if (at.delta != 0) row_turn_key(row + LATENT_DIM, turner, &at);
 #endif
     }
     return found;
@@ -252,6 +256,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
     row_ranges ranges;
     block_view block;
     key_fetch fetch;
+    row_turner turner;
+    turner.delta = 0;
 
     int part = get_global_id(0);
     if (part >= step[call.header + HEADER_PARTS]) return;
@@ -274,7 +280,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
             if (key >= kv_end) break;
             block.count = min(BLOCK_TOKENS, kv_end - key);
             if (key + block.count <= ranges.least_first) continue;
-            int found = load_keys(keys_f32, block.present, &keys, key, block.count);
+            int found = load_keys(keys_f32, block.present, &keys, key, block.count, &turner);
             if (!found) continue;
             fetch_begin(&fetch, &keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end));
             view_block(&block, &ranges, key, found, vectors * VECTOR_WIDTH);

@@ -316,6 +316,8 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(rows.scales.memory = NULL, "gather: rows.scales");
     REFUSED(places.slots = test_buffer_tiny(), "gather: places.slots");
     REFUSED(places.indices = f.places.view.slots, "gather: places.slots and places.indices");
+    REFUSED(deltas = test_buffer_tiny(), "gather: deltas");
+    REFUSED(deltas = f.places.view.slots, "gather: rope_turns");
     REFUSED(output_type = CLMLA_TYPE_F8_E4M3, "gather: output_type");
     REFUSED(output = test_buffer_tiny(), "gather: output");
     REFUSED(output.memory = NULL, "gather: output");
