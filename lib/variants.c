@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VARIANTS_MAX 4
+#define VARIANTS_MAX 6
 // Below this many rows CLBlast's general product does not pay its launches.
 #define CLBLAST_LEAST_ROWS 32
 // An instruction by inline assembly that gives less than this is not worth its rounding.
@@ -32,14 +32,27 @@ static const char *refuse_attend_vector(const clmla_device_facts *facts, const c
     return refuse_unless_cpu(facts, shape);
 }
 
-static const char *refuse_attend_int8_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
-    if (shape->compute != CLMLA_COMPUTE_FAST) return "8-bit queries and weights are for plans of fast compute";
-    if (shape->format != CLMLA_ROWS_Q8) return "its products are of q8 rows' bytes";
-    if (!facts->has_int8_dot) return "the CPU has no vpdpbusd, or the driver is not known to take inline assembly";
+// What the kernels of dot products share.
+static const char *refuse_attend_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (variant_vector_width(facts) != 16) return "the device's vectors are not of 16 floats";
     if (shape->latent_dim % 64 != 0) return "the latent width is no multiple of 64";
     if (shape->value_dim != 0 && shape->value_dim != shape->latent_dim) return "values take the rope part in";
     return refuse_attend_vector(facts, shape);
+}
+
+static const char *refuse_attend_int8_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->compute != CLMLA_COMPUTE_FAST) return "8-bit queries and weights are for plans of fast compute";
+    if (shape->format != CLMLA_ROWS_Q8) return "its products are of q8 rows' bytes";
+    if (!facts->has_int8_dot) return "the CPU has no vpdpbusd, or the driver is not known to take inline assembly";
+    return refuse_attend_dot(facts, shape);
+}
+
+static const char *refuse_attend_bf16_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->compute != CLMLA_COMPUTE_FAST) return "bf16 queries and weights are for plans of fast compute";
+    if (shape->format != CLMLA_ROWS_BF16) return "its products are of bf16 rows";
+    if (!facts->has_bf16_dot) return "the CPU has no vdpbf16ps, or the driver is not known to take inline assembly";
+    if (shape->rope_dim % 2 != 0) return "the rope width is odd";
+    return refuse_attend_dot(facts, shape);
 }
 
 static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_shape *shape) {
@@ -58,6 +71,8 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
     { "vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal, HOST_INSTRUCTION_NONE }
 #define INT8_DOT(operation, refusal)                                                                                   \
     { "int8_dot", VARIANT_INT8_DOT, &clmla_source_##operation##_int8_dot, refusal, HOST_INSTRUCTION_INT8_DOT }
+#define BF16_DOT(operation, refusal)                                                                                   \
+    { "bf16_dot", VARIANT_BF16_DOT, &clmla_source_##operation##_bf16_dot, refusal, HOST_INSTRUCTION_BF16_DOT }
 
 static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast, HOST_INSTRUCTION_NONE},
@@ -68,6 +83,7 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_APPEND] = {VECTOR(append, refuse_unless_cpu), NAIVE(append)},
     [CLMLA_OP_ABSORB] = {VECTOR(absorb, refuse_unless_cpu), NAIVE(absorb)},
     [CLMLA_OP_ATTEND] = {INT8_DOT(attend, refuse_attend_int8_dot),
+                         BF16_DOT(attend, refuse_attend_bf16_dot),
                          VECTOR(attend, refuse_attend_vector), NAIVE(attend)},
     [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), NAIVE(merge)},
     [CLMLA_OP_PLAN] = {NAIVE(plan)},
