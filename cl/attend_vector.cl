@@ -28,9 +28,16 @@
 #define VALUE_VECTORS 4
 #define ALIGNED __attribute__((aligned(64)))
 
+#if defined(ROW_TURNS) && ROPE_DIM > 1
+#define KEY_TURNS
+#else
+typedef int row_turner;
+#endif
+
 // Reads `count` keys from `key` on as f32 into keys_f32 and answers how many are there: present[i] says which. Those that are
 // not, and what is past count, become zero rows.
-static inline int load_keys(float *keys_f32, int *present, const key_source *keys, int key, int count) {
+static inline int load_keys(float *keys_f32, int *present, const key_source *keys, int key, int count,
+                            row_turner *turner) {
     int found = 0;
     for (int i = 0; i < BLOCK_TOKENS; i++) {
         row_parts at;
@@ -48,6 +55,9 @@ static inline int load_keys(float *keys_f32, int *present, const key_source *key
         for (d = 0; d + VECTOR_WIDTH <= ROPE_DIM; d += VECTOR_WIDTH)
             store_floatv(row_rope_vector(&at, d), row + LATENT_DIM + d);
         for (; d < ROPE_DIM; d++) row[LATENT_DIM + d] = row_rope(&at, d);
+#endif
+#ifdef KEY_TURNS
+        if (at.delta != 0) row_turn_key(row + LATENT_DIM, turner, &at);
 #endif
     }
     return found;
@@ -259,6 +269,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
     float top[ROW_TILE] ALIGNED, total[ROW_TILE] ALIGNED, rescale[ROW_TILE] ALIGNED;
     row_ranges ranges;
     block_view block;
+    row_turner turner;
+#ifdef KEY_TURNS
+    turner.delta = 0;
+#endif
 
     int part = get_global_id(0);
     if (part >= step[call.header + HEADER_PARTS]) return;
@@ -281,7 +295,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
             if (key >= kv_end) break;
             block.count = min(BLOCK_TOKENS, kv_end - key);
             if (key + block.count <= ranges.least_first) continue;
-            int found = load_keys(keys_f32, block.present, &keys, key, block.count);
+            int found = load_keys(keys_f32, block.present, &keys, key, block.count, &turner);
             if (!found) continue;
             view_block(&block, &ranges, key, found, vectors * VECTOR_WIDTH);
             score_block(tiles, vectors, keys_f32, block.count, scores);

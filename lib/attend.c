@@ -101,6 +101,8 @@ static attend_job begin(clmla_plan *plan, const clmla_attend_params *params, hos
     call->table_count = (int64_t)job.table.count;
     call->indptr = elements(job.table.indptr.offset);
     call->page_rows = elements(job.table.page_rows.offset);
+    call->page_deltas = elements(job.table.page_deltas.offset);
+    call->turns = (int64_t)(job.table.turns.offset / sizeof(uint64_t));
     call->scale = params->softmax_scale;
     call->softcap = params->softcap;
     return job;

@@ -217,3 +217,13 @@ clmla_status clmla_cache_sequence_tokens(int32_t *tokens, size_t capacity, size_
     }
     return unlock(cache, found ? CLMLA_OK : CLMLA_E_SEQUENCE);
 }
+
+clmla_status clmla_cache_sequence_deltas(int32_t *deltas, const clmla_cache *cache, clmla_sequence sequence,
+                                         uint32_t first, uint32_t count) {
+    const cache_sequence *found;
+    if (!cache || (!deltas && count > 0)) return missing(cache, "sequence deltas");
+    lock(cache);
+    clmla_status status = find_tokens(&found, cache, sequence, first, count);
+    if (status == CLMLA_OK) cache_pages_deltas(deltas, found, first, count);
+    return unlock(cache, status);
+}

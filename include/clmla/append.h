@@ -69,6 +69,9 @@ typedef struct clmla_gather_params {
     clmla_type output_type; // f32 (NONE is read as it), f16 or bf16
     clmla_buffer output;    // value d of kv head g of token t at output[t·output_stride + g·output_head_stride + d]
     uint64_t output_stride, output_head_stride; // elements; output_head_stride used when rows.kv_head_count > 1
+    // Scaled rows: positions by which each token's rope part is rotated on the way, [T] int32
+    // (clmla_cache_sequence_deltas), and what clmla_rope_turns gives, [R/2] uint64. Optional: none.
+    clmla_buffer deltas, rope_turns;
     const char *variant;
 } clmla_gather_params;
 CLMLA_API clmla_status clmla_gather(clmla_context *context, const clmla_gather_params *params, cl_command_queue queue,
