@@ -111,7 +111,7 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
     const attend_call *call = &job->call;
     const char *sparse = job->params->scope_count > 0 ? "-DSPARSE" : "";
     char more[160];
-    if (plan->attend->method == VARIANT_VECTOR)
+    if (variant_has_vectors(plan->attend))
         snprintf(more, sizeof more, "-DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DBLOCK_TOKENS=%u -DROW_TILE=%u %s",
                  call->latent_dim, call->rope_dim, call->value_dim, plan->rules.block_tokens, plan->rules.row_tile,
                  sparse);
@@ -125,7 +125,8 @@ static clmla_status launch_pack(attend_job *job) {
     char options[OPTIONS_MAX];
     operation_options(options, plan->context, plan->attend, "ELEMENT_F32", NULL);
     host_launch launch =
-        host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_queries, options, "attend_pack");
+        host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_queries, options,
+                          plan->attend->method == VARIANT_INT8_DOT ? "attend_pack_int8" : "attend_pack");
     host_arg_buffer(&launch, job->query.memory);
     host_arg_buffer(&launch, job->query_rope.memory);
     host_arg_buffer(&launch, plan->step);
@@ -173,7 +174,7 @@ static clmla_status launch_attend(attend_job *job) {
     results_arguments(&launch, job->params);
     host_arg_bytes(&launch, sizeof job->call, &job->call);
     size_t per_part = plan->grid_parts, local = 1;
-    if (plan->attend->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, job->chain, 1, &per_part, &local);
+    if (variant_has_vectors(plan->attend)) return host_launch_enqueue(&launch, job->chain, 1, &per_part, &local);
     return enqueue_rows(&launch, job, plan->grid_parts);
 }
 
@@ -188,7 +189,7 @@ static clmla_status launch_merge(attend_job *job) {
     results_arguments(&launch, job->params);
     host_arg_bytes(&launch, sizeof job->call, &job->call);
     size_t global[2] = {plan->grid_rows, plan->grid_items}, local[2] = {1, 1};
-    if (plan->attend->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, job->chain, 2, global, local);
+    if (variant_has_vectors(plan->attend)) return host_launch_enqueue(&launch, job->chain, 2, global, local);
     return enqueue_rows(&launch, job, plan->grid_items);
 }
 

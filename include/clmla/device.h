@@ -49,6 +49,8 @@ typedef struct clmla_device_facts {
     bool unified_memory;     // host and device share memory
     bool is_interpreter;     // Oclgrind: correct, and some thousand times slower than a device
     bool has_denormals;      // CL_FP_DENORM for float
+    bool has_int8_dot, has_bf16_dot; // an x86 CPU with vpdpbusd, vdpbf16ps, and a driver that takes inline assembly. A
+                                     // context tries them before it uses them
     uint32_t quirks;         // bits of clmla_quirk
 } clmla_device_facts;
 
