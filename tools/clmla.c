@@ -13,6 +13,7 @@ static const command commands[] = {
     {"info", "devices, and the kernel each operation would use on them", command_info},
     {"verify", "run attention layers and compare them with a reference", command_verify},
     {"generate", "run a whole language model: continue a text, or score a file", command_generate},
+    {"bench", "time operations and layer steps beside the device's own limits", command_bench},
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
