@@ -14,6 +14,7 @@ static const command commands[] = {
     {"verify", "run attention layers and compare them with a reference", command_verify},
     {"generate", "run a whole language model: continue a text, or score a file", command_generate},
     {"bench", "time operations and layer steps beside the device's own limits", command_bench},
+    {"compare", "clmla beside other attentions: bytes of cache, seconds a step", command_compare},
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
