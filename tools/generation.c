@@ -51,7 +51,7 @@ bool generation_continue(continuation *out, model *model, const uint8_t *prompt,
     *out = (continuation){.bytes = malloc(count)};
     float *logits = calloc(model->vocab_size, sizeof *logits);
     bool done = (out->bytes && logits) || failure_memory(failure);
-    done = done && (clmla_cache_sequence_create(&sequence, model->cache) == CLMLA_OK || failure_library(failure));
+    done = done && model_sequence_create(&sequence, model, failure);
     double begin = stopwatch_now();
     done = done && prefill(logits, model, sequence, prompt, length, failure);
     double filled = stopwatch_now();
@@ -66,7 +66,7 @@ bool generation_continue(continuation *out, model *model, const uint8_t *prompt,
 static bool score_segment(score *out, float *logits, model *model, const uint8_t *bytes, uint32_t length,
                           failure *failure) {
     clmla_sequence sequence;
-    if (clmla_cache_sequence_create(&sequence, model->cache) != CLMLA_OK) return failure_library(failure);
+    if (!model_sequence_create(&sequence, model, failure)) return false;
     for (uint32_t first = 0; first + 1 < length; first += MODEL_STEP_TOKENS) {
         uint32_t left = length - 1 - first, count = left < MODEL_STEP_TOKENS ? left : MODEL_STEP_TOKENS;
         if (!model_step(logits, model, sequence, bytes + first, count, count, failure)) return false;
@@ -75,7 +75,7 @@ static bool score_segment(score *out, float *logits, model *model, const uint8_t
         out->scored_bytes += count;
     }
     out->segments++;
-    return clmla_cache_sequence_drop(model->cache, sequence) == CLMLA_OK || failure_library(failure);
+    return model_sequence_drop(model, sequence, failure);
 }
 
 bool generation_score(score *out, model *model, const uint8_t *bytes, uint64_t length, uint32_t segment,
