@@ -2,14 +2,42 @@
 // clmla compare: what MLA, and clmla's form of it, is worth beside other attentions on this device.
 #include "commands.h"
 #include "compare.h"
+#include "compare_models.h"
 #include "options.h"
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct request {
     const char *device, *attentions;
     compare_task task;
     bool json;
+    compare_models_request models; // count 0: attentions are compared
 } request;
+
+static bool add_model(request *out, const char *folder, failure *failure) {
+    if (out->models.count == COMPARE_MOST_MODELS)
+        return failure_set(failure, "--models takes up to %d folders", COMPARE_MOST_MODELS);
+    out->models.folders[out->models.count++] = folder;
+    return true;
+}
+
+// Takes "--models DIR DIR ..." out of the arguments: it alone has more than one value. Answers how many are left in
+// `rest`, -1 when that fails.
+static int take_models(request *out, char **rest, int argc, char **argv, failure *failure) {
+    int left = 0;
+    for (int i = 0; i < argc; i++) {
+        const char *value = strncmp(argv[i], "--models", 8) == 0 ? argv[i] + 8 : NULL;
+        if (!value || (*value && *value != '=')) {
+            rest[left++] = argv[i];
+            continue;
+        }
+        if (*value && !add_model(out, value + 1, failure)) return -1;
+        while (i + 1 < argc && argv[i + 1][0] != '-')
+            if (!add_model(out, argv[++i], failure)) return -1;
+        if (out->models.count == 0) return failure_set(failure, "--models needs a value: DIR ..."), -1;
+    }
+    return left;
+}
 
 static options_outcome read_request(request *out, int argc, char **argv, failure *failure) {
     compare_task *t = &out->task;
@@ -28,6 +56,11 @@ static options_outcome read_request(request *out, int argc, char **argv, failure
         {"--hidden", OPTION_NUMBER, &s->hidden, "N", "width of the layer (5120)", 1, CLMLA_MAX_DIM},
         {"--q-lora", OPTION_NUMBER, &s->q_lora, "N", "MLA's q_lora_rank, 0 = none (1536)", 0, CLMLA_MAX_DIM},
         {"--seconds", OPTION_DECIMAL, &t->effort.seconds, "S", "time for a measurement, at least 5 runs (1)", 0, 3600},
+        {"--models", OPTION_TEXT, NULL, "DIR ...",
+         "instead of all above: whole models, their held-out -log p and tokens/s", 0, 0},
+        {"--nll", OPTION_TEXT, &out->models.text, "FILE", "their text (heldout.bin beside the first DIR)", 0, 0},
+        {"--segment", OPTION_NUMBER, &out->models.segment, "N", "bytes scored from an empty context (256)", 2, 1 << 24},
+        {"--cache", OPTION_TEXT, &out->models.cache, "F", "their row format (f32)", 0, 0},
         {"--device", OPTION_TEXT, &out->device, "Q", "cpu, P:D or part of a name", 0, 0},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
     };
@@ -75,11 +108,34 @@ static bool check_shape(const compare_shape *s, uint32_t wanted, failure *failur
     return true;
 }
 
-int command_compare(int argc, char **argv) {
-    failure failure = {0};
-    session session = {0};
+static bool compare_attentions(request *request, failure *failure) {
     compare_report report;
     uint32_t wanted;
+    session session = {0};
+    request->task.session = &session;
+    bool done = read_attentions(&wanted, request->attentions, failure) &&
+                check_shape(&request->task.shape, wanted, failure) &&
+                session_open(&session, request->device, false, failure) &&
+                compare_run(&report, &request->task, wanted, failure);
+    if (done && request->json)
+        done = compare_print_json(&report, failure);
+    else if (done)
+        compare_print(&report);
+    session_close(&session);
+    return done;
+}
+
+static bool compare_whole_models(request *request, failure *failure) {
+    session session = {0};
+    request->models.json = request->json;
+    bool done = session_open_own(&session, request->device, false, failure) &&
+                compare_models(&request->models, &session, failure);
+    session_close(&session);
+    return done;
+}
+
+int command_compare(int argc, char **argv) {
+    failure failure = {0};
     request request = {.task = {.tokens = 16384,
                                 .shape = {.heads = 128,
                                           .nope_dim = 128,
@@ -88,18 +144,15 @@ int command_compare(int argc, char **argv) {
                                           .rope_dim = 64,
                                           .hidden = 5120,
                                           .q_lora = 1536},
-                                .effort = {.seconds = 1.0}}};
-    options_outcome outcome = read_request(&request, argc, argv, &failure);
+                                .effort = {.seconds = 1.0}},
+                       .models = {.cache = "f32", .segment = 256}};
+    char **rest = malloc((size_t)(argc + 1) * sizeof *rest);
+    if (!rest) return failure_memory(&failure), failure_print(&failure, "compare");
+    int left = take_models(&request, rest, argc, argv, &failure);
+    options_outcome outcome = left < 0 ? OPTIONS_BAD : read_request(&request, left, rest, &failure);
+    free(rest);
     if (outcome == OPTIONS_HELP) return EXIT_PASS;
-    request.task.session = &session;
-    bool done = outcome == OPTIONS_GO && read_attentions(&wanted, request.attentions, &failure) &&
-                check_shape(&request.task.shape, wanted, &failure) &&
-                session_open(&session, request.device, false, &failure) &&
-                compare_run(&report, &request.task, wanted, &failure);
-    if (done && request.json)
-        done = compare_print_json(&report, &failure);
-    else if (done)
-        compare_print(&report);
-    session_close(&session);
+    bool done = outcome == OPTIONS_GO && (request.models.count ? compare_whole_models(&request, &failure)
+                                                               : compare_attentions(&request, &failure));
     return done ? EXIT_PASS : failure_print(&failure, "compare");
 }
