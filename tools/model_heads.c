@@ -54,8 +54,14 @@ bool heads_read_config(heads_config *out, clmla_config *config, const cJSON *jso
     if (cJSON_HasObjectItem(json, "num_key_value_heads") &&
         !json_number(&out->kv_head_count, json, path, "num_key_value_heads", 1, out->head_count, failure))
         return false;
-    return !cJSON_HasObjectItem(json, "head_dim") ||
-           json_number(&out->head_dim, json, path, "head_dim", 1, CLMLA_MAX_ROPE_DIM, failure);
+    if (cJSON_HasObjectItem(json, "head_dim") &&
+        !json_number(&out->head_dim, json, path, "head_dim", 1, CLMLA_MAX_ROPE_DIM, failure))
+        return false;
+    if (out->head_count % out->kv_head_count)
+        return failure_set(failure, "%s: num_attention_heads is %u, no multiple of num_key_value_heads, %u", path,
+                           out->head_count, out->kv_head_count);
+    return (out->head_dim > 0 && out->head_dim % 16 == 0) ||
+           failure_set(failure, "%s: head_dim is %u: heads of a multiple of 16 are run", path, out->head_dim);
 }
 
 // --- what all layers share -------------------------------------------------------------------------------------------

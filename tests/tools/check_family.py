@@ -28,19 +28,29 @@ class Family(tool.ToolTest):
         (copy / 'config.json').write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
         return copy
 
-    def test_all_four(self):
-        answer = self.run_json('compare', '--models', *(self.family / name for name in self.names))
-        self.assertEqual([model['attention'] for model in answer['models']], self.names)
-        self.assertEqual((answer['segment'], answer['cache']), (256, 'f32'))
-        for name, model in zip(self.names, answer['models']):
+    def check_model(self, name, model):
+        expected = self.reference[name]
+        self.assertEqual(model['attention'], name)
+        self.assertAlmostEqual(model['nll'], expected['nats_per_byte'], delta=NLL_TOLERANCE)
+        self.assertEqual(model['scored_bytes'], 65536 // 256 * 255)
+        self.assertEqual(model['parameters'], expected['parameters'])
+        self.assertEqual(model['cache_bytes_per_token'], 4 * LAYERS * expected['cache_elements_per_token_per_layer'])
+        self.assertEqual([rate['tokens'] for rate in model['tokens_per_second']], [112, 496, 1008])
+        self.assertTrue(all(rate['rate'] > 0 for rate in model['tokens_per_second']))
+
+    def test_scores(self):
+        for name in self.names:
             with self.subTest(model=name):
-                expected = self.reference[name]
-                self.assertAlmostEqual(model['nll'], expected['nats_per_byte'], delta=NLL_TOLERANCE)
-                self.assertEqual(model['scored_bytes'], 65536 // 256 * 255)
-                self.assertEqual(model['parameters'], expected['parameters'])
-                self.assertEqual(model['cache_bytes_per_token'], 4 * LAYERS * expected['cache_elements_per_token_per_layer'])
-                self.assertEqual([rate['tokens'] for rate in model['tokens_per_second']], [112, 496, 1008])
-                self.assertTrue(all(rate['rate'] > 0 for rate in model['tokens_per_second']))
+                answer = self.run_json('compare', '--models', self.family / name)
+                self.assertEqual((answer['segment'], answer['cache']), (256, 'f32'))
+                self.check_model(name, *answer['models'])
+
+    def test_several_models_and_a_text(self):
+        text = self.model / 'eval.bin'
+        models = self.run_json('compare', '--models', *(self.family / name for name in self.names), '--nll', text)['models']
+        self.assertEqual([model['attention'] for model in models], self.names)
+        for name, model in zip(self.names, models):
+            self.assertEqual(model['nll'], self.run_json('generate', self.family / name, '--nll', text)['nll'])
 
     def test_greedy_texts(self):
         for name in self.names:
@@ -64,7 +74,7 @@ class Family(tool.ToolTest):
 
     def test_what_is_not_run(self):
         for fields, says in (({'rope_scaling': {'type': 'linear'}}, 'rope_scaling is set'), ({'attention_bias': True}, 'attention_bias'),
-                             ({'num_key_value_heads': 3}, '8 heads are no multiple of 3'), ({'head_dim': 40}, 'key dimension'),
+                             ({'num_key_value_heads': 3}, 'num_attention_heads is 8, no multiple of num_key_value_heads, 3'), ({'head_dim': 40}, 'head_dim is 40'),
                              ({'rope_theta': 'ten'}, 'rope_theta'), ({'num_attention_heads': None}, 'num_attention_heads'),
                              ({'intermediate_size': 512}, 'model.layers.0.mlp.gate_proj.weight')):
             with self.subTest(fields=fields):
