@@ -17,7 +17,8 @@ __kernel void gather_naive(PLACE_ARGUMENTS, ROW_ARGUMENTS(rows), __global uchar 
     float value = 0.0f;
     if (place.page >= 0) {
         row_memory memory = ROW_MEMORY(rows);
-        row_parts at = row_at(&memory, place.page, place.row, kv_head);
+        row_parts at;
+        row_at(&at, &memory, place.page, place.row, kv_head);
         value = d < call.latent_dim ? row_latent(&at, d) : row_rope(&at, d - call.latent_dim);
     }
     number_store(output + call.output, call.type, token * call.output_stride + kv_head * call.output_head_stride + d, value);

@@ -35,6 +35,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gather_vector(PLACE
         return;
     }
     row_memory memory = ROW_MEMORY(rows);
-    row_parts at = row_at(&memory, place.page, place.row, kv_head);
+    row_parts at;
+    row_at(&at, &memory, place.page, place.row, kv_head);
     gather_row(output + call.output, call, to, &at);
 }

@@ -16,6 +16,7 @@ extern const host_source clmla_source_merge_naive, clmla_source_merge_vector;
 extern const host_source clmla_source_plan_naive;
 extern const host_source clmla_source_output_naive, clmla_source_output_vector;
 extern const host_source clmla_source_gather_naive, clmla_source_gather_vector;
+extern const host_source clmla_source_convert_rows_naive, clmla_source_convert_rows_vector;
 extern const host_source clmla_source_copy_pages_naive, clmla_source_copy_pages_vector;
 extern const host_source clmla_source_move_rows_naive, clmla_source_move_rows_vector;
 extern const host_source clmla_source_shift_naive, clmla_source_shift_vector;

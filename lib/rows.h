@@ -7,11 +7,18 @@
 #include "lib/context.h"
 #include <clmla/rows.h>
 
-// Bytes of one element of a plain format (f32, f16, bf16).
+// Bytes of one latent element; over 1 in the plain formats (f32, f16, bf16) alone, 0 where several elements share
+// bytes.
 uint32_t rows_element_bytes(clmla_row_format format);
+
+// Whether values share bits and bytes: q8, q6, q5, q4.
+bool rows_are_quantised(clmla_row_format format);
 
 // "ROWS_F16" etc.: what cl/common/row.clh wants defined.
 const char *rows_option(clmla_row_format format);
+
+// Values of such rows that cl/common/row_store.clh stores at once (its STORE_GROUP): all that share a scale. In append.c.
+uint32_t append_store_group(const clmla_row_layout *layout);
 
 enum { ROWS_LATENT, ROWS_ROPE, ROWS_SCALES, ROWS_PARTS };
 // Bytes of each part of one row and kv head, without padding; 0 for one the view does not have. The format is a format.

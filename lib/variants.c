@@ -59,6 +59,7 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), NAIVE(output)},
     [CLMLA_OP_GATHER] = {VECTOR(gather, refuse_unless_cpu), NAIVE(gather)},
     [CLMLA_OP_COPY_PAGES] = {VECTOR(copy_pages, refuse_unless_cpu), NAIVE(copy_pages)},
+    [CLMLA_OP_CONVERT_ROWS] = {VECTOR(convert_rows, refuse_unless_cpu), NAIVE(convert_rows)},
     [CLMLA_OP_MOVE_ROWS] = {VECTOR(move_rows, refuse_unless_cpu), NAIVE(move_rows)},
     [CLMLA_OP_SHIFT] = {VECTOR(shift, refuse_unless_cpu), NAIVE(shift)},
 };
@@ -68,7 +69,7 @@ static const char *const operation_names[CLMLA_OPERATION_COUNT] = {
     [CLMLA_OP_APPEND] = "append",   [CLMLA_OP_ABSORB] = "absorb",     [CLMLA_OP_ATTEND] = "attend",
     [CLMLA_OP_MERGE] = "merge",     [CLMLA_OP_OUTPUT] = "output",     [CLMLA_OP_PLAN] = "plan",
     [CLMLA_OP_GATHER] = "gather",   [CLMLA_OP_COPY_PAGES] = "copy_pages",
-    [CLMLA_OP_MOVE_ROWS] = "move_rows", [CLMLA_OP_SHIFT] = "shift",
+    [CLMLA_OP_CONVERT_ROWS] = "convert_rows", [CLMLA_OP_MOVE_ROWS] = "move_rows", [CLMLA_OP_SHIFT] = "shift",
 };
 
 const char *clmla_operation_name(clmla_operation operation) {

@@ -64,7 +64,7 @@ void baseline_attention_close(baseline_attention *attention) {
     *attention = (baseline_attention){0};
 }
 
-uint64_t baseline_token_bytes(const baseline_shape *shape) {
+uint64_t baseline_bytes_a_token(const baseline_shape *shape) {
     return (uint64_t)shape->kv_head_count * (shape->key_dim + shape->value_dim) * clmla_type_bytes(shape->type);
 }
 

@@ -42,7 +42,7 @@ void baseline_attention_close(baseline_attention *attention);
 bool baseline_rows_open(baseline_rows *out, const baseline_attention *attention, uint32_t capacity, failure *failure);
 void baseline_rows_close(baseline_rows *rows);
 // Bytes of a token in one layer.
-uint64_t baseline_token_bytes(const baseline_shape *shape);
+uint64_t baseline_bytes_a_token(const baseline_shape *shape);
 
 // k [count][kv heads][key_dim], v [count][kv heads][value_dim] f32 become tokens first .. first + count - 1.
 bool baseline_append(baseline_attention *attention, const baseline_rows *rows, cl_mem k, cl_mem v, uint32_t first,

@@ -7,10 +7,7 @@
 #include "bench_time.h"
 #include "session.h"
 #include <stdint.h>
-
-// DeepSeek's head: N values without and R with rotary embedding in a query, V in a value.
-#define BENCH_NOPE_DIM 128
-#define BENCH_VALUE_DIM 128
+#include <stdio.h>
 
 typedef struct bench_case bench_case;
 
@@ -35,6 +32,7 @@ typedef struct bench_operation {
     int uses;
     bool (*measure)(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
                     failure *failure);
+    clmla_operation operation; // what bench_part runs
 } bench_operation;
 
 struct bench_case {
@@ -83,6 +81,16 @@ bool bench_attend(bench_result *out, const session *session, const bench_case *b
 bool bench_attend_mixed(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
                         failure *failure);
 
+// bench_parts.c: the operations around attention
+bool bench_part(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
+                failure *failure);
+
+// bench_layer.c
+bool bench_layer(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
+                 failure *failure);
+bool bench_layer_replayed(bench_result *out, const session *session, const bench_case *bench,
+                          const bench_effort *effort, failure *failure);
+
 // bench_report.c
 typedef struct bench_entry {
     bench_case bench;
@@ -107,5 +115,8 @@ void bench_print_head(const bench_report *report);
 void bench_print_row(const bench_report *report, const bench_entry *entry);
 void bench_print_foot(void);
 bool bench_print_json(const bench_report *report, failure *failure);
+
+// bench_plot.c: the roofline as SVG; `path` for a sentence
+bool bench_plot(FILE *out, const char *path, const bench_report *report, failure *failure);
 
 #endif

@@ -2,6 +2,7 @@
 // Attention over cached rows: the plan is updated once, as for all layers of a model's step, and clmla_attend is timed.
 #include "bench.h"
 #include "bench_data.h"
+#include "bench_model.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -70,6 +70,16 @@ bool bench_values(cl_mem *out, const session *session, clmla_type type, uint64_t
     return made;
 }
 
+void bench_fill_bf16(uint16_t *values, uint64_t count) {
+    bench_random random = BENCH_RANDOM;
+    for (uint64_t i = 0; i < count; i++) {
+        if (i < BLOCK_VALUES)
+            store(values, i, CLMLA_TYPE_BF16, &random);
+        else
+            values[i] = values[i - BLOCK_VALUES];
+    }
+}
+
 bool bench_matrix(clmla_matrix *out, const session *session, clmla_type type, uint32_t rows, uint32_t columns,
                   failure *failure) {
     *out = (clmla_matrix){.type = type, .rows = rows, .columns = columns, .row_stride = columns};
@@ -119,7 +129,7 @@ static bool make_slots(cl_mem *out, const session *session, uint64_t count, fail
     return made;
 }
 
-static bool fill_rows(const clmla_rows *rows, const session *session, failure *failure) {
+bool bench_rows_fill(const clmla_rows *rows, const session *session, failure *failure) {
     cl_mem latent = NULL, rope = NULL, slots = NULL;
     bool filled =
         bench_values(&latent, session, CLMLA_TYPE_F32, (uint64_t)APPENDED_ROWS * rows->layout.latent_dim, failure) &&
@@ -145,17 +155,15 @@ bool bench_rows(clmla_rows *out, const session *session, const clmla_row_layout 
     if (!session_buffer(&memory, session, page_bytes * page_count, NULL, failure)) return false;
     clmla_status status = clmla_rows_from_tensor(out, layout, (clmla_buffer){memory, 0}, page_tokens, page_count);
     out->latent.memory = memory;
-    return status == CLMLA_OK ? fill_rows(out, session, failure) : failure_library(failure);
+    return status == CLMLA_OK ? bench_rows_fill(out, session, failure) : failure_library(failure);
 }
 
 double bench_rows_bytes(const clmla_row_layout *layout, double count) {
     return count * (layout->row_bytes + (layout->scales_apart ? layout->scale_row_bytes : 0));
 }
 
-bool bench_page_table(cl_mem *out, const session *session, uint64_t count, failure *failure) {
+static void shuffle(int32_t *pages, uint64_t count) {
     bench_random random = BENCH_RANDOM;
-    int32_t *pages = malloc((size_t)count * sizeof *pages);
-    if (!pages) return failure_memory(failure);
     for (uint64_t i = 0; i < count; i++) pages[i] = (int32_t)i;
     for (uint64_t i = count; i > 1; i--) { // Fisher and Yates
         uint64_t other = bench_random_next(&random) % i;
@@ -163,6 +171,40 @@ bool bench_page_table(cl_mem *out, const session *session, uint64_t count, failu
         pages[i - 1] = pages[other];
         pages[other] = page;
     }
+}
+
+static bool make_shuffled_slots(cl_mem *out, const session *session, const clmla_rows *rows, uint64_t count, bool apart,
+                                failure *failure) {
+    int32_t *pages = malloc((size_t)rows->page_count * sizeof *pages);
+    int64_t *slots = malloc((size_t)count * sizeof *slots);
+    bool made = pages && slots;
+    if (made) {
+        shuffle(pages, rows->page_count);
+        for (uint64_t i = 0; i < count; i++) {
+            uint64_t page = apart ? i % rows->page_count : i / rows->page_tokens;
+            uint64_t row = apart ? i / rows->page_count : i % rows->page_tokens;
+            slots[i] = (int64_t)pages[page] * rows->page_tokens + (int64_t)row;
+        }
+    }
+    made = made ? session_buffer(out, session, count * sizeof *slots, slots, failure) : failure_memory(failure);
+    free(slots);
+    free(pages);
+    return made;
+}
+
+bool bench_slots_by_page(cl_mem *out, const session *session, const clmla_rows *rows, uint64_t count,
+                         failure *failure) {
+    return make_shuffled_slots(out, session, rows, count, false, failure);
+}
+
+bool bench_slots_apart(cl_mem *out, const session *session, const clmla_rows *rows, uint64_t count, failure *failure) {
+    return make_shuffled_slots(out, session, rows, count, true, failure);
+}
+
+bool bench_page_table(cl_mem *out, const session *session, uint64_t count, failure *failure) {
+    int32_t *pages = malloc((size_t)count * sizeof *pages);
+    if (!pages) return failure_memory(failure);
+    shuffle(pages, count);
     bool made = session_buffer(out, session, count * sizeof *pages, pages, failure);
     free(pages);
     return made;

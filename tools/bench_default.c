@@ -13,6 +13,14 @@ const bench_request *bench_default_requests(size_t *count) {
         {.op = "attend", .heads = "1,4,8", .tokens = "16384"},
         {.op = "attend", .heads = "1,4,16", .tokens = "16384", .batch = "8"},
         {.op = "attend", .tokens = "4096", .page = "1,16"},
+        {.op = "project", .batch = "1,2,4,8"}, // 72 MiB of weights
+        {.op = "output", .batch = "1,8"},      // 240 MiB
+        {.op = "absorb", .batch = "1,8"},
+        {.op = "append", .format = "all", .batch = "8"},
+        {.op = "gather", .format = "all"},
+        {.op = "merge", .heads = "128", .batch = "8"},
+        {.op = "layer,layer_replayed", .heads = "128,16"},
+        {.op = "layer", .heads = "128", .batch = "8"},
         {.op = "attend_mixed", .heads = "128,16", .tokens = "8192", .batch = "16"},
     };
     *count = sizeof requests / sizeof requests[0];

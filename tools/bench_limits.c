@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench_limits.h"
+#include "bench_data.h"
 #include "bench_limits_text.h"
 #include "bench_time.h"
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #define LANES 16             // of a 512-bit dot product
 #define LAUNCH_SECONDS 0.004 // long against the launch itself, short against other programs' turns
 #define SEARCHES 5
+#define READ_PIECES 8
 #define READ_LEAST_BYTES 268435456.0
 static const bench_effort limit_effort = {.seconds = 0.6};
 
@@ -23,7 +25,8 @@ typedef struct meter {
     cl_kernel kernel;
     cl_mem out;
     size_t items, group;
-    cl_int rounds;
+    uint64_t count; // reading: vectors of a work-item in a launch
+    uint32_t piece; // reading: what the next launch reads
 } meter;
 
 static bool is_cpu(const clmla_device_facts *facts) {
@@ -77,10 +80,10 @@ static bool launch(void *payload, failure *failure) {
 
 // The shortest launch. Other programs' turns only lengthen one, so the search goes on while it still finds shorter
 // ones.
-static bool find_shortest(double *seconds, meter *meter, failure *failure) {
+static bool find_shortest(double *seconds, meter *meter, bench_run run, failure *failure) {
     bench_times times;
     for (int i = 0; i < SEARCHES; i++) {
-        if (!bench_time(&times, meter->session, &limit_effort, launch, meter, failure)) return false;
+        if (!bench_time(&times, meter->session, &limit_effort, run, meter, failure)) return false;
         bool shorter = i == 0 || times.minimum < 0.99 * *seconds;
         if (i == 0 || times.minimum < *seconds) *seconds = times.minimum;
         if (!shorter) return true;
@@ -92,13 +95,12 @@ static bool find_shortest(double *seconds, meter *meter, failure *failure) {
 // ------------------------------------------------------------------------------------
 
 static bool set_rounds(meter *meter, cl_int rounds, failure *failure) {
-    meter->rounds = rounds;
     return set(meter->kernel, 3, sizeof rounds, &rounds, failure);
 }
 
 // Operations a second of a kernel whose work-item does `operations` a round. Arguments 1 and 2 are set.
 static bool measure_rounds(double *rate, meter *meter, double operations, failure *failure) {
-    const bench_effort once = {.repeat = 1};
+    const bench_effort once = {.repeat = 3};
     bench_times times = {0};
     cl_int rounds = 256;
     if (!set(meter->kernel, 0, sizeof meter->out, &meter->out, failure)) return false;
@@ -106,7 +108,7 @@ static bool measure_rounds(double *rate, meter *meter, double operations, failur
         if (!set_rounds(meter, rounds, failure) || !bench_time(&times, meter->session, &once, launch, meter, failure))
             return false;
     double seconds = 0.0;
-    if (!set_rounds(meter, rounds, failure) || !find_shortest(&seconds, meter, failure)) return false;
+    if (!set_rounds(meter, rounds, failure) || !find_shortest(&seconds, meter, launch, failure)) return false;
     *rate = operations * (double)rounds * (double)meter->items / seconds;
     return true;
 }
@@ -238,7 +240,8 @@ static bool measure_dot(bench_limit *out, const session *session, const dot *dot
 // --- reading
 // -----------------------------------------------------------------------------------------------------------
 
-// Vectors each work-item reads of a buffer that is four times the cache, as far as the device has room.
+// A launch reads one of READ_PIECES pieces and the next one the next, so that launches are short and what they read was
+// long ago.
 static uint64_t read_count(const meter *meter) {
     const clmla_device_facts *facts = meter->facts;
     double bytes = 4.0 * (double)facts->cache_bytes, room = (double)facts->max_buffer_bytes;
@@ -246,11 +249,19 @@ static uint64_t read_count(const meter *meter) {
     if (bytes > room) bytes = room;
     if (bytes > 0.25 * (double)facts->global_bytes) bytes = 0.25 * (double)facts->global_bytes;
     double vector = (double)vector_width(facts) * sizeof(float);
-    return (uint64_t)(bytes / vector / (double)meter->items) / 8 * 8;
+    return (uint64_t)(bytes / READ_PIECES / vector / (double)meter->items) / 8 * 8;
 }
 
-static bool set_reading(meter *meter, cl_mem in, uint64_t count, failure *failure) {
-    cl_ulong first = is_cpu(meter->facts) ? count : 1, step = is_cpu(meter->facts) ? 1 : meter->items;
+static bool launch_reading(void *payload, failure *failure) {
+    meter *meter = payload;
+    cl_ulong base = meter->piece * meter->count * meter->items;
+    meter->piece = (meter->piece + 1) % READ_PIECES;
+    return set(meter->kernel, 5, sizeof base, &base, failure) && launch(meter, failure);
+}
+
+static bool set_reading(meter *meter, cl_mem in, failure *failure) {
+    cl_ulong count = meter->count, first = is_cpu(meter->facts) ? count : 1,
+             step = is_cpu(meter->facts) ? 1 : meter->items;
     return set(meter->kernel, 0, sizeof in, &in, failure) &&
            set(meter->kernel, 1, sizeof meter->out, &meter->out, failure) &&
            set(meter->kernel, 2, sizeof first, &first, failure) && set(meter->kernel, 3, sizeof step, &step, failure) &&
@@ -271,13 +282,13 @@ static bool measure_read(bench_limits *out, const session *session, failure *fai
     double seconds = 1.0;
     bool done = meter_open(&meter, &built, session, "READ", failure);
     if (done && !built) done = failure_set(failure, "the device's compiler refuses the READ kernel of bench_limits.cl");
-    uint64_t count = read_count(&meter);
-    uint64_t bytes = count * meter.items * vector_width(meter.facts) * sizeof(float);
+    meter.count = read_count(&meter);
+    uint64_t piece = meter.count * meter.items * vector_width(meter.facts) * sizeof(float), bytes = piece * READ_PIECES;
     done = done && session_buffer(&in, session, bytes, NULL, failure) && fill(&meter, in, bytes, failure) &&
-           set_reading(&meter, in, count, failure) && find_shortest(&seconds, &meter, failure);
-    out->read.rate = (double)bytes / seconds * 1e-9;
+           set_reading(&meter, in, failure) && find_shortest(&seconds, &meter, launch_reading, failure);
+    out->read.rate = (double)piece / seconds * 1e-9;
     out->read_bytes = (double)bytes;
-    if (in) clReleaseMemObject(in);
+    bench_release(&in);
     meter_close(&meter);
     return done;
 }

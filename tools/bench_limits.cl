@@ -59,12 +59,12 @@ __kernel void check(__global const FACTORS *left, __global const FACTORS *right,
 #endif
 
 #ifdef READ
-// Work-item g sums `count` vectors from g * first on, `step` apart: on CPUs a piece of its own (first = count, step =
+// Work-item g sums `count` vectors from base + g * first on, `step` apart: on CPUs a piece of its own (first = count, step =
 // 1), on GPUs the vectors that its neighbours leave (first = 1, step = work-items). count is a multiple of 8.
 #define LOAD(i) s##i += from[(k + i) * step];
 
-__kernel void rate(__global const REAL *in, __global REAL *out, ulong first, ulong step, ulong count) {
-    __global const REAL *from = in + get_global_id(0) * first;
+__kernel void rate(__global const REAL *in, __global REAL *out, ulong first, ulong step, ulong count, ulong base) {
+    __global const REAL *from = in + base + get_global_id(0) * first;
     REAL s0 = (REAL)0.0f, s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
     for (ulong k = 0; k < count; k += 8) {
         LOAD(0) LOAD(1) LOAD(2) LOAD(3) LOAD(4) LOAD(5) LOAD(6) LOAD(7)

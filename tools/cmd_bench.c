@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 typedef struct arguments {
-    const char *device;
+    const char *device, *plot;
     bench_request request;
     bench_effort effort;
     bool json;
@@ -16,7 +16,7 @@ typedef struct arguments {
 static options_outcome read_arguments(arguments *out, int argc, char **argv, failure *failure) {
     bench_request *r = &out->request;
     const option table[] = {
-        {"--op", OPTION_TEXT, &r->op, "NAME,..", "attend, attend_mixed; all that follow take lists, too", 0, 0},
+        {"--op", OPTION_TEXT, &r->op, "NAME,..", "attend, project, layer, ...: any of them in a list (attend)", 0, 0},
         {"--format", OPTION_TEXT, &r->format, "NAME,..", "of cached rows, weights or states, or all", 0, 0},
         {"--heads", OPTION_TEXT, &r->heads, "N,..", "query heads (128)", 0, 0},
         {"--tokens", OPTION_TEXT, &r->tokens, "N,..", "cached tokens of a sequence, new ones included (4096)", 0, 0},
@@ -30,6 +30,7 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
          BENCH_MOST_RUNS},
         {"--seconds", OPTION_DECIMAL, &out->effort.seconds, "S", "time for a case, at least 5 runs (0.5)", 0, 3600},
         {"--device", OPTION_TEXT, &out->device, "Q", "gpu, cpu, P:D or part of a name", 0, 0},
+        {"--plot", OPTION_TEXT, &out->plot, "FILE", "the roofline with the cases on it, as SVG", 0, 0},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
     };
     const options known = {"bench",
@@ -51,7 +52,7 @@ static bool name_case(failure *failure, const bench_case *b) {
 }
 
 static bool run_cases(bench_report *report, const session *session, const bench_cases *cases,
-                      const arguments *arguments, failure *failure) {
+                      const arguments *arguments, FILE *plot, failure *failure) {
     if (!bench_limits_measure(&report->limits, session, failure)) return false;
     if (!arguments->json) bench_print_head(report);
     for (size_t i = 0; i < cases->count; i++) {
@@ -64,6 +65,7 @@ static bool run_cases(bench_report *report, const session *session, const bench_
         if (!arguments->json) bench_print_row(report, entry);
     }
     if (!arguments->json) bench_print_foot();
+    if (plot && !bench_plot(plot, arguments->plot, report, failure)) return false;
     return !arguments->json || bench_print_json(report, failure);
 }
 
@@ -76,7 +78,10 @@ static bool bench(const arguments *arguments, failure *failure) {
     if (done && !report.entries) done = failure_memory(failure);
     done = done && session_open(&session, arguments->device, false, failure);
     if (done) report.device = clmla_context_facts(session.context)->name;
-    done = done && run_cases(&report, &session, &cases, arguments, failure);
+    FILE *plot = done && arguments->plot ? fopen(arguments->plot, "w") : NULL; // before the work: it may not open
+    if (done && arguments->plot && !plot) done = failure_set(failure, "--plot %s: cannot be opened", arguments->plot);
+    done = done && run_cases(&report, &session, &cases, arguments, plot, failure);
+    if (plot && fclose(plot) != 0 && done) done = failure_set(failure, "--plot %s: cannot be written", arguments->plot);
     session_close(&session);
     free(report.entries);
     free(cases.list);

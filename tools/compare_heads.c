@@ -216,7 +216,7 @@ static bool measure_step(compare_row *out, heads_run *run, failure *failure) {
 
 bool compare_heads(compare_row *out, const compare_task *task, failure *failure) {
     heads_run run = {.task = task, .shape = shape_of(out->attention, &task->shape)};
-    out->bytes_per_token = (double)baseline_token_bytes(&run.shape);
+    out->bytes_per_token = (double)baseline_bytes_a_token(&run.shape);
     bool done = baseline_attention_open(&run.attention, task->session, &run.shape, failure) &&
                 measure_attention(out, &run, failure) && measure_step(out, &run, failure);
     close_run(&run);

@@ -49,6 +49,8 @@ typedef struct model_cache {
     clmla_row_format format;
     uint32_t page_tokens;
     uint64_t page_count;
+    const char *attend_variant; // NULL = the plan's choice, made ready before the first step
+    bool keep_tokens; // token ids too: what is saved can then be continued
 } model_cache;
 
 // Reads config.json alone: dimensions, and whether this is a model the program can run.
@@ -62,6 +64,9 @@ bool model_sequence_create(clmla_sequence *out, model *model, failure *failure);
 bool model_sequence_drop(model *model, clmla_sequence sequence, failure *failure);
 // Keeps the first `tokens` tokens.
 bool model_sequence_truncate(model *model, clmla_sequence sequence, uint32_t tokens, failure *failure);
+
+// What the cache holds; in Llama's form the one sequence is one page.
+clmla_cache_usage model_usage(const model *model);
 
 // Bytes of the cache, and of a token in all layers; what multi-head attention of as many heads and dimensions takes.
 typedef struct model_bytes {

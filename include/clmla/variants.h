@@ -21,6 +21,7 @@ typedef enum clmla_operation {
     CLMLA_OP_PLAN,   // the schedule of a step from lengths on the device
     CLMLA_OP_GATHER,
     CLMLA_OP_COPY_PAGES,
+    CLMLA_OP_CONVERT_ROWS,
     CLMLA_OP_MOVE_ROWS, // within a cache: copies on write, removed rows
     CLMLA_OP_SHIFT,     // within a cache: rope parts rotated where they lie
     CLMLA_OPERATION_COUNT
@@ -32,7 +33,7 @@ CLMLA_API const char *clmla_operation_name(clmla_operation operation);
 // What a choice looks at besides the device. Zero fields stand for "any".
 typedef struct clmla_shape {
     clmla_type weights;      // project, absorb, output
-    clmla_row_format format; // append, attend, gather, copy_pages
+    clmla_row_format format; // append, attend, gather, copy_pages; convert_rows: what it writes
     uint32_t latent_dim, rope_dim, head_count;
     uint32_t row_count; // tokens or rows of the call
     bool recorded;      // it is kept in a recording (recording.h)

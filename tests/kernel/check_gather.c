@@ -201,7 +201,8 @@ END_TEST
 
 // --- round trip ----------------------------------------------------------------------------------------------------
 
-// Half a unit in the last place: of the value for plain formats; of 1.75 · 2^8, the largest code, for scaled ones.
+// Half a unit in the last place: of the value for plain formats; of 1.75 · 2^8, the largest code, for scaled ones; half
+// the step between the outermost levels of the quantised ones, and a half more for the scale.
 static double allowed(clmla_row_format format, double value, double peak) {
     switch (format) {
     case CLMLA_ROWS_F32:
@@ -212,6 +213,14 @@ static double allowed(clmla_row_format format, double value, double peak) {
         return fabs(value) * 0x1p-8;
     case CLMLA_ROWS_FP8_PAGED:
         return peak * 2 * 16 / 448; // the scale may be up to twice as large
+    case CLMLA_ROWS_Q8:
+        return peak * 0.006;
+    case CLMLA_ROWS_Q6:
+        return peak * 0.038;
+    case CLMLA_ROWS_Q5:
+        return peak * 0.054;
+    case CLMLA_ROWS_Q4:
+        return peak * 0.158;
     default:
         return peak * 16 / 448;
     }
