@@ -65,7 +65,7 @@ class Bench(tool.ToolTest):
     def test_attend(self):
         picture = self.here / 'attend.svg'
         answer = self.run_json('bench', '--op', 'attend', '--format', 'f16,f32', '--heads', '3,16', '--tokens', 70, '--batch',
-                               2, '--query-tokens', '1,2', '--page', '0,16', '--repeat', 2, '--plot', picture)
+                               2, '--query-tokens', '1,2', '--page', '0,16', '--repeat', 2, '--plot', picture, timeout=300)
         self.check_answer(answer)
         self.check_picture(picture, answer['cases'])
         shapes = [(c['format'], c['heads'], c['query_tokens'], c['page']) for c in answer['cases']]
@@ -82,7 +82,7 @@ class Bench(tool.ToolTest):
         picture = self.here / 'all.svg'
         ops = ('attend', 'attend_mixed', 'project', 'absorb', 'output', 'append', 'gather', 'merge', 'layer', 'layer_replayed')
         answer = self.run_json('bench', '--op', ','.join(ops), '--format', 'all', '--heads', 4, '--tokens', 40, '--batch', 2,
-                               '--repeat', 1, '--plot', picture)
+                               '--repeat', 1, '--plot', picture, timeout=300)
         self.check_answer(answer)
         self.check_picture(picture, answer['cases'])
         formats = [f['name'] for f in self.run_json('info')['row_formats']]
