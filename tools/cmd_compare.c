@@ -8,7 +8,7 @@
 #include <string.h>
 
 typedef struct request {
-    const char *device, *attentions;
+    const char *device, *attentions, *plot;
     compare_task task;
     bool json;
     compare_models_request models; // count 0: attentions are compared
@@ -56,6 +56,7 @@ static options_outcome read_request(request *out, int argc, char **argv, failure
         {"--hidden", OPTION_NUMBER, &s->hidden, "N", "width of the layer (5120)", 1, CLMLA_MAX_DIM},
         {"--q-lora", OPTION_NUMBER, &s->q_lora, "N", "MLA's q_lora_rank, 0 = none (1536)", 0, CLMLA_MAX_DIM},
         {"--seconds", OPTION_DECIMAL, &t->effort.seconds, "S", "time for a measurement, at least 5 runs (1)", 0, 3600},
+        {"--plot", OPTION_TEXT, &out->plot, "FILE", "time and bytes against context length, as SVG", 0, 0},
         {"--models", OPTION_TEXT, NULL, "DIR ...",
          "instead of all above: whole models, their held-out -log p and tokens/s", 0, 0},
         {"--nll", OPTION_TEXT, &out->models.text, "FILE", "their text (heldout.bin beside the first DIR)", 0, 0},
@@ -115,12 +116,16 @@ static bool compare_attentions(request *request, failure *failure) {
     request->task.session = &session;
     bool done = read_attentions(&wanted, request->attentions, failure) &&
                 check_shape(&request->task.shape, wanted, failure) &&
-                session_open(&session, request->device, false, failure) &&
-                compare_run(&report, &request->task, wanted, failure);
+                session_open(&session, request->device, false, failure);
+    FILE *plot = done && request->plot ? fopen(request->plot, "w") : NULL; // before the work: it may not open
+    if (done && request->plot && !plot) done = failure_set(failure, "--plot %s: cannot be opened", request->plot);
+    done = done && compare_run(&report, &request->task, wanted, failure);
     if (done && request->json)
         done = compare_print_json(&report, failure);
     else if (done)
         compare_print(&report);
+    done = done && (!plot || compare_plot(plot, request->plot, &report, &request->task, wanted, failure));
+    if (plot && fclose(plot) != 0 && done) done = failure_set(failure, "--plot %s: cannot be written", request->plot);
     session_close(&session);
     return done;
 }

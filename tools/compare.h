@@ -8,6 +8,7 @@
 #include "bench_time.h"
 #include "session.h"
 #include <stdint.h>
+#include <stdio.h>
 
 typedef struct compare_shape {
     uint32_t heads;                // H of all attentions
@@ -42,6 +43,7 @@ typedef struct compare_task {
     uint32_t tokens; // cached, the step's own included
     bench_effort effort;
     bool attention_alone; // no step and no cos_diff
+    uint32_t formats;     // of COMPARE_MLA, a bit each; 0 = all that clmla_attend takes
 } compare_task;
 
 // compare_heads.c: mha, gqa8, mqa.
@@ -65,9 +67,19 @@ typedef struct compare_report {
 } compare_report;
 
 // `wanted` has a bit for each attention. Everything is measured in this order: limits, then rows.
+// task.attention_alone leaves the read rate out, too.
 bool compare_run(compare_report *out, const compare_task *task, uint32_t wanted, failure *failure);
 // The first row of an attention and format; NULL if there is none. Formats of others than COMPARE_MLA do not matter.
 const compare_row *compare_find(const compare_report *report, compare_attention attention, clmla_row_format format);
+
+// clmla's row of cos_diff < COMPARE_KEPT that is fastest; NULL if there is none.
+#define COMPARE_KEPT 1e-4
+const compare_row *compare_best(const compare_report *report);
+
+// compare_plot.c: measures attention alone at shorter contexts, too, and draws time and bytes against context length.
+// `report` is compare_run's of the same task; `path` for a sentence.
+bool compare_plot(FILE *out, const char *path, const compare_report *report, const compare_task *task, uint32_t wanted,
+                  failure *failure);
 
 // compare_report.c
 void compare_print(const compare_report *report);

@@ -65,15 +65,8 @@ static void print_gain(const compare_report *report, const char *what, compare_a
     if (before && after) printf("  %-62s %8.2fx\n", what, before->attention_seconds / after->attention_seconds);
 }
 
-// The fastest row of clmla's that keeps what a row says, and what that is worth.
 static void print_best(const compare_report *report) {
-    const compare_row *best = NULL;
-    for (size_t i = 0; i < report->count; i++) {
-        const compare_row *row = &report->rows[i];
-        if (row->attention == COMPARE_MLA && row->cos_diff < 1e-4 &&
-            (!best || row->attention_seconds < best->attention_seconds))
-            best = row;
-    }
+    const compare_row *best = compare_best(report);
     if (best && compare_find(report, COMPARE_MHA, CLMLA_ROWS_F16))
         printf("  attention beside mha, best format of cos_diff < 1e-4: %-8s %8.2fx\n",
                clmla_row_format_name(best->format), ratios_of(report, best).attention);

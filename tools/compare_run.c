@@ -32,7 +32,8 @@ static bool formats_of(bool *taken, const compare_task *task, failure *failure) 
                                &shape) != CLMLA_OK)
             return failure_library(failure);
         taken[f] = false;
-        for (size_t i = 0; i < count && i < 16; i++) taken[f] = taken[f] || variants[i].accepted;
+        bool asked = !task->formats || (task->formats & 1u << f);
+        for (size_t i = 0; i < count && i < 16; i++) taken[f] = taken[f] || (asked && variants[i].accepted);
     }
     return true;
 }
@@ -61,10 +62,11 @@ static bool measure_all(compare_report *out, const compare_task *task, const lat
 }
 
 bool compare_run(compare_report *out, const compare_task *task, uint32_t wanted, failure *failure) {
-    bench_limits limits;
+    bench_limits limits = {0};
     latent_data *data = NULL;
     *out = (compare_report){.shape = task->shape, .tokens = task->tokens};
-    if (!check_device(task, failure) || !bench_limits_measure(&limits, task->session, failure)) return false;
+    if (!check_device(task, failure)) return false;
+    if (!task->attention_alone && !bench_limits_measure(&limits, task->session, failure)) return false;
     out->device = clmla_context_facts(task->session->context)->name;
     out->read_rate = limits.read.rate;
     bool latent = wanted >> COMPARE_MLA_NAIVE;
@@ -79,4 +81,15 @@ const compare_row *compare_find(const compare_report *report, compare_attention 
         if (row->attention == attention && (attention != COMPARE_MLA || row->format == format)) return row;
     }
     return NULL;
+}
+
+const compare_row *compare_best(const compare_report *report) {
+    const compare_row *best = NULL;
+    for (size_t i = 0; i < report->count; i++) {
+        const compare_row *row = &report->rows[i];
+        if (row->attention == COMPARE_MLA && row->cos_diff < COMPARE_KEPT &&
+            (!best || row->attention_seconds < best->attention_seconds))
+            best = row;
+    }
+    return best;
 }
