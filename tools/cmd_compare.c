@@ -109,13 +109,18 @@ static bool check_shape(const compare_shape *s, uint32_t wanted, failure *failur
     return true;
 }
 
+static bool check_plot(const request *request, failure *failure) {
+    return !request->plot || request->task.tokens >= COMPARE_PLOT_TOKENS ||
+           failure_set(failure, "--plot needs at least %u tokens", COMPARE_PLOT_TOKENS);
+}
+
 static bool compare_attentions(request *request, failure *failure) {
     compare_report report;
     uint32_t wanted;
     session session = {0};
     request->task.session = &session;
     bool done = read_attentions(&wanted, request->attentions, failure) &&
-                check_shape(&request->task.shape, wanted, failure) &&
+                check_shape(&request->task.shape, wanted, failure) && check_plot(request, failure) &&
                 session_open(&session, request->device, false, failure);
     FILE *plot = done && request->plot ? fopen(request->plot, "w") : NULL; // before the work: it may not open
     if (done && request->plot && !plot) done = failure_set(failure, "--plot %s: cannot be opened", request->plot);

@@ -78,6 +78,9 @@ const compare_row *compare_best(const compare_report *report);
 
 // compare_plot.c: measures attention alone at shorter contexts, too, and draws time and bytes against context length.
 // `report` is compare_run's of the same task; `path` for a sentence.
+// Of COMPARE_PLOT_TOKENS or more.
+#define COMPARE_PLOT_LENGTHS 5 // the task's, and half of the next one, four times
+#define COMPARE_PLOT_TOKENS (1u << (COMPARE_PLOT_LENGTHS - 1))
 bool compare_plot(FILE *out, const char *path, const compare_report *report, const compare_task *task, uint32_t wanted,
                   failure *failure);
 

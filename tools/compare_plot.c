@@ -4,7 +4,7 @@
 #include "svg.h"
 #include <math.h>
 
-#define LENGTHS 5 // the task's, and half of the next one, four times
+#define LENGTHS COMPARE_PLOT_LENGTHS
 #define CURVES 8
 #define WIDTH 1040
 #define HEIGHT 470
@@ -180,8 +180,6 @@ static void put_title(FILE *out, const compare_report *report) {
 bool compare_plot(FILE *out, const char *path, const compare_report *report, const compare_task *task, uint32_t wanted,
                   failure *failure) {
     curves all = {0};
-    if (report->tokens < 1u << (LENGTHS - 1))
-        return failure_set(failure, "--plot needs at least %u tokens", 1u << (LENGTHS - 1));
     for (int l = 0; l < LENGTHS; l++) all.lengths[l] = report->tokens >> (LENGTHS - 1 - l);
     choose(&all, report);
     if (!measure(&all, task, wanted, failure)) return false;

@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """clmla compare: its JSON holds together, every attention's result is right, and what it cannot do is refused."""
+import pathlib
+import tempfile
+import xml.etree.ElementTree
+
 import tool
 
 SHAPE = {'heads': 24, 'nope_dim': 32, 'value_dim': 48, 'latent_dim': 64, 'rope_dim': 16, 'hidden_size': 96, 'q_lora_rank': 40}
@@ -81,6 +85,19 @@ class Compare(tool.ToolTest):
         self.assertEqual((result.returncode, result.stderr), (0, b''))
         for words in (b'read rate', b'mla_unfused', b'at 128K', b'fusion', b'best format of cos_diff < 1e-4'):
             self.assertIn(words, result.stdout)
+
+    def test_plot(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / 'compare.svg'
+            result = self.run_tool('compare', *QUICK, '--attention', 'mha,mla', '--plot', path)
+            self.assertEqual((result.returncode, result.stderr), (0, b''))
+            picture = xml.etree.ElementTree.parse(path)
+            titles = [title.text for title in picture.iter('{http://www.w3.org/2000/svg}title')]
+            for tokens in (18, 37, 75, 150, 300):
+                self.assertTrue(any(title.startswith(f'mha f16, {tokens} tokens: ') for title in titles), tokens)
+                self.assertTrue(any(title.startswith(f'mla f16, {tokens} tokens: ') for title in titles), tokens)
+            self.assert_refused('compare', *QUICK, '--plot', pathlib.Path(folder) / 'none' / 'x.svg', says='cannot be opened')
+        self.assert_refused('compare', '--tokens', 15, '--plot', 'x.svg', says='--plot needs at least 16 tokens')
 
     def test_refusals(self):
         for arguments, says in ((('--tokens', 0), '--tokens takes a whole number from 1'),
