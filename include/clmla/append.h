@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows in and out of a paged cache on the caller's own memory: append (vLLM's concat_and_cache_mla, FlashInfer's
-// append_paged_mla_kv_cache), gather (gather_and_maybe_dequant_cache), page copies, and conversions between row formats.
-// What every operation shares is told in operations.h.
+// append_paged_mla_kv_cache), gather (gather_and_maybe_dequant_cache), page copies, and conversions between row
+// formats. What every operation shares is told in operations.h.
 #ifndef CLMLA_APPEND_H
 #define CLMLA_APPEND_H
 
@@ -107,8 +107,8 @@ CLMLA_API uint64_t clmla_copy_pages_scratch(const clmla_rows *rows, uint32_t pai
 // `to`'s order; its position stays what it was, or with deltas becomes what they say. Also from a format into itself, which decodes and stores
 // again: for the same bytes there is copy_pages.
 //
-// A token that has no row in either cache is skipped. Two tokens may read one row and must not write one; no row that is
-// written may share bytes with one that is read. Padding and whatever lies between rows is left as it is.
+// A token that has no row in either cache is skipped. Two tokens may read one row and must not write one; no row that
+// is written may share bytes with one that is read. Padding and whatever lies between rows is left as it is.
 // Errors: CLMLA_E_ARGUMENT also when L, R or kv heads differ, or an odd R should change its order.
 typedef struct clmla_convert_rows_params {
     uint32_t token_count;
