@@ -175,6 +175,19 @@ clmla_status clmla_cache_sequence_pages(int32_t *pages, size_t capacity, size_t 
     return unlock(cache, found ? CLMLA_OK : CLMLA_E_SEQUENCE);
 }
 
+clmla_status clmla_cache_sequence_tokens(int32_t *tokens, size_t capacity, size_t *count, const clmla_cache *cache,
+                                         clmla_sequence sequence) {
+    if ((!tokens && capacity > 0) || !count || !cache) return missing(cache, "sequence tokens");
+    lock(cache);
+    const cache_sequence *found = cache_pages_sequence(&cache->pages, sequence);
+    if (found) {
+        *count = found->known;
+        cache_pages_tokens(tokens, &cache->pages, found, 0,
+                           capacity < found->known ? (uint32_t)capacity : found->known);
+    }
+    return unlock(cache, found ? CLMLA_OK : CLMLA_E_SEQUENCE);
+}
+
 // Finds the sequence and checks that it has such tokens.
 static clmla_status find_tokens(const cache_sequence **out, const clmla_cache *cache, clmla_sequence sequence,
                                 uint32_t first, uint32_t count) {
@@ -205,15 +218,12 @@ clmla_status clmla_cache_sequence_positions(int32_t *positions, const clmla_cach
     return unlock(cache, status);
 }
 
-clmla_status clmla_cache_sequence_tokens(int32_t *tokens, size_t capacity, size_t *count, const clmla_cache *cache,
-                                         clmla_sequence sequence) {
-    if ((!tokens && capacity > 0) || !count || !cache) return missing(cache, "sequence tokens");
+clmla_status clmla_cache_sequence_deltas(int32_t *deltas, const clmla_cache *cache, clmla_sequence sequence,
+                                         uint32_t first, uint32_t count) {
+    const cache_sequence *found;
+    if (!cache || (!deltas && count > 0)) return missing(cache, "sequence deltas");
     lock(cache);
-    const cache_sequence *found = cache_pages_sequence(&cache->pages, sequence);
-    if (found) {
-        *count = found->known;
-        cache_pages_tokens(tokens, &cache->pages, found, 0,
-                           capacity < found->known ? (uint32_t)capacity : found->known);
-    }
-    return unlock(cache, found ? CLMLA_OK : CLMLA_E_SEQUENCE);
+    clmla_status status = find_tokens(&found, cache, sequence, first, count);
+    if (status == CLMLA_OK) cache_pages_deltas(deltas, found, first, count);
+    return unlock(cache, status);
 }

@@ -163,6 +163,8 @@ void cache_pages_tokens(int32_t *out, const cache_pages *pages, const cache_sequ
 // page · page_tokens + row of rows first .. first+count-1, which must exist.
 void cache_pages_slots(int64_t *out, const cache_pages *pages, const cache_sequence *sequence, uint32_t first,
                        uint32_t count);
+// The deltas of those rows' entries.
+void cache_pages_deltas(int32_t *out, const cache_sequence *sequence, uint32_t first, uint32_t count);
 // Keys when every page but the last counts as full: what a page table without rows a page shows of the sequence.
 uint64_t cache_pages_span(const cache_pages *pages, const cache_sequence *sequence);
 // Free pages, those kept for their contents included.

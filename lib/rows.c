@@ -48,6 +48,10 @@ bool rows_are_quantised(clmla_row_format format) {
     return is_format(format) && formats[format].latent_bytes == 0;
 }
 
+bool rows_keep_codes(clmla_row_format format) {
+    return is_format(format) && formats[format].latent_bytes <= 1;
+}
+
 const char *rows_option(clmla_row_format format) {
     return is_format(format) ? formats[format].option : "";
 }
@@ -242,6 +246,26 @@ clmla_status rows_check(clmla_context *context, const clmla_rows *rows, const ch
     STATUS_OR_RETURN(check_part(context, rows, &latent, operation));
     if (layout->rope_dim > 0) STATUS_OR_RETURN(check_part(context, rows, &rope, operation));
     return scales.bytes > 0 ? check_part(context, rows, &scales, operation) : CLMLA_OK;
+}
+
+clmla_status rows_check_deltas(clmla_context *context, const clmla_row_layout *layout, clmla_buffer deltas,
+                               clmla_buffer turns, uint64_t count, const char *operation, const char *deltas_name) {
+    host_context *host = &context->host;
+    uint64_t bytes;
+    if (!deltas.memory) return CLMLA_OK;
+    if (!rows_keep_codes(layout->format))
+        return host_fail(&host->log, CLMLA_E_ARGUMENT, 0,
+                         "%s: %s are given, but %s rows are rotated where they lie when positions shift", operation,
+                         deltas_name, clmla_row_format_name(layout->format));
+    if (layout->rope_dim == 0 || layout->rope_dim % 2 != 0)
+        return host_fail(&host->log, CLMLA_E_ARGUMENT, 0, "%s: %s: rows of %u rope values cannot be rotated", operation,
+                         deltas_name, layout->rope_dim);
+    if (!host_multiply(&bytes, count, sizeof(int32_t)))
+        return host_fail(&host->log, CLMLA_E_LIMIT, 0, "%s: %s: %llu entries pass 64 bits", operation, deltas_name,
+                         (unsigned long long)count);
+    STATUS_OR_RETURN(host_buffer_check(host, deltas, bytes, sizeof(int32_t), operation, deltas_name));
+    return host_buffer_check(host, turns, layout->rope_dim / 2 * sizeof(uint64_t), sizeof(uint64_t), operation,
+                             "rope_turns");
 }
 
 static row_part_call part_call(clmla_buffer memory, uint64_t row, uint64_t page, uint64_t head) {

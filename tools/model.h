@@ -49,7 +49,6 @@ typedef struct model_cache {
     clmla_row_format format;
     uint32_t page_tokens;
     uint64_t page_count;
-    const char *attend_variant; // NULL = the plan's choice, made ready before the first step
     bool keep_tokens; // token ids too: what is saved can then be continued
 } model_cache;
 

@@ -130,6 +130,10 @@ CLMLA_API clmla_status clmla_cache_sequence_slots(int64_t *slots, const clmla_ca
 // And their rotary positions.
 CLMLA_API clmla_status clmla_cache_sequence_positions(int32_t *positions, const clmla_cache *cache,
                                                       clmla_sequence sequence, uint32_t first, uint32_t count);
+// And the positions by which their rope parts are still to be rotated when they are read: of scaled formats alone, else
+// 0. clmla_plan_update tells clmla_attend by itself; clmla_gather is told by its caller.
+CLMLA_API clmla_status clmla_cache_sequence_deltas(int32_t *deltas, const clmla_cache *cache, clmla_sequence sequence,
+                                                   uint32_t first, uint32_t count);
 
 // Takes the pages a batch needs and lengthens its sequences by their new tokens: all of it or nothing. The rows are
 // written when each layer runs.

@@ -49,6 +49,8 @@ typedef struct clmla_device_facts {
     bool unified_memory;     // host and device share memory
     bool is_interpreter;     // Oclgrind: correct, and some thousand times slower than a device
     bool has_denormals;      // CL_FP_DENORM for float
+    bool has_int8_dot, has_bf16_dot; // an x86 CPU with vpdpbusd, vdpbf16ps, and a driver that takes inline assembly. A
+                                     // context tries them before it uses them
     uint32_t quirks;         // bits of clmla_quirk
 } clmla_device_facts;
 
@@ -60,8 +62,7 @@ CLMLA_API clmla_status clmla_device_list(clmla_device_facts *facts, size_t capac
 
 // Which of `count` facts a query picks: the same rule clmla_context_create follows, on plain data.
 //   NULL, ""    the best GPU, else the best accelerator, else the best CPU ("best": compute units × clock, then order);
-//   a
-//               device with a known fault (clmla_quirk) only when there is no other
+//               a device with a known fault (clmla_quirk) only when there is no other
 //   "gpu" "cpu" "accelerator"   the best of that type
 //   "P:D"       device D of platform P, as clmla_device_list numbers them
 //   other text  the best device whose platform name or device name contains it, ignoring case

@@ -208,13 +208,14 @@ static float centre(const scheme *s, unsigned variant) {
 }
 
 static void try_scale(group_choice *choice, const scheme *s, const float *z, size_t count, unsigned k) {
+    float positions[GROUP], slopes[GROUP];
+    for (size_t i = 0; i < count; i++) positions[i] = position(&slopes[i], s, z[i], k);
     for (unsigned v = 0; v < 1u << s->variant_bits; v++) {
         float error = 0;
         for (size_t i = 0; i < count; i++) {
-            float slope, p = position(&slope, s, z[i], k);
-            float q = p + centre(s, v);
+            float q = positions[i] + centre(s, v);
             float t = q - clamped(rintf(q), 0, (float)(s->levels - 1));
-            t = t * slope;
+            t = t * slopes[i];
             float square = t * t;
             error = error + square;
         }
