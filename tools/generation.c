@@ -70,8 +70,7 @@ static bool save(model *model, clmla_sequence sequence, const uint8_t *text, uin
            failure_library(failure);
 }
 
-// --- writing
-// -----------------------------------------------------------------------------------------------------------
+// --- writing --------------------------------------------------------------------------------------------------------
 
 // What is run: the end of a loaded text, the prompt, and then what is written.
 typedef struct text {

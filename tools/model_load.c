@@ -51,8 +51,7 @@ bool model_read_config(model *out, const char *folder, failure *failure) {
     return read;
 }
 
-// --- weights
-// -----------------------------------------------------------------------------------------------------------
+// --- weights --------------------------------------------------------------------------------------------------------
 
 // A tensor of shape [rows][columns], or [columns] when rows is 0, of a float type.
 static bool find(clmla_tensor *out, const clmla_checkpoint *file, const char *name, uint32_t rows, uint32_t columns,
@@ -149,8 +148,7 @@ static bool load_weights(model *model, const clmla_checkpoint *file, failure *fa
     return loaded;
 }
 
-// --- the whole
-// ---------------------------------------------------------------------------------------------------------
+// --- the whole ------------------------------------------------------------------------------------------------------
 
 // Llama's form: one sequence in every layer, as long as the pages would hold.
 static bool open_heads(model *model, const model_cache *cache, failure *failure) {

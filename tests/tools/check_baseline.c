@@ -155,8 +155,7 @@ START_TEST(appended_tokens_go_where_they_belong) {
 }
 END_TEST
 
-// --- over latent rows
-// --------------------------------------------------------------------------------------------------
+// --- over latent rows -----------------------------------------------------------------------------------------------
 
 typedef struct latent_case {
     uint32_t heads, latent, rope, nope, value, tokens;
