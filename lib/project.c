@@ -5,8 +5,10 @@
 #include "lib/matrix.h"
 #include "lib/operation.h"
 
-#define TILE_ROWS 4   // of cl/common/product.clh
-#define TILE_TOKENS 4 // likewise
+#define TILE_ROWS 12      // a multiple of the rows of each of cl/common/product.clh's tiles
+#define BLOCK_ROWS_MAX 48 // of cl/common/product.clh
+#define TILE_TOKENS 8     // likewise
+#define ITEMS_PER_UNIT 8  // work-items a compute unit takes: enough to even out what disturbs some of them
 
 static clmla_status check(clmla_context *context, const clmla_project_params *params) {
     STATUS_OR_RETURN(operation_check_count(context, params->row_count, "project", "row_count"));
@@ -17,16 +19,21 @@ static clmla_status check(clmla_context *context, const clmla_project_params *pa
                                 "project", "output");
 }
 
+// Rows a work-item takes. However many they are, each sum is the same.
+static uint32_t item_rows(const clmla_context *context, uint32_t rows) {
+    uint32_t units = context->host.facts.compute_units ? context->host.facts.compute_units : 1;
+    uint32_t tiles = rows / TILE_ROWS / (units * ITEMS_PER_UNIT) + 1, most = BLOCK_ROWS_MAX / TILE_ROWS;
+    return (tiles < most ? tiles : most) * TILE_ROWS;
+}
+
 static clmla_status launch(clmla_context *context, const clmla_project_params *params, const variant *chosen,
                            host_chain *chain) {
     const clmla_matrix *matrix = &params->matrix;
-    bool vector = chosen->method == VARIANT_VECTOR, many = params->row_count > 1;
+    bool vector = chosen->method == VARIANT_VECTOR;
     char options[OPTIONS_MAX];
     operation_options(options, context, chosen, matrix_element(matrix->type), NULL);
     host_launch launch = host_launch_begin(&context->host, "project", chosen->source, options,
-                                           !vector ? "project_naive"
-                                           : many  ? "project_vector_many"
-                                                   : "project_vector_single");
+                                           vector ? "project_vector" : "project_naive");
     matrix_arguments_values(&launch, matrix);
     host_arg_int(&launch, (int32_t)matrix->rows);
     host_arg_int(&launch, (int32_t)matrix->columns);
@@ -40,8 +47,10 @@ static clmla_status launch(clmla_context *context, const clmla_project_params *p
 
     size_t global[2] = {matrix->rows, params->row_count}, local[2] = {1, 1};
     if (vector) {
-        global[0] = (global[0] + TILE_ROWS - 1) / TILE_ROWS;
-        if (many) global[1] = (global[1] + TILE_TOKENS - 1) / TILE_TOKENS;
+        uint32_t of_item = item_rows(context, matrix->rows);
+        host_arg_int(&launch, (int32_t)of_item);
+        global[0] = (global[0] + of_item - 1) / of_item;
+        global[1] = (global[1] + TILE_TOKENS - 1) / TILE_TOKENS;
     }
     return vector ? host_launch_enqueue(&launch, chain, 2, global, local)
                   : operation_launch_items(&launch, chain, 2, global);
