@@ -11,7 +11,7 @@
 //
 //   space: packed  [tile][ROW_WIDTH][VECTOR_WIDTH], of which [groups][INT8_GROUP_WORDS] are used: common/int8_call.h
 //          sums, states, state_lse, state_max: as for attend_vector. While sums grow, their columns are in the order of
-//          interleave(); finish_order puts them right
+//          interleave_words(); undo_interleaving() puts them right
 // grid: global (parts), local (1)
 // options: ROWS_Q8, SPARSE, VECTOR_WIDTH=16, LATENT_DIM (a multiple of 64), ROPE_DIM, VALUE_DIM = LATENT_DIM, BLOCK_TOKENS (a
 // multiple of 12), ROW_TILE (of 32)
@@ -164,18 +164,6 @@ static inline void score_block(const __global int *tiles, int vectors, const key
 
 // --- weights
 
-// 2^x for x <= 0, to 7e-06 of it; 0 below 2^-126.
-static inline floatv fast_exp2(floatv x) {
-    floatv whole = rint(fmax(x, (floatv)-126.0f)), part = fmax(x, (floatv)-126.0f) - whole;
-    floatv power = fma(part, (floatv)0x1.3c6e5cp-7f, (floatv)0x1.c96d5ep-5f);
-    power = fma(power, part, (floatv)0x1.ebfb3ep-3f);
-    power = fma(power, part, (floatv)0x1.62e2d2p-1f);
-    power = fma(power, part, (floatv)1.0f);
-    floatv scaled = as_float16(as_int16(power) + (convert_int16(whole) << 23));
-    scaled = select(scaled, (floatv)0.0f, x < (floatv)-126.0f);
-    return select(scaled, x, isnan(x));
-}
-
 // Of one vector of rows. total, top as in attend_vector; `rescale` is what older sums are multiplied by, `weight_scale` what a
 // weight's byte stands for.
 static inline void soften(float *scores, uint *weights, const block_view *view, int row, float softcap, float *top, float *total,
@@ -216,12 +204,7 @@ static inline void soften(float *scores, uint *weights, const block_view *view, 
 // 32 columns of four keys, each key's bytes in 16-bit lanes: a word a column, in two vectors.
 static inline void interleave(uint *out, short32 a, short32 b, short32 c, short32 d) {
     short32 low = (a & (short)0xff) | (b << (short)8), high = (c & (short)0xff) | (d << (short)8);
-    short32 first = __builtin_shufflevector(low, high, 0, 32, 1, 33, 2, 34, 3, 35, 8, 40, 9, 41, 10, 42, 11, 43, 16, 48, 17, 49, 18,
-                                            50, 19, 51, 24, 56, 25, 57, 26, 58, 27, 59);
-    short32 second = __builtin_shufflevector(low, high, 4, 36, 5, 37, 6, 38, 7, 39, 12, 44, 13, 45, 14, 46, 15, 47, 20, 52, 21, 53,
-                                             22, 54, 23, 55, 28, 60, 29, 61, 30, 62, 31, 63);
-    vstore16(__builtin_astype(first, uintv), 0, out);
-    vstore16(__builtin_astype(second, uintv), 0, out + VECTOR_WIDTH);
+    interleave_words(out, low, high);
 }
 
 static inline short32 scaled_codes(const uint *codes, short ratio) {
@@ -299,15 +282,6 @@ static inline void add_block(__global float *sums, const key_block *block, const
     }
 }
 
-// From the order of interleave() to that of the columns.
-static inline void finish_order(__global float *sums, int rows) {
-    for (int i = 0; i < rows * VALUE_DIM; i += INT8_GROUP) {
-        floatv a = load_floatv(sums + i), b = load_floatv(sums + i + VECTOR_WIDTH);
-        store_floatv((floatv)(a.s0123, b.s0123, a.s4567, b.s4567), sums + i);
-        store_floatv((floatv)(a.s89ab, b.s89ab, a.scdef, b.scdef), sums + i + VECTOR_WIDTH);
-    }
-}
-
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_int8_dot(ATTEND_ARGUMENTS) {
     key_block block;
     float scores[BLOCK_TOKENS * ROW_TILE] ALIGNED;
@@ -355,7 +329,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_int8_dot(ATT
             started = 1;
         }
 
-        if (started) finish_order(sums, rows);
+        if (started) undo_interleaving(sums, rows * VALUE_DIM);
         finish_rows(RESULT_PASS, &call, &item, space, sums, top, total);
     }
 }

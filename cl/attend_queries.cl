@@ -90,6 +90,38 @@ attend_pack(const __global uchar *query, const __global uchar *query_rope, const
 
 #if VECTOR_WIDTH == INT8_ROWS
 
+static inline uint query_bf16(float x) {
+    uint bits = as_uint(x), rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+    return (isnan(x) ? bits | 0x400000u : rounded) >> 16;
+}
+
+// Pairs of a row's values as words of two bf16, one for each pair of columns.
+static inline void pack_pairs(__global uint *out, const __global uchar *values, int type, long first, int count, float factor) {
+    for (int d = 0; d < count; d += 2)
+        out[d / 2 * VECTOR_WIDTH] = query_bf16(number_load(values, type, first + d) * factor) |
+                                    query_bf16(number_load(values, type, first + d + 1) * factor) << 16;
+}
+
+// Tiles for attend_bf16_dot: the first half of attend_pack's places holds [pair of columns][row].   grid: as attend_pack
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+attend_pack_bf16(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
+                 float factor, attend_call call) {
+    int tile = get_global_id(0), width = call.latent_dim + call.rope_dim;
+    if (tile >= step[call.header + HEADER_TILES]) return;
+    __global uint *out = (__global uint *)(space + call.packed + (long)tile * width * VECTOR_WIDTH);
+    for (int l = 0; l < VECTOR_WIDTH; l++) {
+        tile_lane lane = tile_lane_at(step, &call, tile, l);
+        if (!lane.there) {
+            for (int i = 0; i < width / 2; i++) out[i * VECTOR_WIDTH + l] = 0;
+            continue;
+        }
+        pack_pairs(out + l, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
+                   call.latent_dim, factor);
+        pack_pairs(out + l + call.latent_dim / 2 * VECTOR_WIDTH, query_rope + call.query_rope, call.query_type,
+                   lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
+    }
+}
+
 // Signed codes of up to INT8_GROUP values, the rest 0; their scale and correction beside them.
 static inline void pack_group(__global int *out, const __global uchar *values, int type, long first, int count, float factor) {
     float all[INT8_GROUP] __attribute__((aligned(64)));

@@ -16,6 +16,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convert_rows_vector
     row_parts from;
     row_store to;
     row_at(&from, &from_memory, source.page, source.row, kv_head);
+    row_turn_by(&from, call.deltas, call.turns, token);
     row_store_at(&to, &to_memory, target.page, target.row, kv_head, call.power_of_two);
     for (int piece = 0; piece < convert_pieces(call.latent_dim); piece++) convert_latent_piece(&to, &from, call, piece);
     for (int piece = 0; piece < convert_pieces(call.rope_dim); piece++) convert_rope_piece(&to, &from, call, piece);

@@ -19,8 +19,8 @@ typedef struct host_context {
     cl_context cl;
     cl_device_id device;
     clmla_device_facts facts;
-    struct host_programs *programs;     // see program.h; has a lock of its own
-    struct host_recordings *recordings; // see recording.h; likewise
+    struct host_programs *programs;         // see program.h; has a lock of its own
+    struct host_recordings *recordings;     // see recording.h; likewise
     struct host_instructions *instructions; // see instruction.h; likewise
 } host_context;
 

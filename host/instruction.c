@@ -10,9 +10,9 @@
 #define LANES 16
 #define TURNS 20000 // of a timed kernel: some 0.05 ms
 #define TIMINGS 5   // of which the shortest counts
-#define SUMS 12     // independent ones, as the kernels that use the instruction keep
 
-// trial_sum: one instruction on 16 lanes of each operand. trial_rate: SUMS of them TURNS times, or as many f32 multiply-adds.
+// trial_sum: one instruction on 16 lanes of each operand. trial_rate: `turns` times 12 of them, whose sums are
+// independent as in the kernels that use the instruction; trial_fma: as many f32 multiply-adds.
 static const char text[] =
     "#ifdef BF16\n"
     "typedef float16 sum_t;\n"
@@ -39,7 +39,8 @@ static const char text[] =
     "    vstore16(as_uint16(total), 0, out);\n"
     "}\n"
     "__kernel void trial_fma(__global const uint *in, __global uint *out, int turns) {\n"
-    "    float16 a = convert_float16(vload16(0, in)) * 0x1p-32f, b = convert_float16(vload16(1, in)), sums[12], total = (float16)0;\n"
+    "    float16 a = convert_float16(vload16(0, in)) * 0x1p-32f, b = convert_float16(vload16(1, in));\n"
+    "    float16 sums[12], total = (float16)0;\n"
     "    for (int i = 0; i < 12; i++) sums[i] = (float16)i;\n"
     "    for (int t = 0; t < turns; t++)\n"
     "        _Pragma(\"unroll\") for (int i = 0; i < 12; i++) sums[i] = fma(sums[i], a, b);\n"
@@ -157,7 +158,8 @@ static clmla_status compare(const trial_run *run, const uint32_t *operands, host
                             host_instruction_trial *trial) {
     uint32_t found[LANES];
     STATUS_OR_RETURN(run_kernel(run, "trial_sum", NULL));
-    cl_int code = run->context->calls->EnqueueReadBuffer(run->queue, run->out, CL_TRUE, 0, sizeof found, found, 0, NULL, NULL);
+    cl_int code =
+        run->context->calls->EnqueueReadBuffer(run->queue, run->out, CL_TRUE, 0, sizeof found, found, 0, NULL, NULL);
     if (code != CL_SUCCESS)
         return host_fail_cl(&run->context->log, "clEnqueueReadBuffer", code, "a trial of an instruction");
     for (int lane = 0; lane < LANES; lane++)
@@ -175,10 +177,12 @@ static clmla_status run_trial(trial_run *run, host_instruction instruction, host
     double dot, fma;
     cl_int code = CL_SUCCESS;
     make_operands(operands, instruction);
-    run->queue = run->context->calls->CreateCommandQueueWithProperties(run->context->cl, run->context->device, NULL, &code);
+    run->queue =
+        run->context->calls->CreateCommandQueueWithProperties(run->context->cl, run->context->device, NULL, &code);
     if (code != CL_SUCCESS) {
         run->queue = NULL;
-        return host_fail_cl(&run->context->log, "clCreateCommandQueueWithProperties", code, "a trial of an instruction");
+        return host_fail_cl(&run->context->log, "clCreateCommandQueueWithProperties", code,
+                            "a trial of an instruction");
     }
     STATUS_OR_RETURN(
         host_buffer_create(&run->in, run->context, sizeof operands, operands, "a trial of an instruction"));
@@ -199,8 +203,8 @@ static void try_instruction(host_context *context, host_instruction instruction,
     trial_run run = {.context = &quiet, .options = instructions[instruction].options};
     if (run_trial(&run, instruction, trial) != CLMLA_OK) {
         trial->right = false;
-        snprintf(trial->reason, sizeof trial->reason, "a trial of its %s failed: %.100s", instructions[instruction].name,
-                 clmla_last_error());
+        snprintf(trial->reason, sizeof trial->reason, "a trial of its %s failed: %.100s",
+                 instructions[instruction].name, clmla_last_error());
     }
     host_buffer_release(context, &run.in);
     host_buffer_release(context, &run.out);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dot-product instructions of x86 CPUs, which OpenCL C 1.2 reaches by inline assembly alone. The device's facts say whether the
-// CPU has them and the driver's compiler is known to take assembly; a trial then shows whether it is so, and whether it pays.
+// Dot-product instructions of x86 CPUs, which OpenCL C 1.2 reaches by inline assembly alone. The device's facts say
+// whether the CPU has them and the driver's compiler is known to take assembly; a trial then shows whether it is so, and
+// whether it pays.
 #ifndef HOST_INSTRUCTION_H
 #define HOST_INSTRUCTION_H
 
@@ -27,8 +28,8 @@ typedef struct host_instructions host_instructions;
 clmla_status host_instructions_create(host_instructions **out, host_context *context);
 void host_instructions_destroy(host_instructions **instructions, host_context *context);
 
-// The context's trial of an instruction the facts have, run now if it was not yet: builds a small program and waits for the
-// device some milliseconds. Threads: any. Logs a warning when it fails.
+// The context's trial of an instruction the facts have, run now if it was not yet: builds a small program and waits for
+// the device some milliseconds. Threads: any. Logs a warning when it fails.
 const host_instruction_trial *host_instruction_try(host_context *context, host_instruction instruction);
 
 #endif

@@ -122,13 +122,19 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
     operation_options(options, plan->context, plan->attend, rows_option(plan->params.layout.format), more);
 }
 
+static const char *pack_kernel(const variant *attend) {
+    return attend->method == VARIANT_INT8_DOT   ? "attend_pack_int8"
+           : attend->method == VARIANT_BF16_DOT ? "attend_pack_bf16"
+                                                : "attend_pack";
+}
+
 static clmla_status launch_pack(attend_job *job) {
     clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
     operation_options(options, plan->context, plan->attend, "ELEMENT_F32", NULL);
     host_launch launch =
         host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_queries, options,
-                          plan->attend->method == VARIANT_INT8_DOT ? "attend_pack_int8" : "attend_pack");
+                          pack_kernel(plan->attend));
     host_arg_buffer(&launch, job->query.memory);
     host_arg_buffer(&launch, job->query_rope.memory);
     host_arg_buffer(&launch, plan->step);

@@ -41,6 +41,8 @@ static clmla_status check(clmla_context *context, const clmla_convert_rows_param
     STATUS_OR_RETURN(rows_check(context, &params->from, from));
     STATUS_OR_RETURN(rows_check(context, &params->to, to));
     STATUS_OR_RETURN(check_alike(context, params));
+    STATUS_OR_RETURN(rows_check_deltas(context, &params->from.layout, params->from_deltas, params->rope_turns,
+                                       params->token_count, "convert_rows", "from_deltas"));
     STATUS_OR_RETURN(row_places_check(context, &params->from_places, params->token_count, from));
     return row_places_check(context, &params->to_places, params->token_count, to);
 }
@@ -50,6 +52,8 @@ static clmla_status launch_convert(clmla_context *context, const clmla_convert_r
     const clmla_row_layout *from = &params->from.layout, *to = &params->to.layout;
     uint32_t group = append_store_group(to);
     convert_call call = {
+        .deltas = (int64_t)(params->from_deltas.offset / sizeof(int32_t)),
+        .turns = (int64_t)(params->rope_turns.offset / sizeof(uint64_t)),
         .latent_dim = (int32_t)to->latent_dim,
         .rope_dim = (int32_t)to->rope_dim,
         .token_count = (int32_t)params->token_count,
@@ -67,6 +71,8 @@ static clmla_status launch_convert(clmla_context *context, const clmla_convert_r
     row_places_set(&launch, &params->from_places);
     row_places_set(&launch, &params->to_places);
     rows_set(&launch, &params->from);
+    host_arg_buffer(&launch, params->from_deltas.memory);
+    host_arg_buffer(&launch, params->rope_turns.memory);
     rows_set(&launch, &params->to);
     host_arg_bytes(&launch, sizeof call, &call);
     size_t per_row[2] = {kv_heads(&params->to), params->token_count}, alone[2] = {1, 1};

@@ -5,12 +5,13 @@
 
 #include "host/source.h"
 
-extern const host_source clmla_source_project_naive, clmla_source_project_vector, clmla_source_project_tile;
+extern const host_source clmla_source_project_naive, clmla_source_project_vector, clmla_source_project_vector_many;
 extern const host_source clmla_source_rms_norm_naive, clmla_source_rms_norm_vector;
 extern const host_source clmla_source_rope_naive, clmla_source_rope_vector;
 extern const host_source clmla_source_append_naive, clmla_source_append_vector;
 extern const host_source clmla_source_absorb_naive, clmla_source_absorb_vector;
 extern const host_source clmla_source_attend_naive, clmla_source_attend_vector, clmla_source_attend_int8_dot;
+extern const host_source clmla_source_attend_bf16_dot;
 extern const host_source clmla_source_attend_queries, clmla_source_attend_merge;
 extern const host_source clmla_source_merge_naive, clmla_source_merge_vector;
 extern const host_source clmla_source_plan_naive;

@@ -96,8 +96,8 @@ static schedule_rules rules_for(clmla_context *context, const clmla_plan_params 
     };
     if (variant_has_vectors(attend)) {
         rules.pack_rows = rules.row_floor = variant_vector_width(&context->host.facts);
-        rules.block_tokens = tuning_value(context, attend->method == VARIANT_INT8_DOT ? TUNING_ATTEND_INT8_BLOCK_TOKENS
-                                                                                      : TUNING_ATTEND_BLOCK_TOKENS);
+        rules.block_tokens = tuning_value(context, attend->method == VARIANT_VECTOR ? TUNING_ATTEND_BLOCK_TOKENS
+                                                                                    : TUNING_ATTEND_DOT_BLOCK_TOKENS);
     }
     rules.split_tokens = (uint32_t)schedule_round_up(params->split_tokens, rules.block_tokens);
     return rules;

@@ -5,7 +5,7 @@
 #include "lib/matrix.h"
 #include "lib/operation.h"
 
-// Of cl/project_tile.cl
+// Of cl/project_vector_many.cl
 #define BLOCK_ROWS 32
 #define ITEM_TOKENS 192 // their inputs of a run of columns stay in the second-level cache
 
@@ -45,7 +45,7 @@ static clmla_status launch_grid(host_launch *launch, host_chain *chain, const cl
     case VARIANT_VECTOR:
         host_arg_int(launch, (int32_t)of_item);
         return host_launch_enqueue(launch, chain, 2, per_strip, local);
-    case VARIANT_TILE:
+    case VARIANT_VECTOR_MANY:
         host_arg_int(launch, ITEM_TOKENS);
         return host_launch_enqueue(launch, chain, 2, per_block, local);
     default:

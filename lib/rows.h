@@ -20,7 +20,8 @@ bool rows_keep_codes(clmla_row_format format);
 // "ROWS_F16" etc.: what cl/common/row.clh wants defined.
 const char *rows_option(clmla_row_format format);
 
-// Values of such rows that cl/common/row_store.clh stores at once (its STORE_GROUP): all that share a scale. In append.c.
+// Values of such rows that cl/common/row_store.clh stores at once (its STORE_GROUP): all that share a scale. In
+// append.c.
 uint32_t append_store_group(const clmla_row_layout *layout);
 
 enum { ROWS_LATENT, ROWS_ROPE, ROWS_SCALES, ROWS_PARTS };

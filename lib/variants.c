@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VARIANTS_MAX 4
+#define VARIANTS_MAX 6
 // Below this many rows CLBlast's general product does not pay its launches.
 #define CLBLAST_LEAST_ROWS 32
 // Up to so many rows project_vector is the faster one: it reads weights once for 8 rows and converts them on the way.
-#define TILE_LEAST_ROWS 17
+#define VECTOR_MANY_LEAST_ROWS 17
 // An instruction by inline assembly that gives less than this is not worth its rounding.
 #define INSTRUCTION_LEAST_GAIN 1.25f
 // A row wider than this would make attend_vector's private block larger than a core's second-level cache.
@@ -28,8 +28,8 @@ static const char *refuse_unless_cpu(const clmla_device_facts *facts, const clml
     return NULL;
 }
 
-static const char *refuse_project_tile(const clmla_device_facts *facts, const clmla_shape *shape) {
-    if (shape->row_count != 0 && shape->row_count < TILE_LEAST_ROWS) return "fewer than 17 rows";
+static const char *refuse_project_vector_many(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->row_count != 0 && shape->row_count < VECTOR_MANY_LEAST_ROWS) return "fewer than 17 rows";
     return refuse_unless_cpu(facts, shape);
 }
 
@@ -39,14 +39,27 @@ static const char *refuse_attend_vector(const clmla_device_facts *facts, const c
     return refuse_unless_cpu(facts, shape);
 }
 
-static const char *refuse_attend_int8_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
-    if (shape->compute != CLMLA_COMPUTE_FAST) return "8-bit queries and weights are for plans of fast compute";
-    if (shape->format != CLMLA_ROWS_Q8) return "its products are of q8 rows' bytes";
-    if (!facts->has_int8_dot) return "the CPU has no vpdpbusd, or the driver is not known to take inline assembly";
+// What the kernels of dot products share.
+static const char *refuse_attend_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (variant_vector_width(facts) != 16) return "the device's vectors are not of 16 floats";
     if (shape->latent_dim % 64 != 0) return "the latent width is no multiple of 64";
     if (shape->value_dim != 0 && shape->value_dim != shape->latent_dim) return "values take the rope part in";
     return refuse_attend_vector(facts, shape);
+}
+
+static const char *refuse_attend_int8_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->compute != CLMLA_COMPUTE_FAST) return "8-bit queries and weights are for plans of fast compute";
+    if (shape->format != CLMLA_ROWS_Q8) return "its products are of q8 rows' bytes";
+    if (!facts->has_int8_dot) return "the CPU has no vpdpbusd, or the driver is not known to take inline assembly";
+    return refuse_attend_dot(facts, shape);
+}
+
+static const char *refuse_attend_bf16_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->compute != CLMLA_COMPUTE_FAST) return "bf16 queries and weights are for plans of fast compute";
+    if (shape->format != CLMLA_ROWS_BF16) return "its products are of bf16 rows";
+    if (!facts->has_bf16_dot) return "the CPU has no vdpbf16ps, or the driver is not known to take inline assembly";
+    if (shape->rope_dim % 2 != 0) return "the rope width is odd";
+    return refuse_attend_dot(facts, shape);
 }
 
 static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_shape *shape) {
@@ -63,14 +76,16 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
     { "naive", VARIANT_NAIVE, &clmla_source_##operation##_naive, accept_all, HOST_INSTRUCTION_NONE }
 #define VECTOR(operation, refusal)                                                                                     \
     { "vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal, HOST_INSTRUCTION_NONE }
-#define TILE(operation, refusal)                                                                                       \
-    { "tile", VARIANT_TILE, &clmla_source_##operation##_tile, refusal, HOST_INSTRUCTION_NONE }
+#define VECTOR_MANY(operation, refusal)                                                                                       \
+    { "vector_many", VARIANT_VECTOR_MANY, &clmla_source_##operation##_vector_many, refusal, HOST_INSTRUCTION_NONE }
 #define INT8_DOT(operation, refusal)                                                                                   \
     { "int8_dot", VARIANT_INT8_DOT, &clmla_source_##operation##_int8_dot, refusal, HOST_INSTRUCTION_INT8_DOT }
+#define BF16_DOT(operation, refusal)                                                                                   \
+    { "bf16_dot", VARIANT_BF16_DOT, &clmla_source_##operation##_bf16_dot, refusal, HOST_INSTRUCTION_BF16_DOT }
 
 static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast, HOST_INSTRUCTION_NONE},
-                          TILE(project, refuse_project_tile),
+                          VECTOR_MANY(project, refuse_project_vector_many),
                           VECTOR(project, refuse_unless_cpu),
                           NAIVE(project)},
     [CLMLA_OP_RMS_NORM] = {VECTOR(rms_norm, refuse_unless_cpu), NAIVE(rms_norm)},
@@ -78,6 +93,7 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_APPEND] = {VECTOR(append, refuse_unless_cpu), NAIVE(append)},
     [CLMLA_OP_ABSORB] = {VECTOR(absorb, refuse_unless_cpu), NAIVE(absorb)},
     [CLMLA_OP_ATTEND] = {INT8_DOT(attend, refuse_attend_int8_dot),
+                         BF16_DOT(attend, refuse_attend_bf16_dot),
                          VECTOR(attend, refuse_attend_vector), NAIVE(attend)},
     [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), NAIVE(merge)},
     [CLMLA_OP_PLAN] = {NAIVE(plan)},

@@ -46,6 +46,7 @@ struct bench_case {
     uint32_t query_tokens; // new tokens of a sequence
     uint32_t page;         // tokens; 0 = a page a sequence and no table
     uint32_t latent_dim, rope_dim;
+    clmla_compute compute; // of attention
 };
 
 // bench_cases.c
@@ -55,7 +56,7 @@ const char *bench_format_name(const bench_case *bench);
 
 // What the command line asks for: comma-separated lists, NULL where it says nothing.
 typedef struct bench_request {
-    const char *op, *format, *heads, *tokens, *batch, *query_tokens, *page, *variant;
+    const char *op, *format, *heads, *tokens, *batch, *query_tokens, *page, *variant, *compute;
     uint32_t latent_dim, rope_dim;
 } bench_request;
 

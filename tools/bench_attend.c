@@ -46,7 +46,10 @@ static bool update_plan(attend *a, failure *failure) {
 }
 
 static bool make_plan(attend *a, const clmla_row_layout *layout, failure *failure) {
-    clmla_plan_params params = {.head_count = a->bench->heads, .layout = *layout, .attend_variant = a->bench->variant};
+    clmla_plan_params params = {.head_count = a->bench->heads,
+                                .layout = *layout,
+                                .compute = a->bench->compute,
+                                .attend_variant = a->bench->variant};
     if (clmla_plan_create(&a->plan, a->session->context, &params) != CLMLA_OK) return failure_library(failure);
     return update_plan(a, failure);
 }

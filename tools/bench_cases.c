@@ -176,6 +176,8 @@ static bool add_request(bench_cases *out, const bench_request *request, failure 
     if (!read_axes(&axes, request, failure)) return false;
     for (size_t o = 0; o < axes.ops.count; o++) {
         bench_case b = {.variant = request->variant, .latent_dim = request->latent_dim, .rope_dim = request->rope_dim};
+        if (request->compute && clmla_compute_parse(&b.compute, request->compute) != CLMLA_OK)
+            return failure_set(failure, "--compute: %s", clmla_last_error());
         if (!find_operation(&b.operation, axes.ops.names[o], failure)) return false;
         for (size_t f = 0; f < (axes.formats.count ? axes.formats.count : 1); f++) {
             const char *format = axes.formats.count ? axes.formats.names[f] : default_format(b.operation->format);
@@ -186,7 +188,8 @@ static bool add_request(bench_cases *out, const bench_request *request, failure 
 }
 
 static bool asks(const bench_request *r) {
-    return r->op || r->format || r->heads || r->tokens || r->batch || r->query_tokens || r->page || r->variant;
+    return r->op || r->format || r->heads || r->tokens || r->batch || r->query_tokens || r->page || r->variant ||
+           r->compute;
 }
 
 bool bench_cases_make(bench_cases *out, const bench_request *request, failure *failure) {

@@ -7,6 +7,8 @@ const bench_request *bench_default_requests(size_t *count) {
     static const bench_request requests[] = {
         // One token against every row format, with the heads of DeepSeek-V3 and of V2-Lite.
         {.op = "attend", .format = "all", .heads = "128,16", .tokens = "4096,16384"},
+        // Rounded for dot products, where the device has them.
+        {.op = "attend", .format = "bf16,q8", .heads = "128,16", .tokens = "4096,16384", .compute = "fast"},
         // Several new tokens, as speculative decoding has them.
         {.op = "attend", .tokens = "4096", .query_tokens = "2,4,8"},
         // Few heads: bound by reading. The second cache is larger than most last-level caches.

@@ -91,7 +91,8 @@ static bool make_cache(step *s, failure *failure) {
 static bool make_plan(step *s, bool replayed, failure *failure) {
     const bench_case *b = s->bench;
     clmla_batch batch;
-    clmla_plan_params params = {.head_count = b->heads, .layout = s->rows.layout, .attend_variant = b->variant};
+    clmla_plan_params params = {
+        .head_count = b->heads, .layout = s->rows.layout, .compute = b->compute, .attend_variant = b->variant};
     if (replayed) params.capacity = (clmla_plan_capacity){b->batch, new_tokens(b), b->tokens};
     if (clmla_plan_create(&s->plan, s->session->context, &params) != CLMLA_OK) return failure_library(failure);
     if (b->tokens > b->query_tokens && !reserve(s, b->tokens - b->query_tokens, &batch, failure)) return false;

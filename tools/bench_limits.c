@@ -174,7 +174,6 @@ static bool processor_has(const char *instruction) {
 
 static const char *refusal(const clmla_device_facts *facts, const dot *dot) {
     if (!is_cpu(facts)) return "the instruction is a CPU's, and the device is none";
-    if (facts->is_interpreter) return "the device interprets kernels: inline assembly is none of its";
     if (facts->float_vector_width < LANES) return "the device's native vectors are narrower than 512 bits";
     if (!processor_has(dot->instruction)) return "the processor does not have the instruction";
     return NULL;

@@ -3,6 +3,7 @@
 // logarithmic; the device's limits as lines, a mark for each case. A mark's distance below the line above it is what is
 // left to gain.
 #include "bench.h"
+#include "svg.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -74,60 +75,17 @@ static frame fit(const bench_report *report, double *edge) {
                    log10(rounded(high * 1.3, true))};
 }
 
-// --- SVG
-// ---------------------------------------------------------------------------------------------------------------
-
-// A text whatever bytes it holds: markup is escaped, what is not printable ASCII shows as '?'.
-static void put_text(FILE *out, const char *text) {
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (*c == '<')
-            fputs("&lt;", out);
-        else if (*c == '>')
-            fputs("&gt;", out);
-        else if (*c == '&')
-            fputs("&amp;", out);
-        else
-            fputc(*c >= 0x20 && *c < 0x7f ? *c : '?', out);
-    }
-}
-
-static void put_label(FILE *out, double x, double y, const char *anchor, double angle, const char *text) {
-    fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\"", x, y, anchor);
-    if (angle != 0.0) fprintf(out, " transform=\"rotate(%.1f %.1f %.1f)\"", angle, x, y);
-    fputc('>', out);
-    put_text(out, text);
-    fputs("</text>\n", out);
-}
-
-static void put_line(FILE *out, const char *class, double x1, double y1, double x2, double y2) {
-    fprintf(out, "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", class, x1, y1, x2, y2);
-}
-
-// Colours and shapes of operations in the order of bench_operations: told apart without colours, too.
-static void put_mark(FILE *out, const char *class, size_t operation, double x, double y) {
-    static const char *const colours[] = {"#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd",
-                                          "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"};
-    static const char *const shapes[] = {"m-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z", "m-4.5 -4.5h9v9h-9z",
-                                         "m0 -6l6 6l-6 6l-6 -6z", "m0 -6l5.5 10h-11z", "m0 6l5.5 -10h-11z"};
-    fprintf(out, "<path class=\"%s\" fill=\"%s\" d=\"M%.1f %.1f%s\">", class, colours[operation % 10], x, y,
-            shapes[operation % 5]);
-}
-
 // --- the picture
 // -------------------------------------------------------------------------------------------------------
 
 static void put_head(FILE *out, const bench_report *report) {
     char title[320];
-    fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\">\n", WIDTH,
-            HEIGHT, WIDTH, HEIGHT);
-    fputs("<style>text{font:12px sans-serif;fill:#222}.title{font-size:16px}.grid{stroke:#ddd}.axis{stroke:#222}"
-          ".limit{stroke:#222;stroke-width:2}.other{stroke:#666;stroke-dasharray:6 4}"
-          ".mark,.key{fill-opacity:.75;stroke:#fff;stroke-width:.7}</style>\n"
-          "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
-          out);
+    svg_begin(out, WIDTH, HEIGHT,
+              ".limit{stroke:#222;stroke-width:2}.other{stroke:#666;stroke-dasharray:6 4}"
+              ".mark,.key{fill-opacity:.75;stroke:#fff;stroke-width:.7}");
     snprintf(title, sizeof title, "clmla %s on %s", clmla_version(), report->device);
     fprintf(out, "<g class=\"title\">\n");
-    put_label(out, LEFT, 30, "start", 0.0, title);
+    svg_label(out, LEFT, 30, "start", 0.0, title);
     fputs("</g>\n", out);
 }
 
@@ -140,23 +98,23 @@ static void put_ticks(FILE *out, const frame *f) {
     char label[32];
     for (double v = pow(10.0, f->left); log10(v) < f->right + 1e-6; v = next_tick(v)) {
         snprintf(label, sizeof label, "%g", v);
-        put_line(out, "grid", across(f, v), TOP, across(f, v), BOTTOM);
-        put_label(out, across(f, v), BOTTOM + 18, "middle", 0.0, label);
+        svg_line(out, "grid", across(f, v), TOP, across(f, v), BOTTOM);
+        svg_label(out, across(f, v), BOTTOM + 18, "middle", 0.0, label);
     }
     for (double v = pow(10.0, f->bottom); log10(v) < f->top + 1e-6; v = next_tick(v)) {
         snprintf(label, sizeof label, "%g", v);
-        put_line(out, "grid", LEFT, upwards(f, v), RIGHT, upwards(f, v));
-        put_label(out, LEFT - 8, upwards(f, v) + 4, "end", 0.0, label);
+        svg_line(out, "grid", LEFT, upwards(f, v), RIGHT, upwards(f, v));
+        svg_label(out, LEFT - 8, upwards(f, v) + 4, "end", 0.0, label);
     }
 }
 
 static void put_axes(FILE *out, const frame *f) {
     put_ticks(out, f);
-    put_line(out, "axis", LEFT, BOTTOM, RIGHT, BOTTOM);
-    put_line(out, "axis", LEFT, TOP, LEFT, BOTTOM);
-    put_label(out, 0.5 * (LEFT + RIGHT), BOTTOM + 45, "middle", 0.0,
+    svg_line(out, "axis", LEFT, BOTTOM, RIGHT, BOTTOM);
+    svg_line(out, "axis", LEFT, TOP, LEFT, BOTTOM);
+    svg_label(out, 0.5 * (LEFT + RIGHT), BOTTOM + 45, "middle", 0.0,
               "floating-point operations for each byte of rows, weights or states");
-    put_label(out, 22, 0.5 * (TOP + BOTTOM), "middle", -90.0, "GFLOP/s");
+    svg_label(out, 22, 0.5 * (TOP + BOTTOM), "middle", -90.0, "GFLOP/s");
 }
 
 static void put_ceiling(FILE *out, const frame *f, const bench_limits *limits, const bench_limit *limit,
@@ -164,9 +122,9 @@ static void put_ceiling(FILE *out, const frame *f, const bench_limits *limits, c
     char label[64];
     if (limit->rate <= 0.0) return;
     double y = upwards(f, limit->rate), ridge = across(f, limit->rate / limits->read.rate);
-    put_line(out, class, ridge < RIGHT ? fmax(ridge, LEFT) : RIGHT, y, RIGHT, y);
+    svg_line(out, class, ridge < RIGHT ? fmax(ridge, LEFT) : RIGHT, y, RIGHT, y);
     snprintf(label, sizeof label, "%s %.0f %s", name, limit->rate, unit);
-    put_label(out, RIGHT + 8, y + 4, "start", 0.0, label);
+    svg_label(out, RIGHT + 8, y + 4, "start", 0.0, label);
 }
 
 static void put_limits(FILE *out, const frame *f, const bench_limits *limits) {
@@ -175,10 +133,10 @@ static void put_limits(FILE *out, const frame *f, const bench_limits *limits) {
     double highest = fmax(limits->fma.rate, fmax(limits->bf16_dot.rate, limits->int8_dot.rate));
     double end = fmin(highest / read, pow(10.0, f->right));
     double x1 = across(f, left), y1 = upwards(f, left * read), x2 = across(f, end), y2 = upwards(f, end * read);
-    put_line(out, "limit", x1, y1, x2, y2);
+    svg_line(out, "limit", x1, y1, x2, y2);
     snprintf(label, sizeof label, "read %.1f GB/s", read);
     double slope = (y2 - y1) / (x2 - x1), x = x1 + 0.3 * (x2 - x1);
-    put_label(out, x, y1 + slope * (x - x1) - 8, "middle", atan(slope) * 57.29578, label);
+    svg_label(out, x, y1 + slope * (x - x1) - 8, "middle", atan(slope) * 57.29578, label);
     put_ceiling(out, f, limits, &limits->fma, "limit", "f32 multiply-add", "GFLOP/s");
     put_ceiling(out, f, limits, &limits->bf16_dot, "other", "bf16 dot", "GFLOP/s");
     put_ceiling(out, f, limits, &limits->int8_dot, "other", "int8 dot", "GOP/s");
@@ -197,13 +155,13 @@ static void put_cases(FILE *out, const frame *f, const bench_report *report, dou
         double intensity, rate;
         bench_rates rates = bench_rates_of(&report->limits, &e->result);
         place(&intensity, &rate, report, e, edge);
-        put_mark(out, "mark", operation_index(b), across(f, intensity), upwards(f, rate));
+        svg_mark(out, "mark", operation_index(b), across(f, intensity), upwards(f, rate));
         snprintf(note, sizeof note,
                  "%s %s %s, heads %u, tokens %u, batch %u, query tokens %u, page %u: %.4f ms, %.1f GFLOP/s, %.2f GB/s",
                  b->operation->name, e->result.variant, bench_format_name(b), b->heads, b->tokens, b->batch,
                  b->query_tokens, b->page, e->result.times.minimum * 1e3, rates.gflops, rates.cache_gbps);
         fputs("<title>", out);
-        put_text(out, note);
+        svg_text(out, note);
         fputs("</title></path>\n", out);
     }
 }
@@ -219,13 +177,13 @@ static void put_legend(FILE *out, const bench_report *report) {
         for (size_t i = 0; i < report->count; i++) count += report->entries[i].bench.operation == &all[o];
         for (size_t i = 0; i < report->count; i++) still = still || report->entries[i].result.flops == 0.0;
         if (count == 0) continue;
-        put_mark(out, "key", o, RIGHT + 22, y);
+        svg_mark(out, "key", o, RIGHT + 22, y);
         fputs("</path>\n", out);
         snprintf(label, sizeof label, "%s (%u)", all[o].name, count);
-        put_label(out, RIGHT + 36, y + 4, "start", 0.0, label);
+        svg_label(out, RIGHT + 36, y + 4, "start", 0.0, label);
         y += 18;
     }
-    if (still) put_label(out, RIGHT, BOTTOM + 45, "start", 0.0, "at the left edge: no arithmetic");
+    if (still) svg_label(out, RIGHT, BOTTOM + 45, "start", 0.0, "at the left edge: no arithmetic");
 }
 
 bool bench_plot(FILE *out, const char *path, const bench_report *report, failure *failure) {
@@ -236,7 +194,7 @@ bool bench_plot(FILE *out, const char *path, const bench_report *report, failure
     put_limits(out, &f, &report->limits);
     put_cases(out, &f, report, edge);
     put_legend(out, report);
-    fputs("</svg>\n", out);
+    svg_end(out);
     if (fflush(out) == 0 && !ferror(out)) return true;
     return failure_set(failure, "--plot %s: cannot be written", path);
 }

@@ -15,6 +15,7 @@ static const command commands[] = {
     {"formats", "what a token costs in each row format: bytes, and error", command_formats},
     {"generate", "run a whole language model: continue a text, or score a file", command_generate},
     {"bench", "time operations and layer steps beside the device's own limits", command_bench},
+    {"compare", "clmla beside other attentions: bytes of cache, seconds a step", command_compare},
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

@@ -16,7 +16,8 @@ typedef struct arguments {
 static options_outcome read_arguments(arguments *out, int argc, char **argv, failure *failure) {
     bench_request *r = &out->request;
     const option table[] = {
-        {"--op", OPTION_TEXT, &r->op, "NAME,..", "attend, project, layer, ...: any of them in a list (attend)", 0, 0},
+        {"--op", OPTION_TEXT, &r->op, "NAME,..",
+         "attend, attend_mixed, project, absorb, output, append, gather, merge, layer, layer_replayed (attend)", 0, 0},
         {"--format", OPTION_TEXT, &r->format, "NAME,..", "of cached rows, weights or states, or all", 0, 0},
         {"--heads", OPTION_TEXT, &r->heads, "N,..", "query heads (128)", 0, 0},
         {"--tokens", OPTION_TEXT, &r->tokens, "N,..", "cached tokens of a sequence, new ones included (4096)", 0, 0},
@@ -24,6 +25,7 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
         {"--query-tokens", OPTION_TEXT, &r->query_tokens, "N,..", "new tokens of a sequence (1)", 0, 0},
         {"--page", OPTION_TEXT, &r->page, "N,..", "tokens a page; 0 = contiguous (64)", 0, 0},
         {"--variant", OPTION_TEXT, &r->variant, "NAME", "kernel variant; default: the library's choice", 0, 0},
+        {"--compute", OPTION_TEXT, &r->compute, "NAME", "of attention: exact, fast (exact)", 0, 0},
         {"--latent", OPTION_NUMBER, &r->latent_dim, "N", "latent elements of a row (512)", 1, 8192},
         {"--rope", OPTION_NUMBER, &r->rope_dim, "N", "rotary elements of a row (64)", 0, CLMLA_MAX_ROPE_DIM},
         {"--repeat", OPTION_NUMBER, &out->effort.repeat, "N", "runs of a case, instead of --seconds", 1,
@@ -69,6 +71,14 @@ static bool run_cases(bench_report *report, const session *session, const bench_
     return !arguments->json || bench_print_json(report, failure);
 }
 
+static bool open_device(session *session, const char **name, const char *query, failure *failure) {
+    if (!session_open(session, query, false, failure)) return false;
+    const clmla_device_facts *facts = clmla_context_facts(session->context);
+    *name = facts->name;
+    if (!facts->is_interpreter) return true;
+    return failure_set(failure, "the device \"%s\" interprets kernels: their times say nothing", facts->name);
+}
+
 static bool bench(const arguments *arguments, failure *failure) {
     bench_cases cases = {0};
     bench_report report = {0};
@@ -76,8 +86,7 @@ static bool bench(const arguments *arguments, failure *failure) {
     bool done = bench_cases_make(&cases, &arguments->request, failure);
     report.entries = calloc(cases.count + 1, sizeof *report.entries);
     if (done && !report.entries) done = failure_memory(failure);
-    done = done && session_open(&session, arguments->device, false, failure);
-    if (done) report.device = clmla_context_facts(session.context)->name;
+    done = done && open_device(&session, &report.device, arguments->device, failure);
     FILE *plot = done && arguments->plot ? fopen(arguments->plot, "w") : NULL; // before the work: it may not open
     if (done && arguments->plot && !plot) done = failure_set(failure, "--plot %s: cannot be opened", arguments->plot);
     done = done && run_cases(&report, &session, &cases, arguments, plot, failure);

@@ -25,7 +25,7 @@ typedef struct outcome {
     continuation text;
     score score;
     double startup_seconds;
-    uint64_t cache_bytes, bytes_per_token, mha_bytes_per_token; // per token: all layers
+    model_bytes bytes;
     clmla_program_counts programs;
 } outcome;
 
@@ -44,18 +44,19 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
          "fork the prompt into so many sequences, which write the same and share its pages (1)", 1, 4096},
         {"--device", OPTION_TEXT, &out->device, "Q", "gpu, cpu, P:D or part of a name; see clmla info", 0, 0},
         {"--cache", OPTION_TEXT, &out->cache, "F",
-         "row format: f32 (default; of a saved text its own), f16, bf16, fp8, fp8_flat, fp8_paged, q8, q6, q5, q4", 0, 0},
+         "row format: f32 (default; of a saved text its own), f16, bf16, fp8, fp8_flat, fp8_paged, q8, q6, q5, q4", 0,
+         0},
         {"--page", OPTION_NUMBER, &out->page, "P", "tokens a page (64); 0 = contiguous", 0, INT32_MAX},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout, nothing else", 0, 0},
         {"--verbose", OPTION_FLAG, &out->verbose, NULL, "the library's log on stderr", 0, 0},
     };
-    const options known = {
-        "generate",
-        "Runs a dense DeepSeek-V2 model over bytes: the likeliest continuation of a prompt, or a file's score.",
-        "MODEL",
-        &out->folder,
-        table,
-        sizeof table / sizeof table[0]};
+    const options known = {"generate",
+                           "Runs a dense model of DeepSeek-V2's or Llama's form over bytes: the likeliest continuation "
+                           "of a prompt, or a file's score.",
+                           "MODEL",
+                           &out->folder,
+                           table,
+                           sizeof table / sizeof table[0]};
     options_outcome outcome = options_parse(&known, argc, argv, failure);
     if (outcome != OPTIONS_GO) return outcome;
     if (!(out->prompt || out->load) == !out->scored_file)
@@ -71,6 +72,13 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
 
 static bool is_text(const request *request) {
     return !request->scored_file;
+}
+
+// What the attention of models of Llama's form does not have.
+static bool check_form(const request *request, const model *model, failure *failure) {
+    if (!model->heads.head_count || !(request->load || request->save || request->forks > 1)) return true;
+    return failure_set(failure, "%s: --load, --save and --fork are for MLA models, not for Llama's form",
+                       request->folder);
 }
 
 // Tokens of a text before its first new byte: of the saved one, and of the prompt.
@@ -111,16 +119,6 @@ static bool score_file(score *out, model *model, const request *request, failure
                             : failure_set(failure, "%s: %zu bytes: nothing to score", request->scored_file, length);
     free(bytes);
     return done;
-}
-
-static bool count_bytes(outcome *out, const model *model, clmla_row_format format, failure *failure) {
-    clmla_config_values values;
-    if (clmla_config_derive(&values, &model->config) != CLMLA_OK) return failure_library(failure);
-    clmla_cache_usage usage = clmla_cache_usage_get(model->cache);
-    out->cache_bytes = usage.bytes;
-    out->bytes_per_token = usage.bytes_per_token;
-    out->mha_bytes_per_token = values.mha_elements * (format == CLMLA_ROWS_F32 ? 4 : 2) * model->config.layer_count;
-    return true;
 }
 
 static double tokens_per_second(const continuation *text) {
@@ -177,9 +175,9 @@ static bool print_json(const request *request, const outcome *outcome, failure *
     else
         add_score(object, request, &outcome->score);
     cJSON_AddNumberToObject(object, "startup_seconds", outcome->startup_seconds);
-    cJSON_AddNumberToObject(object, "cache_bytes", (double)outcome->cache_bytes);
-    cJSON_AddNumberToObject(object, "bytes_per_token", (double)outcome->bytes_per_token);
-    cJSON_AddNumberToObject(object, "mha_bytes_per_token", (double)outcome->mha_bytes_per_token);
+    cJSON_AddNumberToObject(object, "cache_bytes", (double)outcome->bytes.cache);
+    cJSON_AddNumberToObject(object, "bytes_per_token", (double)outcome->bytes.token);
+    cJSON_AddNumberToObject(object, "mha_bytes_per_token", (double)outcome->bytes.mha_token);
     cJSON *programs = cJSON_AddObjectToObject(object, "programs");
     cJSON_AddNumberToObject(programs, "built", outcome->programs.built);
     cJSON_AddNumberToObject(programs, "loaded", outcome->programs.loaded);
@@ -211,9 +209,9 @@ static void print_text(const request *request, const outcome *outcome) {
     }
     fprintf(stderr,
             "cache: %llu bytes, %llu a token in %s; multi-head attention would take %llu a token, %.1f times as much\n",
-            (unsigned long long)outcome->cache_bytes, (unsigned long long)outcome->bytes_per_token, request->cache,
-            (unsigned long long)outcome->mha_bytes_per_token,
-            (double)outcome->mha_bytes_per_token / (double)outcome->bytes_per_token);
+            (unsigned long long)outcome->bytes.cache, (unsigned long long)outcome->bytes.token, request->cache,
+            (unsigned long long)outcome->bytes.mha_token,
+            (double)outcome->bytes.mha_token / (double)outcome->bytes.token);
     fprintf(stderr, "ready after %.2f s; programs: %u built in %.2f s, %u loaded in %.2f s\n", outcome->startup_seconds,
             outcome->programs.built, outcome->programs.build_seconds, outcome->programs.loaded,
             outcome->programs.load_seconds);
@@ -234,7 +232,7 @@ static bool generate(outcome *out, model *model, const session *session, const m
     bool done = is_text(request) ? generation_continue(&out->text, model, &what, failure)
                                  : score_file(&out->score, model, request, failure);
     out->programs = clmla_context_programs(session->context);
-    if (!done || !count_bytes(out, model, cache->format, failure)) return false;
+    if (!done || !model_count_bytes(&out->bytes, model, cache->format, failure)) return false;
     if (request->json) return print_json(request, out, failure);
     print_text(request, out);
     return true;
@@ -251,6 +249,7 @@ int command_generate(int argc, char **argv) {
     options_outcome parsed = parse(&request, argc, argv, &failure);
     if (parsed == OPTIONS_HELP) return EXIT_PASS;
     bool done = parsed == OPTIONS_GO && model_read_config(&model, request.folder, &failure) &&
+                check_form(&request, &model, &failure) &&
                 read_cache_choice(&cache, &request, &model.config, &failure) &&
                 session_open_own(&session, request.device, request.verbose, &failure) &&
                 generate(&outcome, &model, &session, &cache, &request, begin, &failure);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// clmla info: the machine's OpenCL devices, how recordings are replayed on them, the kernel each operation would use and
-// why not another, and the row formats.
+// clmla info: the machine's OpenCL devices, how recordings are replayed on them, the kernel each operation would use
+// and why not another, and the row formats.
 #include "commands.h"
 #include "json_output.h"
 #include "options.h"

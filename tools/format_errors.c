@@ -10,8 +10,8 @@
 #define OUTLIER_SEED 1
 #define SEGMENT 256 // bytes of text scored from one empty context
 #define PAGE_TOKENS 64
-// The naive kernel reads rows of all widths with one program: the errors are the format's, whichever kernel reads it,
-// and on a first start faster ones would take minutes to compile.
+// Of the layers. The naive kernel reads rows of all widths with one program: the errors are the format's, whichever
+// kernel reads it, and on a first start faster ones would take minutes to compile. The model is of one width.
 #define ATTEND_VARIANT "naive"
 #define TEXT_LIMIT (1u << 24)
 
@@ -21,7 +21,7 @@ const format_bar format_bars[FORMAT_BARS] = {{468, 6e-4}, {432, 1.3e-3}};
 
 bool format_meets(clmla_row_format format, const format_error *error, const format_bar *bar) {
     return format_row_bytes(format, TYPICAL_LATENT, TYPICAL_ROPE) <= bar->row_bytes &&
-           error->cases[TYPICAL_CASE].cos_diff < bar->cos_diff;
+           error->cases[TYPICAL_CASE].cos_diff < bar->cos_diff && error->outliers.cos_diff < bar->cos_diff;
 }
 
 // The larger; a NaN stays.
@@ -75,10 +75,7 @@ static bool score_format(double *out, const session *session, const char *folder
                          clmla_row_format format, failure *failure) {
     model model = {0};
     score score;
-    model_cache cache = {.format = format,
-                         .page_tokens = PAGE_TOKENS,
-                         .page_count = SEGMENT / PAGE_TOKENS,
-                         .attend_variant = ATTEND_VARIANT};
+    model_cache cache = {.format = format, .page_tokens = PAGE_TOKENS, .page_count = SEGMENT / PAGE_TOKENS};
     bool done = model_read_config(&model, folder, failure) && model_open(&model, session, folder, &cache, failure) &&
                 generation_score(&score, &model, text, length, SEGMENT, failure);
     if (done) *out = score.nats;

@@ -25,7 +25,8 @@ typedef struct format_error {
 bool format_errors_of_layers(format_error *errors, const session *session, const char *reference, failure *failure);
 bool format_errors_of_model(format_error *errors, const session *session, const char *model, failure *failure);
 
-// The least formats are held to, on the typical case: one of at most so many bytes with a cos_diff below this.
+// The least formats are held to, on the typical case as it is and with outliers: one of at most so many bytes with a
+// cos_diff below this on both.
 typedef struct format_bar {
     uint32_t row_bytes;
     double cos_diff;

@@ -91,7 +91,7 @@ static bool open_text(text *out, model *model, const writing *what, failure *fai
     if (done && what->load)
         done = load(&out->sequences[0], &loaded, &count, model, what->load, failure);
     else if (done)
-        done = clmla_cache_sequence_create(&out->sequences[0], model->cache) == CLMLA_OK || failure_library(failure);
+        done = model_sequence_create(&out->sequences[0], model, failure);
     if (done && what->load) out->bytes[out->length++] = (uint8_t)loaded[count - 1];
     for (uint32_t i = 0; done && i < what->length; i++) out->bytes[out->length++] = what->prompt[i];
     free(loaded);
@@ -145,7 +145,7 @@ static bool write_text(continuation *out, text *text, model *model, const writin
     if (!decode(out, text, model, what, failure)) return false;
     out->prefill_seconds = filled - begin;
     out->decode_seconds = stopwatch_now() - filled;
-    out->usage = clmla_cache_usage_get(model->cache);
+    out->usage = model_usage(model);
     if (!what->save) return true;
     memcpy(text->bytes + text->length, out->bytes, out->count);
     return model_step(text->logits, model, text->sequences[0], &out->bytes[out->count - 1], 1, 1, failure) &&
@@ -166,7 +166,7 @@ bool generation_continue(continuation *out, model *model, const writing *what, f
 static bool score_segment(score *out, float *logits, model *model, const uint8_t *bytes, uint32_t length,
                           failure *failure) {
     clmla_sequence sequence;
-    if (clmla_cache_sequence_create(&sequence, model->cache) != CLMLA_OK) return failure_library(failure);
+    if (!model_sequence_create(&sequence, model, failure)) return false;
     for (uint32_t first = 0; first + 1 < length; first += MODEL_STEP_TOKENS) {
         uint32_t left = length - 1 - first, count = left < MODEL_STEP_TOKENS ? left : MODEL_STEP_TOKENS;
         if (!model_step(logits, model, sequence, bytes + first, count, count, failure)) return false;
@@ -175,7 +175,7 @@ static bool score_segment(score *out, float *logits, model *model, const uint8_t
         out->scored_bytes += count;
     }
     out->segments++;
-    return clmla_cache_sequence_drop(model->cache, sequence) == CLMLA_OK || failure_library(failure);
+    return model_sequence_drop(model, sequence, failure);
 }
 
 bool generation_score(score *out, model *model, const uint8_t *bytes, uint64_t length, uint32_t segment,

@@ -6,6 +6,7 @@
 #include "call.h"
 
 typedef struct convert_call {
+    call_long deltas, turns; // in elements
     call_int latent_dim, rope_dim, token_count, kv_head_count;
     call_int from_halves, to_halves; // orders of the rope parts
     call_int power_of_two;

@@ -23,8 +23,7 @@ CLMLA_BEGIN
 
 // --- saving --------------------------------------------------------------------------------------------------------
 // sequences, count: which ones, in this order; NULL and 0 = all, by rising id. An empty cache, or an empty sequence,
-// can
-//           be saved. The cache is left as it is, but for pending row work, which is enqueued first
+//           can be saved. The cache is left as it is, but for pending row work, which is enqueued first
 //           (clmla_cache_flush).
 // Errors  : CLMLA_E_ARGUMENT (NULL; a sequence named twice); CLMLA_E_SEQUENCE; CLMLA_E_LIMIT; CLMLA_E_MEMORY;
 //           CLMLA_E_BUILD; CLMLA_E_OPENCL; and those named below.
@@ -61,9 +60,10 @@ CLMLA_API clmla_status clmla_cache_save_stream(clmla_cache_write write, void *pa
 //           sentence names the field, what was expected and what was found); CLMLA_E_CACHE_FULL (how many pages are
 //           missing, after the cache's evict callback was asked); CLMLA_E_ARGUMENT (NULL; capacity is less than
 //           *count); CLMLA_E_FILE; CLMLA_E_MEMORY; CLMLA_E_BUILD; CLMLA_E_OPENCL.
-// After any of them the cache has the sequences, rows and free pages it had. (A driver that fails while rows are being
-//           written may have cost prefixes that were kept in pages nobody holds.) All bytes are checked before the
-//           cache is touched. Until the call returns, queries from other threads may see the new sequences already.
+//           After any of them the cache has the sequences, rows and free pages it had. (A driver that fails while rows
+//           are being written may have cost prefixes that were kept in pages nobody holds.) All bytes are checked
+//           before the cache is touched. Until the call returns, queries from other threads may see the new sequences
+//           already.
 
 // The file is mapped: nobody may change it meanwhile.
 CLMLA_API clmla_status clmla_cache_load(clmla_sequence *sequences, size_t capacity, size_t *count, clmla_cache *cache,
@@ -82,8 +82,8 @@ typedef struct clmla_cache_file_info {
     clmla_row_format format;
     clmla_rope_order rope_order;
     uint32_t latent_dim, rope_dim, layer_count;
-    uint64_t bytes;            // of the file
-    uint32_t sequence_count;   //
+    uint64_t bytes; // of the file
+    uint32_t sequence_count;
     uint32_t longest_sequence; // tokens
     uint64_t tokens;           // of all sequences; shared ones count for each
     uint64_t rows;             // saved, a layer: shared ones once

@@ -62,8 +62,7 @@ CLMLA_API clmla_status clmla_device_list(clmla_device_facts *facts, size_t capac
 
 // Which of `count` facts a query picks: the same rule clmla_context_create follows, on plain data.
 //   NULL, ""    the best GPU, else the best accelerator, else the best CPU ("best": compute units × clock, then order);
-//   a
-//               device with a known fault (clmla_quirk) only when there is no other
+//               a device with a known fault (clmla_quirk) only when there is no other
 //   "gpu" "cpu" "accelerator"   the best of that type
 //   "P:D"       device D of platform P, as clmla_device_list numbers them
 //   other text  the best device whose platform name or device name contains it, ignoring case

@@ -46,9 +46,9 @@ typedef struct clmla_shape {
     clmla_type weights;      // project, absorb, output
     clmla_row_format format; // append, attend, gather, copy_pages; convert_rows: what it writes
     uint32_t latent_dim, rope_dim, value_dim, head_count;
-    clmla_compute compute;  // attend
-    uint32_t row_count; // tokens or rows of the call
-    bool recorded;      // it is kept in a recording (recording.h)
+    clmla_compute compute; // attend
+    uint32_t row_count;    // tokens or rows of the call
+    bool recorded;         // it is kept in a recording (recording.h)
 } clmla_shape;
 
 typedef struct clmla_variant {
@@ -65,8 +65,9 @@ CLMLA_API clmla_status clmla_variant_list(clmla_variant *variants, size_t capaci
                                           const clmla_device_facts *facts, clmla_operation operation,
                                           const clmla_shape *shape);
 
-// The same for a context: variants that need an instruction are tried on its device, and refused when the trial fails or shows no
-// gain. The first such question builds a small program and waits for it. Errors: CLMLA_E_ARGUMENT. Threads: any.
+// The same for a context: variants that need an instruction (vpdpbusd, vdpbf16ps) are tried on its device, and refused
+// when the trial fails or shows no gain. The first such question builds a small program and waits for the device some
+// milliseconds. Errors: CLMLA_E_ARGUMENT. Threads: any.
 CLMLA_API clmla_status clmla_variant_list_tried(clmla_variant *variants, size_t capacity, size_t *count,
                                                 clmla_context *context, clmla_operation operation,
                                                 const clmla_shape *shape);

@@ -33,7 +33,7 @@ enum {
     DATA,
     FACTORS
 };
-enum { DATA_STORED, DATA_BYTES, DATA_KINDS };
+enum { DATA_STORED, DATA_BYTES, DATA_KINDS, DATA_FINITE = DATA_KINDS };
 static const uint32_t pages[] = {1, 2, 16, 53, 64}, token_counts[] = {1, 3, 20}, head_counts[] = {1, 3};
 
 // How far behind the written format, as they are listed, is the one that is read: itself, another of its kind, and one
@@ -65,14 +65,14 @@ static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count
 
 // --- rows to read
 
-static void store_row(const test_view *view, const ref_row *at, test_random *random) {
+static void store_row(const test_view *view, const ref_row *at, bool finite, test_random *random) {
     static const float specials[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 65520.0f, 448.0f, -464.0f, 0x1p-30f};
     float latent[512], rope[CLMLA_MAX_ROPE_DIM];
     for (size_t i = 0; i < view->kind.latent_dim; i++) latent[i] = (float)test_random_normal(random);
     for (size_t i = 0; i < view->kind.rope_dim; i++) rope[i] = (float)test_random_normal(random);
-    if (test_random_below(random, 4) == 0)
+    if (!finite && test_random_below(random, 4) == 0)
         latent[test_random_below(random, (uint32_t)view->kind.latent_dim)] = specials[test_random_below(random, 9)];
-    if (view->kind.rope_dim && test_random_below(random, 4) == 0)
+    if (!finite && view->kind.rope_dim && test_random_below(random, 4) == 0)
         rope[test_random_below(random, (uint32_t)view->kind.rope_dim)] = specials[test_random_below(random, 9)];
     ref_append(at, &view->kind, latent, rope);
 }
@@ -129,8 +129,8 @@ static void make_from(fixture *f, test_random *random) {
         for (uint32_t row = 0; row < v->page_tokens; row++)
             for (uint32_t head = 0; head < v->kv_heads; head++) {
                 ref_row at = test_view_row(&f->from, false, page, row, head);
-                if (f->shape.data == DATA_STORED)
-                    store_row(&f->from, &at, random);
+                if (f->shape.data != DATA_BYTES)
+                    store_row(&f->from, &at, f->shape.data == DATA_FINITE, random);
                 else
                     fill_row(&f->from, &at, random);
             }
@@ -258,6 +258,72 @@ START_TEST(matches_the_reference) {
 }
 END_TEST
 
+// --- rows that are turned on the way
+// ----------------------------------------------------------------------------------
+
+#define TURNED_TOKENS 20u
+#define TURNED_ROPE 6u
+
+// f32 rows of pairs side by side, from rows in halves: what is found is off by what rounding a cosine costs.
+static void check_turned(fixture *f, const int32_t *deltas, const char *variant) {
+    size_t latent = f->shape.to.latent;
+    for (uint32_t t = 0; t < TURNED_TOKENS; t++) {
+        double before[64], peak = 0;
+        ref_row from = test_view_row(&f->from, false, f->from_places.at[t].page, f->from_places.at[t].row, 0);
+        ref_row found = test_view_row(&f->to, true, f->to_places.at[t].page, f->to_places.at[t].row, 0);
+        ref_gather(before, &from, &f->from.kind);
+        for (size_t i = 0; i < latent; i++)
+            TEST_ASSERT(ref_load(REF_F32, found.latent, i) == (double)(float)before[i],
+                        "%s: latent value %zu of token %u", variant, i, t);
+        for (size_t i = 0; i < TURNED_ROPE; i++) peak = fmax(peak, fabs(before[latent + i]));
+        for (size_t pair = 0; pair < TURNED_ROPE / 2; pair++) {
+            double a = before[latent + pair], b = before[latent + pair + TURNED_ROPE / 2];
+            double angle = deltas[t] * pow(10000.0, -2.0 * (double)pair / TURNED_ROPE);
+            const double expected[2] = {a * cos(angle) - b * sin(angle), a * sin(angle) + b * cos(angle)};
+            for (size_t half = 0; half < 2; half++) {
+                double value = ref_load(REF_F32, found.rope, 2 * pair + half);
+                TEST_ASSERT(fabs(value - expected[half]) <= 6e-7 * peak,
+                            "%s: pair %zu of token %u is %.9g, expected %.9g", variant, pair, t, value, expected[half]);
+            }
+        }
+    }
+}
+
+static void turned_case(clmla_row_format format) {
+    int32_t deltas[TURNED_TOKENS];
+    uint64_t turns[TURNED_ROPE / 2];
+    test_random random = test_random_make((uint64_t)format + 60);
+    test_view_shape from = {format, CLMLA_ROPE_HALVES, 40, TURNED_ROPE, 7, 4, 1, TEST_VIEW_GAPS, false}, to = from;
+    to.format = CLMLA_ROWS_F32;
+    to.order = CLMLA_ROPE_INTERLEAVED;
+    shape s = {.from = from, .to = to, .tokens = TURNED_TOKENS, .data = DATA_FINITE};
+    fixture f;
+    test_buffer deltas_buffer, turns_buffer;
+    test_case_begin("convert_rows turned", (int)format, "%s 40 + 6 to f32", clmla_row_format_name(format));
+    make(&f, &s, &random);
+    for (uint32_t t = 0; t < TURNED_TOKENS; t++)
+        deltas[t] = t % 4 == 0 ? 0 : (int32_t)(test_random_bits(&random) >> (t % 31 + 1)) * (t % 2 ? 1 : -1);
+    for (uint32_t pair = 0; pair < TURNED_ROPE / 2; pair++)
+        turns[pair] = (uint64_t)(pow(10000.0, -2.0 * pair / TURNED_ROPE) / (2 * acos(-1.0)) * 0x1p64);
+    test_buffer_make(&deltas_buffer, sizeof deltas, deltas);
+    test_buffer_make(&turns_buffer, sizeof turns, turns);
+    f.params.from_deltas = deltas_buffer.view;
+    f.params.rope_turns = turns_buffer.view;
+    for (int v = 0; v < 2; v++) {
+        f.params.variant = v ? "naive" : NULL;
+        test_run_twice(&f.run);
+        check_turned(&f, deltas, v ? "naive" : "chosen");
+    }
+    test_buffer_free(&deltas_buffer);
+    test_buffer_free(&turns_buffer);
+    finish(&f);
+}
+
+START_TEST(turns_rows_on_the_way) {
+    for (int format = CLMLA_ROWS_FP8; format < CLMLA_ROW_FORMAT_COUNT; format++) turned_case((clmla_row_format)format);
+}
+END_TEST
+
 // --- the rest ------------------------------------------------------------------------------------------------------
 
 static void make_small(fixture *f, test_places_form form) {
@@ -311,6 +377,7 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(from.layout.rope_dim = 4, "from has rows of 37 + 4 values, to of 37 + 6");
     REFUSED(to.kv_head_count = 1, "kv_head_count is 2 in from and 1 in to");
     REFUSED(to.latent_scale = NAN, "convert_rows: to: rows.latent_scale");
+    REFUSED(from_deltas = f.from_places.view.slots, "from_deltas are given, but bf16 rows");
     REFUSED(from_places.slots = test_buffer_tiny(), "convert_rows: from: places.slots");
     REFUSED(from_places.slots.memory = NULL, "convert_rows: from: places.slots");
     REFUSED(to_places.slots = test_buffer_tiny(), "convert_rows: to: places.slots");
@@ -327,6 +394,7 @@ END_TEST
 
 static void add(TCase *tcase) {
     tcase_add_test(tcase, matches_the_reference);
+    tcase_add_test(tcase, turns_rows_on_the_way);
     tcase_add_test(tcase, honours_events);
     tcase_add_test(tcase, takes_no_tokens);
     tcase_add_test(tcase, refuses_wrong_arguments);

@@ -131,6 +131,7 @@ class Bench(tool.ToolTest):
                 self.assert_refused('bench', option, 0, says=[option, 'from 1 to', "'0'"])
         self.assert_refused('bench', '--heads', ','.join(['1'] * 65), says=['--heads', 'up to 64'])
         self.assert_refused('bench', '--op', 'dance', says=['--op', 'attend', 'layer_replayed', "'dance'"])
+        self.assert_refused('bench', '--compute', 'slow', says=['--compute', 'exact', 'fast', "slow"])
         self.assert_refused('bench', '--op', 'attend,', says=['--op', "'attend,'"])
         self.assert_refused('bench', '--format', 'q99', says=['--format', 'attend', 'f16', "'q99'"])
         self.assert_refused('bench', '--op', 'project', '--format', 'fp8', says=['--format', 'project', 'f8_e4m3', "'fp8'"])
@@ -145,6 +146,12 @@ class Bench(tool.ToolTest):
         self.assert_refused('bench', 'attend', says="unexpected argument 'attend'")
         self.assert_refused('bench', '--device', 'no such device', says='no such device')
         self.assert_refused('bench', '--plot', self.here / 'none/x.svg', says=['--plot', 'none/x.svg'])
+
+    def test_fast_compute(self):
+        answer = self.run_json('bench', '--op', 'attend,layer', '--format', 'bf16,q8', '--heads', 16, '--tokens', 100, '--compute', 'fast',
+                               '--repeat', 1, timeout=300)
+        self.check_answer(answer)
+        self.assertEqual(len(answer['cases']), 4)
 
     def test_cases_that_cannot_run(self):
         result = self.run_tool('bench', '--op', 'attend', '--variant', 'waltz', '--tokens', 16, '--json')

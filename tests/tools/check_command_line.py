@@ -40,7 +40,7 @@ class CommandLine(tool.ToolTest):
 
     def test_unknown_words(self):
         self.assert_refused('', 'dance', says="unknown command 'dance'")
-        for command in ('info', 'verify', 'generate', 'formats', 'bench'):
+        for command in ('info', 'verify', 'generate', 'compare', 'formats', 'bench'):
             self.assert_refused(command, '--dance', says="unknown option '--dance'")
             self.assert_refused(command, '--device', says='--device needs a value')
             self.assert_refused(command, '--json=1', says='--json takes no value')

@@ -14,8 +14,7 @@ import tool
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASES = ['a_v2_tiny', 'b_v3_tiny_yarn', 'c_v2lite_dims', 'f_v3_fp8']
 BARS = [(468, 6e-4), (432, 1.3e-3)]
-# Largest rel_l2 of the attention output, of any case and with outliers: f32 rows, then by format; formats that are not
-# listed must stay below the last.
+# Largest rel_l2 of the attention output of any case; of formats that are not listed, the last. Twice as much with outliers.
 REL_L2 = {'f32': 2e-6, 'f16': 1e-3, 'bf16': 5e-3, 'fp8': 4e-2, 'fp8_paged': 4e-2, 'fp8_flat': 5e-2, 'q8': 1.5e-2, 'q6': 4e-2,
           'q5': 6.5e-2}
 REL_L2_OF_OTHERS = 0.15
@@ -80,7 +79,7 @@ class Formats(tool.ToolTest):
             for case, error in [*entry['errors'].items(), ('outliers', entry['outliers'])]:
                 with self.subTest(format=name, case=case):
                     self.assertEqual(set(error), {'rel_l2', 'cos_diff'})
-                    self.assertLess(error['rel_l2'], REL_L2.get(name, REL_L2_OF_OTHERS))
+                    self.assertLess(error['rel_l2'], REL_L2.get(name, REL_L2_OF_OTHERS) * (2 if case == 'outliers' else 1))
                     self.assertGreater(error['rel_l2'], 0)
                     # Of two vectors of nearly one length the one is half the other's square.
                     self.assertAlmostEqual(error['cos_diff'] / (error['rel_l2'] ** 2 / 2), 1, delta=0.1)
@@ -100,7 +99,7 @@ class Formats(tool.ToolTest):
                          [(*bar, 'c_v2lite_dims') for bar in BARS])
         for bar in bars:
             meeting = [name for name, entry in self.formats().items() if entry['row_bytes'] <= bar['row_bytes']
-                       and entry['errors']['c_v2lite_dims']['cos_diff'] < bar['cos_diff']]
+                       and max(entry['errors']['c_v2lite_dims']['cos_diff'], entry['outliers']['cos_diff']) < bar['cos_diff']]
             self.assertEqual(bar['formats'], meeting)
             self.assertEqual(bar['met'], bool(meeting))
             # A format that was made for a bar must meet it.

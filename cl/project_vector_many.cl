@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// project_tile: as project_naive; one work-item a group takes BLOCK_ROWS rows by up to item_tokens tokens. For CPU devices and
+// project_vector_many: as project_naive; one work-item a group takes BLOCK_ROWS rows by up to item_tokens tokens. For CPU devices and
 // many tokens: a run of weights is converted to f32 once for all of them, then taken tile by tile, TILE_ROWS rows by TILE_TOKENS
 // tokens in registers. Each sum is made in the order of common/product.clh: its bits are project_vector's.
 //                                                                                           ref: tests/ref/ref_project.c
@@ -122,7 +122,7 @@ static inline void tile_run_add(const tile_block *b, const float *packed, tile_r
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-project_tile(const __global element_t *weights, long weights_offset, long row_stride, int rows, int columns,
+project_vector_many(const __global element_t *weights, long weights_offset, long row_stride, int rows, int columns,
              const __global float *scales, long scales_offset, int scale_stride, int scale_row, int scale_column,
              const __global float *bias, long bias_offset, const __global float *input, long input_offset,
              long input_stride, __global float *output, long output_offset, long output_stride, int row_count,
