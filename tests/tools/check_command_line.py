@@ -99,6 +99,7 @@ class CommandLine(tool.ToolTest):
 
     def test_verify_bad_values(self):
         case = self.cases / 'a_v2_tiny'
+        self.assert_refused('verify', case, '--compute', 'wild', says='"wild" is none of exact, fast')
         self.assert_refused('verify', case, '--cache', 'f64', says=['f64', 'f32', 'f16', 'bf16', 'fp8', 'q8', 'q6', 'q5', 'q4'])
         self.assert_refused('verify', case, '--weights', 'f64', says=['--weights', "'f64'"])
         self.assert_refused('verify', case, '--rope-order', 'thirds', says=['--rope-order', "'thirds'"])
