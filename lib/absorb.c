@@ -28,9 +28,7 @@ clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *p
 
     char options[OPTIONS_MAX];
     operation_options(options, context, chosen, matrix_element(params->kv_b.type), NULL);
-    const char *const kernels[] = {"absorb_naive", "absorb_vector_single", "absorb_vector_many"};
-    host_launch launch = host_launch_begin(&context->host, "absorb", chosen->source, options,
-                                           kv_b_kernel(chosen, params->token_count, kernels));
+    host_launch launch = host_launch_begin(&context->host, "absorb", chosen->source, options, chosen->source->name);
     kv_b_arguments(&launch, &params->kv_b, params->nope_dim, params->value_dim);
     operation_argument_f32(&launch, params->query);
     host_arg_long(&launch, (int64_t)params->query_token_stride);

@@ -4,7 +4,7 @@
 #include "lib/matrix.h"
 #include "lib/operation.h"
 
-#define TILE_TOKENS 4 // of cl/absorb_vector.cl and cl/common/product.clh
+#define TILE_TOKENS 8 // of cl/absorb_vector.cl and cl/common/product.clh
 
 clmla_status kv_b_check(clmla_context *context, const clmla_matrix *kv_b, uint32_t token_count, uint32_t head_count,
                         uint32_t nope_dim, uint32_t value_dim, const char *operation) {
@@ -24,11 +24,6 @@ clmla_status kv_b_check(clmla_context *context, const clmla_matrix *kv_b, uint32
     return matrix_check(context, kv_b, operation, "kv_b");
 }
 
-const char *kv_b_kernel(const variant *chosen, uint32_t token_count, const char *const kernels[3]) {
-    if (chosen->method != VARIANT_VECTOR) return kernels[0];
-    return token_count == 1 ? kernels[1] : kernels[2];
-}
-
 void kv_b_arguments(host_launch *launch, const clmla_matrix *kv_b, uint32_t nope_dim, uint32_t value_dim) {
     matrix_arguments_values(launch, kv_b);
     host_arg_int(launch, (int32_t)nope_dim);
@@ -40,8 +35,7 @@ void kv_b_arguments(host_launch *launch, const clmla_matrix *kv_b, uint32_t nope
 clmla_status kv_b_enqueue(host_launch *launch, host_chain *chain, const variant *chosen, uint32_t values,
                           uint32_t head_count, uint32_t token_count) {
     size_t per_value[3] = {values, head_count, token_count};
-    size_t per_head[2] = {head_count, token_count == 1 ? 1 : (token_count + TILE_TOKENS - 1) / TILE_TOKENS},
-           local[2] = {1, 1};
+    size_t per_head[2] = {head_count, (token_count + TILE_TOKENS - 1) / TILE_TOKENS}, local[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(launch, chain, 2, per_head, local);
     return operation_launch_items(launch, chain, 3, per_value);
 }

@@ -11,9 +11,6 @@
 clmla_status kv_b_check(clmla_context *context, const clmla_matrix *kv_b, uint32_t token_count, uint32_t head_count,
                         uint32_t nope_dim, uint32_t value_dim, const char *operation);
 
-// Of {naive, vector for one token, vector for many} the kernel to run.
-const char *kv_b_kernel(const variant *chosen, uint32_t token_count, const char *const kernels[3]);
-
 // Arguments both kernels begin with: the values, N, V, L, the scales.
 void kv_b_arguments(host_launch *launch, const clmla_matrix *kv_b, uint32_t nope_dim, uint32_t value_dim);
 

@@ -27,9 +27,7 @@ static clmla_status launch_heads(clmla_context *context, const clmla_output_para
                                  host_chain *chain) {
     char options[OPTIONS_MAX];
     operation_options(options, context, chosen, matrix_element(params->kv_b.type), NULL);
-    const char *const kernels[] = {"output_naive", "output_vector_single", "output_vector_many"};
-    host_launch launch = host_launch_begin(&context->host, "output", chosen->source, options,
-                                           kv_b_kernel(chosen, params->token_count, kernels));
+    host_launch launch = host_launch_begin(&context->host, "output", chosen->source, options, chosen->source->name);
     kv_b_arguments(&launch, &params->kv_b, params->nope_dim, params->value_dim);
     operation_argument_f32(&launch, params->attended);
     operation_argument_f32(&launch, params->heads);

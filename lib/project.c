@@ -5,8 +5,15 @@
 #include "lib/matrix.h"
 #include "lib/operation.h"
 
-#define TILE_ROWS 4   // of cl/common/product.clh
-#define TILE_TOKENS 4 // likewise
+// Of cl/project_vector_many.cl
+#define BLOCK_ROWS 32
+#define ITEM_TOKENS 192 // their inputs of a run of columns stay in the second-level cache
+
+// Of cl/project_vector.cl
+#define ROWS_STEP 12 // a multiple of the rows of each of its tiles
+#define ROWS_MAX 48
+#define TILE_TOKENS 8
+#define ITEMS_PER_UNIT 8 // work-items a compute unit takes: enough to even out what disturbs some of them
 
 static clmla_status check(clmla_context *context, const clmla_project_params *params) {
     STATUS_OR_RETURN(operation_check_count(context, params->row_count, "project", "row_count"));
@@ -17,16 +24,41 @@ static clmla_status check(clmla_context *context, const clmla_project_params *pa
                                 "project", "output");
 }
 
+// Rows a work-item of project_vector takes. However many they are, each sum is the same.
+static uint32_t item_rows(const clmla_context *context, uint32_t rows) {
+    uint32_t units = context->host.facts.compute_units ? context->host.facts.compute_units : 1;
+    uint32_t steps = rows / ROWS_STEP / (units * ITEMS_PER_UNIT) + 1, most = ROWS_MAX / ROWS_STEP;
+    return (steps < most ? steps : most) * ROWS_STEP;
+}
+
+static size_t pieces(uint32_t count, uint32_t of_piece) {
+    return ((size_t)count + of_piece - 1) / of_piece;
+}
+
+static clmla_status launch_grid(host_launch *launch, host_chain *chain, const clmla_project_params *params,
+                                const variant *chosen, const clmla_context *context) {
+    uint32_t rows = params->matrix.rows, tokens = params->row_count, of_item = item_rows(context, rows);
+    size_t per_sum[2] = {rows, tokens}, local[2] = {1, 1};
+    size_t per_strip[2] = {pieces(rows, of_item), pieces(tokens, TILE_TOKENS)};
+    size_t per_block[2] = {pieces(rows, BLOCK_ROWS), pieces(tokens, ITEM_TOKENS)};
+    switch (chosen->method) {
+    case VARIANT_VECTOR:
+        host_arg_int(launch, (int32_t)of_item);
+        return host_launch_enqueue(launch, chain, 2, per_strip, local);
+    case VARIANT_VECTOR_MANY:
+        host_arg_int(launch, ITEM_TOKENS);
+        return host_launch_enqueue(launch, chain, 2, per_block, local);
+    default:
+        return operation_launch_items(launch, chain, 2, per_sum);
+    }
+}
+
 static clmla_status launch(clmla_context *context, const clmla_project_params *params, const variant *chosen,
                            host_chain *chain) {
     const clmla_matrix *matrix = &params->matrix;
-    bool vector = chosen->method == VARIANT_VECTOR, many = params->row_count > 1;
     char options[OPTIONS_MAX];
     operation_options(options, context, chosen, matrix_element(matrix->type), NULL);
-    host_launch launch = host_launch_begin(&context->host, "project", chosen->source, options,
-                                           !vector ? "project_naive"
-                                           : many  ? "project_vector_many"
-                                                   : "project_vector_single");
+    host_launch launch = host_launch_begin(&context->host, "project", chosen->source, options, chosen->source->name);
     matrix_arguments_values(&launch, matrix);
     host_arg_int(&launch, (int32_t)matrix->rows);
     host_arg_int(&launch, (int32_t)matrix->columns);
@@ -37,14 +69,7 @@ static clmla_status launch(clmla_context *context, const clmla_project_params *p
     operation_argument_f32(&launch, params->output);
     host_arg_long(&launch, (int64_t)params->output_stride);
     host_arg_int(&launch, (int32_t)params->row_count);
-
-    size_t global[2] = {matrix->rows, params->row_count}, local[2] = {1, 1};
-    if (vector) {
-        global[0] = (global[0] + TILE_ROWS - 1) / TILE_ROWS;
-        if (many) global[1] = (global[1] + TILE_TOKENS - 1) / TILE_TOKENS;
-    }
-    return vector ? host_launch_enqueue(&launch, chain, 2, global, local)
-                  : operation_launch_items(&launch, chain, 2, global);
+    return launch_grid(&launch, chain, params, chosen, context);
 }
 
 clmla_status project_enqueue(clmla_context *context, const clmla_project_params *params, host_chain *chain) {

@@ -10,6 +10,8 @@
 #define VARIANTS_MAX 6
 // Below this many rows CLBlast's general product does not pay its launches.
 #define CLBLAST_LEAST_ROWS 32
+// Up to so many rows project_vector is the faster one: it reads weights once for 8 rows and converts them on the way.
+#define VECTOR_MANY_LEAST_ROWS 17
 // An instruction by inline assembly that gives less than this is not worth its rounding.
 #define INSTRUCTION_LEAST_GAIN 1.25f
 // A row wider than this would make attend_vector's private block larger than a core's second-level cache.
@@ -24,6 +26,11 @@ static const char *refuse_unless_cpu(const clmla_device_facts *facts, const clml
     (void)shape;
     if (!(facts->type & CL_DEVICE_TYPE_CPU)) return "one work-item a group suits CPU devices alone";
     return NULL;
+}
+
+static const char *refuse_project_vector_many(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->row_count != 0 && shape->row_count < VECTOR_MANY_LEAST_ROWS) return "fewer than 17 rows";
+    return refuse_unless_cpu(facts, shape);
 }
 
 static const char *refuse_attend_vector(const clmla_device_facts *facts, const clmla_shape *shape) {
@@ -69,6 +76,8 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
     { "naive", VARIANT_NAIVE, &clmla_source_##operation##_naive, accept_all, HOST_INSTRUCTION_NONE }
 #define VECTOR(operation, refusal)                                                                                     \
     { "vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal, HOST_INSTRUCTION_NONE }
+#define VECTOR_MANY(operation, refusal)                                                                                       \
+    { "vector_many", VARIANT_VECTOR_MANY, &clmla_source_##operation##_vector_many, refusal, HOST_INSTRUCTION_NONE }
 #define INT8_DOT(operation, refusal)                                                                                   \
     { "int8_dot", VARIANT_INT8_DOT, &clmla_source_##operation##_int8_dot, refusal, HOST_INSTRUCTION_INT8_DOT }
 #define BF16_DOT(operation, refusal)                                                                                   \
@@ -76,6 +85,7 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
 
 static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast, HOST_INSTRUCTION_NONE},
+                          VECTOR_MANY(project, refuse_project_vector_many),
                           VECTOR(project, refuse_unless_cpu),
                           NAIVE(project)},
     [CLMLA_OP_RMS_NORM] = {VECTOR(rms_norm, refuse_unless_cpu), NAIVE(rms_norm)},

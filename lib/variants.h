@@ -8,7 +8,14 @@
 #include "lib/context.h"
 #include <clmla/variants.h>
 
-typedef enum variant_method { VARIANT_NAIVE, VARIANT_VECTOR, VARIANT_INT8_DOT, VARIANT_BF16_DOT, VARIANT_CLBLAST } variant_method;
+typedef enum variant_method {
+    VARIANT_NAIVE,
+    VARIANT_VECTOR,
+    VARIANT_VECTOR_MANY, // of project: as vector, for many rows
+    VARIANT_INT8_DOT,
+    VARIANT_BF16_DOT,
+    VARIANT_CLBLAST
+} variant_method;
 
 typedef struct variant {
     const char *name;
@@ -21,7 +28,8 @@ typedef struct variant {
 
 // One work-item a group, explicit vectors: for CPU devices.
 static inline bool variant_has_vectors(const variant *variant) {
-    return variant->method == VARIANT_VECTOR || variant->method == VARIANT_INT8_DOT || variant->method == VARIANT_BF16_DOT;
+    return variant->method == VARIANT_VECTOR || variant->method == VARIANT_VECTOR_MANY ||
+           variant->method == VARIANT_INT8_DOT || variant->method == VARIANT_BF16_DOT;
 }
 
 // The first variant that accepts, or the one called `name` when name is not NULL.

@@ -8,7 +8,7 @@
 #include <string.h>
 
 typedef struct request {
-    const char *device, *attentions, *plot;
+    const char *device, *attentions, *plot, *compute;
     compare_task task;
     bool json;
     compare_models_request models; // count 0: attentions are compared
@@ -55,6 +55,7 @@ static options_outcome read_request(request *out, int argc, char **argv, failure
          CLMLA_MAX_ROPE_DIM},
         {"--hidden", OPTION_NUMBER, &s->hidden, "N", "width of the layer (5120)", 1, CLMLA_MAX_DIM},
         {"--q-lora", OPTION_NUMBER, &s->q_lora, "N", "MLA's q_lora_rank, 0 = none (1536)", 0, CLMLA_MAX_DIM},
+        {"--compute", OPTION_TEXT, &out->compute, "NAME", "of clmla's attention: exact, fast (exact)", 0, 0},
         {"--seconds", OPTION_DECIMAL, &t->effort.seconds, "S", "time for a measurement, at least 5 runs (1)", 0, 3600},
         {"--plot", OPTION_TEXT, &out->plot, "FILE", "time and bytes against context length, as SVG", 0, 0},
         {"--models", OPTION_TEXT, NULL, "DIR ...",
@@ -109,6 +110,11 @@ static bool check_shape(const compare_shape *s, uint32_t wanted, failure *failur
     return true;
 }
 
+static bool read_compute(request *request, failure *failure) {
+    return !request->compute || clmla_compute_parse(&request->task.compute, request->compute) == CLMLA_OK ||
+           failure_library(failure);
+}
+
 static bool check_plot(const request *request, failure *failure) {
     return !request->plot || request->task.tokens >= COMPARE_PLOT_TOKENS ||
            failure_set(failure, "--plot needs at least %u tokens", COMPARE_PLOT_TOKENS);
@@ -121,7 +127,7 @@ static bool compare_attentions(request *request, failure *failure) {
     request->task.session = &session;
     bool done = read_attentions(&wanted, request->attentions, failure) &&
                 check_shape(&request->task.shape, wanted, failure) && check_plot(request, failure) &&
-                session_open(&session, request->device, false, failure);
+                read_compute(request, failure) && session_open(&session, request->device, false, failure);
     FILE *plot = done && request->plot ? fopen(request->plot, "w") : NULL; // before the work: it may not open
     if (done && request->plot && !plot) done = failure_set(failure, "--plot %s: cannot be opened", request->plot);
     done = done && compare_run(&report, &request->task, wanted, failure);

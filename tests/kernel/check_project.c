@@ -6,9 +6,10 @@
 #include "tests/support/variants.h"
 #include "tests/support/weights.h"
 #include <stdlib.h>
+#include <string.h>
 
 enum { TYPE, ROWS, COLUMNS, TOKENS, BIAS, WINDOW, SPECIAL, FACTORS };
-static const uint32_t rows_of[] = {1, 3, 4, 17, 130}, columns_of[] = {1, 5, 16, 128, 129, 300, 1040};
+static const uint32_t rows_of[] = {1, 3, 4, 17, 130}, columns_of[] = {1, 5, 16, 128, 129, 300, 1040, 2058};
 static const uint32_t tokens_of[] = {1, 2, 4, 5, 9};
 
 typedef struct fixture {
@@ -18,7 +19,8 @@ typedef struct fixture {
     test_run run;
 } fixture;
 
-static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                            cl_event *event) {
     return clmla_project(test_device_get()->context, payload, queue, count, wait, event);
 }
 
@@ -62,8 +64,8 @@ static void check_variants(fixture *f) {
         if (!variants[i].accepted) continue;
         f->params.variant = variants[i].name;
         test_run_twice(&f->run);
-        test_compare_rows(test_buffer_found(&f->output), (size_t)p->output_stride, expected, p->row_count, p->matrix.rows,
-                          TEST_BAR_F32, variants[i].name);
+        test_compare_rows(test_buffer_found(&f->output), (size_t)p->output_stride, expected, p->row_count,
+                          p->matrix.rows, TEST_BAR_F32, variants[i].name);
     }
     f->params.variant = NULL;
     test_run_twice(&f->run);
@@ -91,8 +93,8 @@ static void run_case(int number, const int *chosen) {
     };
     test_random random = test_random_make((uint64_t)number + 1000);
     test_case_begin("project", number, "%s %u x %u, %u tokens, window %d, bias %d, special %d, seed %d",
-                    test_type_name(shape.type), shape.rows, shape.columns, tokens_of[chosen[TOKENS]], shape.window, shape.bias,
-                    shape.special, number + 1000);
+                    test_type_name(shape.type), shape.rows, shape.columns, tokens_of[chosen[TOKENS]], shape.window,
+                    shape.bias, shape.special, number + 1000);
     fixture f;
     make(&f, &shape, tokens_of[chosen[TOKENS]], &random);
     check_variants(&f);
@@ -100,8 +102,31 @@ static void run_case(int number, const int *chosen) {
 }
 
 START_TEST(matches_the_reference) {
-    pairwise cases = {.factor_count = FACTORS, .levels = {4, 5, 7, 5, 2, 2, 2}, .accept = accept, .seed = 11};
+    pairwise cases = {.factor_count = FACTORS, .levels = {4, 5, 8, 5, 2, 2, 2}, .accept = accept, .seed = 11};
     pairwise_run(&cases, "project", run_case);
+}
+END_TEST
+
+// Many enough for variants that take them in blocks, and for more than a block.
+START_TEST(takes_many_tokens) {
+    static const struct { uint32_t rows, columns, tokens; } cases[] = {{17, 129, 200}, {130, 2058, 19}, {64, 1024, 64}};
+    if (test_device_get()->short_form) return;
+    for (int type = REF_F32; type <= REF_F8_E4M3; type++)
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+            test_random random = test_random_make(i + 40);
+            test_weights_shape shape = {.type = (ref_type)type,
+                                        .rows = cases[i].rows,
+                                        .columns = cases[i].columns,
+                                        .window = i % 2,
+                                        .bias = i != 1,
+                                        .deviation = 0.5};
+            test_case_begin("project many", (int)i, "%s %u x %u, %u tokens", test_type_name(shape.type), shape.rows,
+                            shape.columns, cases[i].tokens);
+            fixture f;
+            make(&f, &shape, cases[i].tokens, &random);
+            check_variants(&f);
+            finish(&f);
+        }
 }
 END_TEST
 
@@ -131,6 +156,33 @@ START_TEST(takes_no_tokens) {
     test_buffer_check_unchanged(&f.output);
     test_run_gated(&f.run);
     finish(&f);
+}
+END_TEST
+
+// The first token's sums are the same bits, however many tokens there are beside it.
+START_TEST(sums_in_one_order) {
+    if (test_device_get()->short_form) return;
+    static const uint32_t others[] = {2, 3, 4, 5, 8, 9, 16, 17, 24, 197};
+    for (int type = REF_F32; type <= REF_F8_E4M3; type++) {
+        test_random random = test_random_make(77);
+        test_weights_shape shape = {
+            .type = (ref_type)type, .rows = 70, .columns = 1300, .window = type % 2, .bias = true, .deviation = 0.5};
+        uint32_t most = others[sizeof others / sizeof others[0] - 1];
+        fixture f;
+        make(&f, &shape, most, &random);
+        float *alone = test_allocate(shape.rows, sizeof *alone);
+        f.params.row_count = 1;
+        test_run_twice(&f.run);
+        memcpy(alone, test_buffer_found(&f.output), shape.rows * sizeof *alone);
+        for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+            test_case_begin("project order", (int)i, "%s, 1 and %u tokens", test_type_name(shape.type), others[i]);
+            f.params.row_count = others[i];
+            test_run_twice(&f.run);
+            ck_assert_mem_eq(alone, test_buffer_found(&f.output), shape.rows * sizeof *alone);
+        }
+        free(alone);
+        finish(&f);
+    }
 }
 END_TEST
 
@@ -168,6 +220,8 @@ END_TEST
 
 static void add(TCase *tcase) {
     tcase_add_test(tcase, matches_the_reference);
+    tcase_add_test(tcase, takes_many_tokens);
+    tcase_add_test(tcase, sums_in_one_order);
     tcase_add_test(tcase, honours_events);
     tcase_add_test(tcase, takes_no_tokens);
     tcase_add_test(tcase, refuses_wrong_arguments);

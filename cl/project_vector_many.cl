@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// project_vector_many: as project_naive; one work-item a group takes BLOCK_ROWS rows by up to item_tokens tokens. For CPU devices and
+// many tokens: a run of weights is converted to f32 once for all of them, then taken tile by tile, TILE_ROWS rows by TILE_TOKENS
+// tokens in registers. Each sum is made in the order of common/product.clh: its bits are project_vector's.
+//                                                                                           ref: tests/ref/ref_project.c
+// private memory: BLOCK_ROWS * PRODUCT_COLUMNS * 4 bytes = 128 KiB
+// grid: global (ceil(rows / BLOCK_ROWS), ceil(row_count / item_tokens)), local (1, 1).   options: ELEMENT_*, VECTOR_WIDTH
+#include "common/vector.clh"
+#include "common/element.clh"
+#include "common/scale.clh"
+#include "common/product.clh"
+
+#define BLOCK_ROWS 32
+#if VECTOR_WIDTH == 16 // 32 registers
+#define TILE_ROWS 4
+#define TILE_TOKENS 6
+#else
+#define TILE_ROWS 2
+#define TILE_TOKENS 4
+#endif
+#define LINE_ELEMENTS (CACHE_LINE / (int)sizeof(element_t))
+
+typedef struct tile_block {
+    const __global element_t *weights;
+    const __global float *input, *bias;
+    __global float *output;
+    long row_stride, input_stride, output_stride;
+    int columns, first_row, end_row, token_count;
+    scale_grid grid;
+} tile_block;
+
+typedef struct tile_run {
+    int begin, vectors_end, end; // columns; from vectors_end on they fill no vector
+} tile_run;
+
+// The run of row tile i at packed[i * TILE_ROWS * PRODUCT_COLUMNS]: for each vector of columns the tile's rows. Past the last
+// row it is taken again.
+static inline void tile_convert(float *packed, const tile_block *b, tile_run run) {
+    for (int row = 0; row < BLOCK_ROWS && b->first_row + row < b->end_row + TILE_ROWS - 1; row++) {
+        int of = min(b->first_row + row, b->end_row - 1);
+        const __global element_t *weights = b->weights + of * b->row_stride;
+        float *to = packed + (row / TILE_ROWS) * TILE_ROWS * PRODUCT_COLUMNS + row % TILE_ROWS * VECTOR_WIDTH;
+        for (int column = run.begin; column < run.vectors_end; column += VECTOR_WIDTH) {
+            store_floatv(product_weights(weights, of, column, b->grid), to);
+            to += TILE_ROWS * VECTOR_WIDTH;
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void tile_sums(float sums[TILE_ROWS][TILE_TOKENS], const float *packed,
+                                                     const __global float *const input[TILE_TOKENS], tile_run run) {
+    floatv total[TILE_ROWS][TILE_TOKENS];
+#pragma unroll
+    for (int r = 0; r < TILE_ROWS; r++)
+#pragma unroll
+        for (int t = 0; t < TILE_TOKENS; t++) total[r][t] = (floatv)0.0f;
+    for (int column = run.begin; column < run.vectors_end; column += VECTOR_WIDTH) {
+        floatv w[TILE_ROWS];
+#pragma unroll
+        for (int r = 0; r < TILE_ROWS; r++) w[r] = load_floatv(packed + r * VECTOR_WIDTH);
+        packed += TILE_ROWS * VECTOR_WIDTH;
+#pragma unroll
+        for (int t = 0; t < TILE_TOKENS; t++) {
+            floatv x = load_floatv(input[t] + column);
+#pragma unroll
+            for (int r = 0; r < TILE_ROWS; r++) total[r][t] = fma(w[r], x, total[r][t]);
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < TILE_ROWS; r++)
+#pragma unroll
+        for (int t = 0; t < TILE_TOKENS; t++) sums[r][t] = sum_floatv(total[r][t]);
+}
+
+// Adds the columns that fill no vector.
+static inline void tile_tail(float sums[TILE_ROWS][TILE_TOKENS], const tile_block *b, int row,
+                             const __global float *const input[TILE_TOKENS], tile_run run) {
+    for (int column = run.vectors_end; column < run.end; column++)
+        for (int r = 0; r < TILE_ROWS; r++) {
+            int of = min(row + r, b->end_row - 1);
+            float w = scale_at(b->grid, of, column) * element_load(b->weights + of * b->row_stride, column);
+            for (int t = 0; t < TILE_TOKENS; t++) sums[r][t] = fma(w, input[t][column], sums[r][t]);
+        }
+}
+
+// Adds a run to the sums in the output, and in the last one the bias.
+static inline void tile_store(const tile_block *b, float sums[TILE_ROWS][TILE_TOKENS], int row, int token, tile_run run) {
+    int rows = min(TILE_ROWS, b->end_row - row), last = run.end == b->columns;
+    for (int t = 0; t < TILE_TOKENS && token + t < b->token_count; t++) {
+        __global float *output = b->output + (token + t) * b->output_stride + row;
+        for (int r = 0; r < rows; r++) {
+            float sum = run.begin == 0 ? sums[r][t] : output[r] + sums[r][t];
+            output[r] = last ? sum + (b->bias ? b->bias[row + r] : 0.0f) : sum;
+        }
+    }
+}
+
+// Asks for `count` cache lines, from line *at on, of the weights converted next: the next run's, or the next block's first.
+static inline void tile_fetch(int *at, int count, const tile_block *b, tile_run run) {
+    int lines = PRODUCT_COLUMNS / LINE_ELEMENTS, more = run.end < b->columns;
+    const __global element_t *next = b->weights + (more ? b->first_row : b->end_row) * b->row_stride + (more ? run.end : 0);
+    for (int end = *at + count; *at < end; (*at)++) fetch_line(next + *at / lines * b->row_stride + *at % lines * LINE_ELEMENTS);
+}
+
+static inline void tile_run_add(const tile_block *b, const float *packed, tile_run run) {
+    int groups = (b->token_count + TILE_TOKENS - 1) / TILE_TOKENS, rows = b->end_row - b->first_row;
+    int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, fetched = 0;
+    int fetches = (rows * (PRODUCT_COLUMNS / LINE_ELEMENTS) + groups * tiles - 1) / (groups * tiles);
+    for (int token = 0; token < b->token_count; token += TILE_TOKENS) {
+        // Past the last token it is taken again and not stored.
+        const __global float *input[TILE_TOKENS];
+        for (int t = 0; t < TILE_TOKENS; t++) input[t] = b->input + min(token + t, b->token_count - 1) * b->input_stride;
+        for (int i = 0; i < tiles; i++) {
+            float sums[TILE_ROWS][TILE_TOKENS];
+            int row = b->first_row + i * TILE_ROWS;
+            tile_fetch(&fetched, fetches, b, run);
+            tile_sums(sums, packed + i * TILE_ROWS * PRODUCT_COLUMNS, input, run);
+            if (run.vectors_end < run.end) tile_tail(sums, b, row, input, run);
+            tile_store(b, sums, row, token, run);
+        }
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+project_vector_many(const __global element_t *weights, long weights_offset, long row_stride, int rows, int columns,
+             const __global float *scales, long scales_offset, int scale_stride, int scale_row, int scale_column,
+             const __global float *bias, long bias_offset, const __global float *input, long input_offset,
+             long input_stride, __global float *output, long output_offset, long output_stride, int row_count,
+             int item_tokens) {
+    float packed[BLOCK_ROWS * PRODUCT_COLUMNS] __attribute__((aligned(64)));
+    int first_token = get_global_id(1) * item_tokens;
+    tile_block b;
+    b.first_row = get_global_id(0) * BLOCK_ROWS;
+    if (b.first_row >= rows || first_token >= row_count) return;
+    b.end_row = min(rows, b.first_row + BLOCK_ROWS);
+    b.token_count = min(item_tokens, row_count - first_token);
+    b.columns = columns;
+    b.weights = weights + weights_offset;
+    b.row_stride = row_stride;
+    b.input = input + input_offset + first_token * input_stride;
+    b.input_stride = input_stride;
+    b.bias = bias ? bias + bias_offset : bias;
+    b.output = output + output_offset + first_token * output_stride;
+    b.output_stride = output_stride;
+    b.grid = scale_grid_make(scales, scales_offset, scale_stride, scale_row, scale_column);
+    for (int begin = 0; begin < columns; begin += PRODUCT_COLUMNS) {
+        tile_run run;
+        run.begin = begin;
+        run.end = min(columns, begin + PRODUCT_COLUMNS);
+        run.vectors_end = product_vectors_end(begin, run.end, b.grid);
+        tile_convert(packed, &b, run);
+        tile_run_add(&b, packed, run);
+    }
+}
