@@ -2,6 +2,7 @@
 #include "lib/variants.h"
 #include "host/error.h"
 #include "host/gemm.h"
+#include "lib/attend_tile.h"
 #include "lib/kernels.h"
 #include "lib/tuning.h"
 #include <stdio.h>
@@ -30,6 +31,25 @@ static const char *refuse_attend_vector(const clmla_device_facts *facts, const c
     return refuse_unless_cpu(facts, shape);
 }
 
+static bool tile_for(char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts, const clmla_shape *shape) {
+    attend_tile tile;
+    attend_tile_shape of = {.format = shape->format, .latent_dim = shape->latent_dim, .rope_dim = shape->rope_dim,
+                            .value_dim = shape->latent_dim + shape->rope_dim, // at most
+                            .rows = shape->head_count};
+    return attend_tile_choose(&tile, reason, facts, &(attend_tile_limits){0}, &of);
+}
+
+static const char *refuse_attend_tile(const clmla_device_facts *facts, const clmla_shape *shape) {
+    char reason[ATTEND_TILE_REASON_MAX];
+    return tile_for(reason, facts, shape) ? NULL : "no tile fits the device";
+}
+
+static void explain_attend_tile(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts,
+                                const clmla_shape *shape) {
+    _Static_assert(VARIANT_REASON_MAX >= ATTEND_TILE_REASON_MAX, "attend_tile's reasons are too long");
+    (void)tile_for(reason, facts, shape);
+}
+
 static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (!host_gemm_available()) return "built without CLBlast";
     if (!(facts->type & CL_DEVICE_TYPE_GPU) || facts->type & CL_DEVICE_TYPE_CPU)
@@ -41,19 +61,21 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
 }
 
 #define NAIVE(operation)                                                                                               \
-    { "naive", VARIANT_NAIVE, &clmla_source_##operation##_naive, accept_all }
+    { "naive", VARIANT_NAIVE, &clmla_source_##operation##_naive, accept_all, NULL }
 #define VECTOR(operation, refusal)                                                                                     \
-    { "vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal }
+    { "vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal, NULL }
 
 static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
-    [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast},
+    [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast, NULL},
                           VECTOR(project, refuse_unless_cpu),
                           NAIVE(project)},
     [CLMLA_OP_RMS_NORM] = {VECTOR(rms_norm, refuse_unless_cpu), NAIVE(rms_norm)},
     [CLMLA_OP_ROPE] = {VECTOR(rope, refuse_unless_cpu), NAIVE(rope)},
     [CLMLA_OP_APPEND] = {VECTOR(append, refuse_unless_cpu), NAIVE(append)},
     [CLMLA_OP_ABSORB] = {VECTOR(absorb, refuse_unless_cpu), NAIVE(absorb)},
-    [CLMLA_OP_ATTEND] = {VECTOR(attend, refuse_attend_vector), NAIVE(attend)},
+    [CLMLA_OP_ATTEND] = {VECTOR(attend, refuse_attend_vector),
+                         {"tile", VARIANT_TILE, &clmla_source_attend_tile, refuse_attend_tile, explain_attend_tile},
+                         NAIVE(attend)},
     [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), NAIVE(merge)},
     [CLMLA_OP_PLAN] = {NAIVE(plan)},
     [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), NAIVE(output)},
@@ -94,6 +116,7 @@ clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t
         clmla_variant *out = &variants[*count];
         *out = (clmla_variant){.name = list[*count].name, .accepted = !refusal, .chosen = !refusal && !chosen};
         snprintf(out->reason, sizeof out->reason, "%s", refusal ? refusal : "");
+        if (refusal && list[*count].explain) list[*count].explain(out->reason, facts, shape);
         chosen |= !refusal;
     }
     return CLMLA_OK;
@@ -105,9 +128,13 @@ clmla_status variant_choose(const variant **out, clmla_context *context, clmla_o
     for (int i = 0; i < VARIANTS_MAX && list[i].name; i++) {
         if (name && strcmp(name, list[i].name) != 0) continue;
         const char *refusal = list[i].refusal(&context->host.facts, shape);
-        if (refusal && name)
+        if (refusal && name) {
+            char reason[VARIANT_REASON_MAX];
+            snprintf(reason, sizeof reason, "%s", refusal);
+            if (list[i].explain) list[i].explain(reason, &context->host.facts, shape);
             return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: variant '%s' is refused: %s",
-                             operation_names[operation], name, refusal);
+                             operation_names[operation], name, reason);
+        }
         if (refusal) continue;
         *out = &list[i];
         return CLMLA_OK;

@@ -7,7 +7,9 @@
 #include "lib/context.h"
 #include <clmla/variants.h>
 
-typedef enum variant_method { VARIANT_NAIVE, VARIANT_VECTOR, VARIANT_CLBLAST } variant_method;
+typedef enum variant_method { VARIANT_NAIVE, VARIANT_VECTOR, VARIANT_CLBLAST, VARIANT_TILE } variant_method;
+
+#define VARIANT_REASON_MAX sizeof(((clmla_variant *)0)->reason)
 
 typedef struct variant {
     const char *name;
@@ -15,6 +17,8 @@ typedef struct variant {
     const host_source *source; // NULL: no kernel of ours
     // NULL when the device and shape are served, else why not.
     const char *(*refusal)(const clmla_device_facts *facts, const clmla_shape *shape);
+    // NULL, or what says more than refusal's constant: the figures that made it refuse.
+    void (*explain)(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts, const clmla_shape *shape);
 } variant;
 
 // The first variant that accepts, or the one called `name` when name is not NULL.
