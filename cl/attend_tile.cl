@@ -46,7 +46,6 @@ typedef float staged_t;
 #define SLICES TILE_SLICES(TILE_GROUP, ROW_TILE, SCORE_ROWS, KEY_TILE)
 #define PASSES TILE_SHARE(SLICES, PARTIALS)
 #define PARTIAL_STRIDE TILE_PARTIAL_STRIDE(PARTIALS)
-#define SCORE_STRIDE TILE_SCORE_STRIDE(KEY_TILE)
 
 #define QUADS TILE_QUADS(TILE_GROUP, VALUE_DIM)
 #define COLUMNS TILE_COLUMNS(TILE_GROUP, VALUE_DIM)
@@ -55,6 +54,9 @@ typedef float staged_t;
 #define VALUE_QUADS TILE_SHARE(VALUE_DIM, 4)
 #define WEIGHT_STRIDE TILE_WEIGHT_STRIDE(TILE_GROUP, ROW_TILE, VALUE_DIM)
 #define VALUE_RUN (QUADS >= 8 ? 1 : 8 / QUADS) // rows whose block is summed at a time
+
+// A slice of more than 72 values is summed by fours: less rounding error for one addition more in five.
+#define SUM_BY_FOURS (TILE_SHARE(ROW_QUADS, SLICES) > 18)
 
 #define HIDDEN -1.0f // in place of the weight of a key that a row does not see
 
@@ -75,8 +77,7 @@ typedef struct tile_memory {
     __local staged_t *staged;           // [KEY_TILE][KEY_STRIDE]
     __local row_parts *places;          // [KEY_TILE]
     __local int *there;                 // [KEY_TILE]
-    __local float *partials;            // [ROW_TILE][KEY_GROUPS][PARTIAL_STRIDE][4]
-    __local float *scores;              // [ROW_TILE][SCORE_STRIDE], in units of log2(e)
+    __local float *partials;            // [ROW_TILE][KEY_GROUPS][PARTIAL_STRIDE][4]; then the scores, in place of the first
     __local float *weights;             // [KEY_TILE][WEIGHT_STRIDE]
     __local float *rescale;             // [WEIGHT_STRIDE]: what older sums are multiplied by
     __local float *top;                 // [2][ROW_TILE]: largest scores before and after a block, by turns
@@ -152,6 +153,12 @@ static inline void clear_padding(const tile_memory *m, int t) {
 #endif
 }
 
+static inline float add_product(float sum, float4 a, float4 b) {
+    float first = SUM_BY_FOURS ? a.w * b.w : fma(a.w, b.w, sum);
+    float product = fma(a.x, b.x, fma(a.y, b.y, fma(a.z, b.z, first)));
+    return SUM_BY_FOURS ? sum + product : product;
+}
+
 // Partial scores of all rows by the staged keys.
 static inline void score_keys(const tile_memory *m, const __global float *queries, int rows, int t) {
     int slice = t % SLICES, key_group = t / SLICES % KEY_GROUPS, row_group = t / (SLICES * KEY_GROUPS);
@@ -172,8 +179,7 @@ static inline void score_keys(const tile_memory *m, const __global float *querie
             for (int r = 0; r < SCORE_ROWS; r++) {
                 float4 a = *(const __global float4 *)(q + r * QUERY_STRIDE + quad * 4);
 #pragma unroll
-                for (int i = 0; i < TILE_KEYS; i++)
-                    sums[r][i] = fma(a.x, k[i].x, fma(a.y, k[i].y, fma(a.z, k[i].z, fma(a.w, k[i].w, sums[r][i]))));
+                for (int i = 0; i < TILE_KEYS; i++) sums[r][i] = add_product(sums[r][i], a, k[i]);
             }
         }
     }
@@ -191,6 +197,11 @@ static inline void score_keys(const tile_memory *m, const __global float *querie
     }
 }
 
+// Where the scores of a row by four keys are, in units of log2(e).
+static inline __local float *scores_at(const tile_memory *m, int row, int key_group) {
+    return m->partials + (row * KEY_GROUPS + key_group) * PARTIAL_STRIDE * 4;
+}
+
 static inline int row_sees(const tile_memory *m, int row, int key, int index) {
     return m->there[index] && key + index >= m->first[row] && key + index < m->end[row];
 }
@@ -200,12 +211,12 @@ static inline void finish_scores(const tile_memory *m, int key, int rows, float 
     for (int i = t; i < ROW_TILE * KEY_TILE; i += TILE_GROUP) {
         int row = i / KEY_TILE, index = i % KEY_TILE;
         if (row >= rows) continue;
-        const __local float *partial = m->partials + (row * KEY_GROUPS + index / 4) * PARTIAL_STRIDE * 4 + index % 4;
+        __local float *partial = scores_at(m, row, index / 4) + index % 4;
         float s = partial[0];
 #pragma unroll
         for (int p = 1; p < PARTIALS; p++) s += partial[p * 4];
         if (softcap != 0.0f) s = tanh(s * (LN_2 / softcap)) * (softcap * LOG2_E);
-        m->scores[row * SCORE_STRIDE + index] = row_sees(m, row, key, index) ? s : -INFINITY;
+        partial[0] = row_sees(m, row, key, index) ? s : -INFINITY;
     }
 }
 
@@ -216,14 +227,13 @@ static inline void soften(const tile_memory *m, int key, int rows, int turn, int
     for (int i = t; i < ROW_TILE * KEY_TILE; i += TILE_GROUP) {
         int row = i / KEY_TILE, index = i % KEY_TILE;
         if (row >= rows) continue;
-        const __local float4 *scores = (const __local float4 *)(m->scores + row * SCORE_STRIDE);
-        float4 largest = scores[0];
+        float4 largest = *(const __local float4 *)scores_at(m, row, 0);
 #pragma unroll
-        for (int j = 1; j < KEY_GROUPS; j++) largest = fmax(largest, scores[j]);
+        for (int j = 1; j < KEY_GROUPS; j++) largest = fmax(largest, *(const __local float4 *)scores_at(m, row, j));
         float old = before[row], now = fmax(fmax(fmax(largest.x, largest.y), fmax(largest.z, largest.w)), old);
         // A row that has seen no key yet: every difference below must be -inf, not NaN.
         float base = now == -INFINITY ? 0.0f : now;
-        float weight = exp2(m->scores[row * SCORE_STRIDE + index] - base);
+        float weight = exp2(scores_at(m, row, index / 4)[index % 4] - base);
         m->weights[index * WEIGHT_STRIDE + row] = row_sees(m, row, key, index) ? weight : HIDDEN;
         if (index > 0) continue;
         after[row] = now;
@@ -346,13 +356,12 @@ static inline void write_quad(__global float *space, __global uchar *output, con
 __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_tile(ATTEND_ARGUMENTS) {
     __local staged_t staged[KEY_TILE * KEY_STRIDE] ALIGNED;
     __local float partials[ROW_TILE * KEY_GROUPS * PARTIAL_STRIDE * 4] ALIGNED;
-    __local float scores[ROW_TILE * SCORE_STRIDE] ALIGNED;
     __local float weights[KEY_TILE * WEIGHT_STRIDE] ALIGNED;
     __local float rescale[WEIGHT_STRIDE] ALIGNED;
     __local float top[2 * ROW_TILE] ALIGNED;
     __local int first[ROW_TILE], end[ROW_TILE], there[KEY_TILE];
     __local row_parts places[KEY_TILE];
-    tile_memory m = {staged, places, there, partials, scores, weights, rescale, top, first, end};
+    tile_memory m = {staged, places, there, partials, weights, rescale, top, first, end};
 
     int part = get_group_id(0), t = get_local_id(0);
     value_place values_at;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #define GROUP_LEAST 32
+#define GROUP_WANTED 128 // fewer, and too little is under way at a time
 #define GROUP_MOST 256
 #define GROUP_UNKNOWN 64 // where the device does not say
 #define ROWS_MOST 32
@@ -77,11 +78,11 @@ static uint64_t cost_of(const tile_search *s, const attend_tile *t) {
                     (uint64_t)t->group * COST_BLOCK / t->key_tile);
 }
 
-static void search(tile_search *s, attend_tile *out, uint64_t *best) {
+static void search_groups(tile_search *s, attend_tile *out, uint64_t *best, uint32_t group_least) {
     for (uint32_t row_tile = 1; row_tile <= s->rows_most; row_tile++) {
         attend_tile t = {.row_tile = row_tile, .score_rows = score_rows_of(row_tile)};
         if (t.score_rows < 3 && row_tile > 2) continue; // of a prime number of rows
-        for (t.group = GROUP_LEAST; t.group <= s->group_most; t.group *= 2) {
+        for (t.group = group_least; t.group <= s->group_most; t.group *= 2) {
             if (t.group < row_tile || TILE_SUMS(t.group, row_tile, s->shape->value_dim) > s->sums_most) continue;
             if (!fit_local(s, &t)) continue;
             uint64_t cost = cost_of(s, &t);
@@ -90,6 +91,13 @@ static void search(tile_search *s, attend_tile *out, uint64_t *best) {
             *out = t;
         }
     }
+}
+
+static uint64_t search(tile_search *s, attend_tile *out) {
+    uint64_t best = 0;
+    search_groups(s, out, &best, least(GROUP_WANTED, s->group_most));
+    if (!best) search_groups(s, out, &best, GROUP_LEAST);
+    return best;
 }
 
 static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const tile_search *s) {
@@ -131,7 +139,7 @@ static tile_search begin(const clmla_device_facts *facts, const attend_tile_limi
 bool attend_tile_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
                         const attend_tile_limits *limits, const attend_tile_shape *shape) {
     attend_tile_shape known = *shape;
-    uint64_t best = 0;
+    uint64_t best;
     // What is not known could be anything: the choice is then only whether there is a tile.
     if (known.value_dim == 0) known.value_dim = known.latent_dim ? known.latent_dim : 1;
     if (known.rows == 0) known.rows = 1;
@@ -142,10 +150,10 @@ bool attend_tile_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], c
     if (s.group_most < GROUP_LEAST) return refuse(reason, &s);
     uint64_t all = s.local;
     if (!limits->local_bytes && all >= LOCAL_SHARED) s.local = all / 2;
-    search(&s, out, &best);
+    best = search(&s, out);
     if (!best && s.local < all) {
         s.local = all;
-        search(&s, out, &best);
+        best = search(&s, out);
     }
     if (!best) return refuse(reason, &s);
     out->query_stride = TILE_UP(s.width, 4);
