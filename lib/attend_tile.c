@@ -10,6 +10,7 @@
 #define ROWS_MOST 32
 #define KEYS_MOST 32
 #define SCORE_ROWS_MOST 8
+#define PADDING_MOST 15  // per cent of the rows that are there
 #define SUMS_MOST 64       // floats of the value product a work-item keeps in registers
 #define SUMS_MOST_INTEL 32 // its registers are half as many
 #define VENDOR_INTEL 0x8086u
@@ -82,6 +83,8 @@ static void search_groups(tile_search *s, attend_tile *out, uint64_t *best, uint
     for (uint32_t row_tile = 1; row_tile <= s->rows_most; row_tile++) {
         attend_tile t = {.row_tile = row_tile, .score_rows = score_rows_of(row_tile)};
         if (t.score_rows < 3 && row_tile > 2) continue; // of a prime number of rows
+        uint64_t rows = s->shape->rows, padded = (uint64_t)TILE_SHARE(s->shape->rows, row_tile) * row_tile;
+        if (padded * 100 > rows * (100 + PADDING_MOST)) continue;
         for (t.group = group_least; t.group <= s->group_most; t.group *= 2) {
             if (t.group < row_tile || TILE_SUMS(t.group, row_tile, s->shape->value_dim) > s->sums_most) continue;
             if (!fit_local(s, &t)) continue;
