@@ -18,6 +18,7 @@
 #include "common/work.clh"
 #include "common/result.clh"
 #include "common/attend_tile.h"
+#include "common/each.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM)
 #error "LATENT_DIM, ROPE_DIM or VALUE_DIM is missing"
 #endif
@@ -163,37 +164,38 @@ static inline float add_product(float sum, float4 a, float4 b) {
 static inline void score_keys(const tile_memory *m, const __global float *queries, int rows, int t) {
     int slice = t % SLICES, key_group = t / SLICES % KEY_GROUPS, row_group = t / (SLICES * KEY_GROUPS);
     int busy = row_group < ROW_GROUPS && row_group * SCORE_ROWS < rows;
-    float sums[SCORE_ROWS][TILE_KEYS];
-#pragma unroll
-    for (int r = 0; r < SCORE_ROWS; r++)
-#pragma unroll
-        for (int i = 0; i < TILE_KEYS; i++) sums[r][i] = 0.0f;
+    float4 sums[8]; // of SCORE_ROWS rows by 4 keys
+#define CLEAR(r) sums[r] = (float4)0.0f;
+    EACH_8(CLEAR)
+#undef CLEAR
     if (busy) {
         const __local staged_t *keys = m->staged + key_group * TILE_KEYS * KEY_STRIDE;
         const __global float *q = queries + row_group * SCORE_ROWS * QUERY_STRIDE;
         for (int quad = slice; quad < ROW_QUADS; quad += SLICES) {
-            float4 k[TILE_KEYS];
-#pragma unroll
-            for (int i = 0; i < TILE_KEYS; i++) k[i] = staged_quad(keys + i * KEY_STRIDE + quad * 4);
-#pragma unroll
-            for (int r = 0; r < SCORE_ROWS; r++) {
-                float4 a = *(const __global float4 *)(q + r * QUERY_STRIDE + quad * 4);
-#pragma unroll
-                for (int i = 0; i < TILE_KEYS; i++) sums[r][i] = add_product(sums[r][i], a, k[i]);
-            }
+            float4 k0 = staged_quad(keys + quad * 4), k1 = staged_quad(keys + KEY_STRIDE + quad * 4);
+            float4 k2 = staged_quad(keys + 2 * KEY_STRIDE + quad * 4), k3 = staged_quad(keys + 3 * KEY_STRIDE + quad * 4);
+#define SCORE_ROW(r)                                                                                                     \
+    if (r < SCORE_ROWS) {                                                                                                \
+        float4 a = *(const __global float4 *)(q + r * QUERY_STRIDE + quad * 4);                                          \
+        sums[r].x = add_product(sums[r].x, a, k0);                                                                       \
+        sums[r].y = add_product(sums[r].y, a, k1);                                                                       \
+        sums[r].z = add_product(sums[r].z, a, k2);                                                                       \
+        sums[r].w = add_product(sums[r].w, a, k3);                                                                       \
+    }
+            EACH_8(SCORE_ROW)
+#undef SCORE_ROW
         }
     }
     // With fewer partials than slices, slices add to those of the slices before them.
     for (int pass = 0; pass < PASSES; pass++) {
         if (pass > 0) barrier(CLK_LOCAL_MEM_FENCE);
         if (!busy || slice / PARTIALS != pass) continue;
-#pragma unroll
-        for (int r = 0; r < SCORE_ROWS; r++) {
-            int at = (row_group * SCORE_ROWS + r) * KEY_GROUPS + key_group;
-            __local float4 *out = (__local float4 *)m->partials + at * PARTIAL_STRIDE + slice % PARTIALS;
-            float4 sum = (float4)(sums[r][0], sums[r][1], sums[r][2], sums[r][3]);
-            *out = pass > 0 ? *out + sum : sum;
-        }
+        __local float4 *out = (__local float4 *)m->partials + slice % PARTIALS +
+                              (row_group * SCORE_ROWS * KEY_GROUPS + key_group) * PARTIAL_STRIDE;
+#define STORE_ROW(r)                                                                                                     \
+    if (r < SCORE_ROWS) out[r * KEY_GROUPS * PARTIAL_STRIDE] = pass > 0 ? out[r * KEY_GROUPS * PARTIAL_STRIDE] + sums[r] : sums[r];
+        EACH_8(STORE_ROW)
+#undef STORE_ROW
     }
 }
 
@@ -251,70 +253,77 @@ static inline float add_weights(const tile_memory *m, float total, int row) {
     return fma(total, m->rescale[row], sum);
 }
 
-// Weights of VALUE_RUN rows from `weights` on.
-static inline void load_weights(float w[VALUE_RUN], const __local float *weights, const int count) {
+// Weights of four rows from `weights` on.
 #if TILE_VALUE_ROWS(TILE_GROUP, ROW_TILE, VALUE_DIM) % 4 == 0
-#pragma unroll
-    for (int r = 0; r < count / 4; r++) {
-        float4 four = *(const __local float4 *)(weights + r * 4);
-        w[4 * r] = four.x, w[4 * r + 1] = four.y, w[4 * r + 2] = four.z, w[4 * r + 3] = four.w;
-    }
-#pragma unroll
-    for (int r = count / 4 * 4; r < count; r++) w[r] = weights[r];
+#define load_weights(weights) (*(const __local float4 *)(weights))
 #else
-#pragma unroll
-    for (int r = 0; r < count; r++) w[r] = weights[r];
+#define load_weights(weights) vload4(0, weights)
 #endif
-}
 
-// Adds the staged keys to the sums of `count` rows (a constant of the caller) from `row` on. A block is summed apart first, which
-// keeps the rounding error of long contexts small. masked: some row does not see some key, which then is not even multiplied by
-// zero, so whatever it holds stays out.
-static inline __attribute__((always_inline)) void add_values(float4 (*sums)[QUADS], const tile_memory *m, int row, const int count,
-                                                             const int *quads, const int masked) {
-    float4 block[VALUE_RUN][QUADS];
-#pragma unroll
-    for (int r = 0; r < count; r++)
-#pragma unroll
-        for (int v = 0; v < QUADS; v++) block[r][v] = (float4)0.0f;
-#pragma unroll 2
-    for (int index = 0; index < KEY_TILE; index++) {
-        float4 c[QUADS];
-        float w[VALUE_RUN];
-#pragma unroll
-        for (int v = 0; v < QUADS; v++) c[v] = staged_quad(m->staged + index * KEY_STRIDE + quads[v] * 4);
-        load_weights(w, m->weights + index * WEIGHT_STRIDE + row, count);
-#pragma unroll
-        for (int r = 0; r < count; r++)
-#pragma unroll
-            for (int v = 0; v < QUADS; v++)
-                if (!masked || !(w[r] < 0.0f)) block[r][v] = fma((float4)w[r], c[v], block[r][v]);
-    }
-#pragma unroll
-    for (int r = 0; r < count; r++)
-#pragma unroll
-        for (int v = 0; v < QUADS; v++) sums[r][v] = fma(sums[r][v], (float4)m->rescale[row + r], block[r][v]);
+// Of four rows' numbers, one.
+static inline float row_of(const float4 *fours, int row) {
+    float4 four = fours[row / 4];
+    return row % 4 == 0 ? four.x : row % 4 == 1 ? four.y : row % 4 == 2 ? four.z : four.w;
 }
 
 // A work-item's place in the value product.
 typedef struct value_place {
-    int busy, row;    // first of VALUE_ROWS
-    int quads[QUADS]; // of columns; past the last, the last again
+    int busy, row; // first of VALUE_ROWS
+    int column;    // of the first quad, counted in quads; the others follow COLUMNS apart
 } value_place;
 
 static inline void place_values(value_place *at, int t) {
     at->busy = t < COLUMNS * ROW_PARTS;
     at->row = t / COLUMNS * VALUE_ROWS;
-#pragma unroll
-    for (int v = 0; v < QUADS; v++) at->quads[v] = min(t % COLUMNS + v * COLUMNS, VALUE_QUADS - 1);
+    at->column = t % COLUMNS;
 }
 
-static inline __attribute__((always_inline)) void add_block(float4 (*sums)[QUADS], const tile_memory *m, const value_place *at,
-                                                            int rows, const int masked) {
-#pragma unroll
-    for (int r = 0; r < VALUE_ROWS; r += VALUE_RUN)
-        if (at->busy && at->row + r < rows)
-            add_values(sums + r, m, at->row + r, r + VALUE_RUN <= VALUE_ROWS ? VALUE_RUN : VALUE_ROWS - r, at->quads, masked);
+// Adds the staged keys to the sums of `count` rows (a constant of the caller) from `row` on. A block is summed apart first, which
+// keeps the rounding error of long contexts small. masked: some row does not see some key, which then is not even multiplied by
+// zero, so whatever it holds stays out.
+static inline __attribute__((always_inline)) void add_values(float4 *sums, const tile_memory *m, int row, const int count,
+                                                             int column, const int masked) {
+    float4 block[16];
+#define CLEAR(i) block[i] = (float4)0.0f;
+    EACH_16(CLEAR)
+#undef CLEAR
+#pragma unroll 2
+    for (int index = 0; index < KEY_TILE; index++) {
+        const __local staged_t *key = m->staged + index * KEY_STRIDE;
+        const __local float *weights = m->weights + index * WEIGHT_STRIDE + row;
+        float4 c[16], w[4];
+        // Past the last column, the last again.
+#define LOAD_COLUMN(v) \
+    if (v < QUADS) c[v] = staged_quad(key + min(column + v * COLUMNS, VALUE_QUADS - 1) * 4);
+        EACH_16(LOAD_COLUMN)
+#undef LOAD_COLUMN
+        w[0] = load_weights(weights);
+        if (count > 4) w[1] = load_weights(weights + 4);
+#define ADD(i)                                                                                                           \
+    if (i < count * QUADS && (!masked || !(row_of(w, i / QUADS) < 0.0f)))                                                \
+        block[i] = fma((float4)row_of(w, i / QUADS), c[i % QUADS], block[i]);
+        EACH_16(ADD)
+#undef ADD
+    }
+    float4 rescale[2];
+    rescale[0] = load_weights(m->rescale + row);
+    if (count > 4) rescale[1] = load_weights(m->rescale + row + 4);
+#define RESCALE(i) \
+    if (i < count * QUADS) sums[i] = fma(sums[i], (float4)row_of(rescale, i / QUADS), block[i]);
+    EACH_16(RESCALE)
+#undef RESCALE
+}
+
+static inline __attribute__((always_inline)) void add_block(float4 *sums, const tile_memory *m, const value_place *at, int rows,
+                                                            const int masked) {
+#define ADD_RUN(i)                                                                                                       \
+    if (i * VALUE_RUN < VALUE_ROWS && at->row + i * VALUE_RUN < rows)                                                    \
+        add_values(sums + i * VALUE_RUN * QUADS, m, at->row + i * VALUE_RUN,                                             \
+                   VALUE_ROWS - i * VALUE_RUN < VALUE_RUN ? VALUE_ROWS - i * VALUE_RUN : VALUE_RUN, at->column, masked);
+    if (at->busy) {
+        EACH_16(ADD_RUN)
+    }
+#undef ADD_RUN
 }
 
 // Finishes one row: its numbers are written, and what its sums are to be multiplied by is left in m->rescale; 0 when the row is
@@ -334,23 +343,27 @@ static inline void finish_row(const tile_memory *m, __global float *space, RESUL
     m->rescale[r] = seen ? factor : HIDDEN;
 }
 
+static inline void write_values(__global uchar *output, int type, long index, float4 values, int count) {
+    number_store(output, type, index, values.x);
+    if (count > 1) number_store(output, type, index + 1, values.y);
+    if (count > 2) number_store(output, type, index + 2, values.z);
+    if (count > 3) number_store(output, type, index + 3, values.w);
+}
+
 // Four columns of a row of the states, or of the output.
-static inline void write_quad(__global float *space, __global uchar *output, const attend_call *call, const work_item *item, int r,
-                              int quad, float4 values) {
-    int count = min(4, VALUE_DIM - quad * 4);
-    float out[4] = {values.x, values.y, values.z, values.w};
-    if (item->state_first >= 0) {
-        __global float *to = space + call->states + (long)(item->state_first + r) * VALUE_DIM + quad * 4;
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            if (i < count) to[i] = out[i];
-    } else if (output) {
-        int row = item->row_begin + r;
-        long to = work_token(call, item, row) * call->output_token + work_head(call, item, row) * call->output_head + quad * 4;
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            if (i < count) number_store(output + call->output, call->output_type, to + i, out[i]);
-    }
+static inline void write_sums(const tile_memory *m, __global float *space, __global uchar *output, const attend_call *call,
+                              const work_item *item, int r, int quad, float4 sums) {
+    if (r >= item->row_count || quad >= VALUE_QUADS) return;
+    float factor = m->rescale[r];
+    float4 values = factor == HIDDEN ? (float4)0.0f : sums * factor;
+    int row = item->row_begin + r, count = min(4, VALUE_DIM - quad * 4);
+    if (item->state_first >= 0)
+        write_values((__global uchar *)space, NUMBER_F32,
+                     call->states + (long)(item->state_first + r) * VALUE_DIM + quad * 4, values, count);
+    else if (output)
+        write_values(output + call->output, call->output_type,
+                     work_token(call, item, row) * call->output_token + work_head(call, item, row) * call->output_head + quad * 4,
+                     values, count);
 }
 
 __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_tile(ATTEND_ARGUMENTS) {
@@ -373,11 +386,10 @@ __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_til
         KEY_SOURCE(keys, item);
         int rows = item.row_count, turn = 0;
         float total = 0.0f; // of row t
-        float4 sums[VALUE_ROWS][QUADS];
-#pragma unroll
-        for (int r = 0; r < VALUE_ROWS; r++)
-#pragma unroll
-            for (int v = 0; v < QUADS; v++) sums[r][v] = (float4)0.0f;
+        float4 sums[16]; // of VALUE_ROWS rows by QUADS
+#define CLEAR(i) sums[i] = (float4)0.0f;
+        EACH_16(CLEAR)
+#undef CLEAR
         if (t < rows) {
             key_range range = work_visible(&call, &item, item.row_begin + t);
             first[t] = range.first;
@@ -415,17 +427,13 @@ __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_til
         }
         if (t < rows) finish_row(&m, space, RESULT_PASS, &call, &item, total, top[turn * ROW_TILE + t], t);
         barrier(CLK_LOCAL_MEM_FENCE);
-#pragma unroll
-        for (int r = 0; r < VALUE_ROWS; r++) {
-            int row = values_at.row + r;
-            if (!values_at.busy || row >= rows) continue;
-            float factor = rescale[row];
-#pragma unroll
-            for (int v = 0; v < QUADS; v++)
-                if (t % COLUMNS + v * COLUMNS < VALUE_QUADS)
-                    write_quad(space, output, &call, &item, row, values_at.quads[v],
-                               factor == HIDDEN ? (float4)0.0f : sums[r][v] * factor);
+#define WRITE(i)                                                                                                         \
+    if (i < VALUE_ROWS * QUADS)                                                                                          \
+        write_sums(&m, space, output, &call, &item, values_at.row + i / QUADS, values_at.column + i % QUADS * COLUMNS, sums[i]);
+        if (values_at.busy) {
+            EACH_16(WRITE)
         }
+#undef WRITE
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 }

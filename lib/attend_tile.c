@@ -11,9 +11,9 @@
 #define KEYS_MOST 32
 #define SCORE_ROWS_MOST 8
 #define PADDING_MOST 15  // per cent of the rows that are there
-#define SUMS_MOST 64       // floats of the value product a work-item keeps in registers
-#define SUMS_MOST_INTEL 32 // its registers are half as many
-#define VENDOR_INTEL 0x8086u
+#define SUMS_MOST 32       // floats of the value product a work-item keeps in registers
+#define SUMS_MOST_AMD 64   // whose work-items have twice the registers, and whose local memory holds two groups at most
+#define VENDOR_AMD 0x1002u
 #define LOCAL_SHARED (64u << 10) // a device with as much shares it out: two groups are to fit
 
 // Predicted costs, in multiply-adds of one lane.
@@ -119,7 +119,7 @@ static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const tile_search *s) {
 
 static tile_search begin(const clmla_device_facts *facts, const attend_tile_limits *limits,
                          const attend_tile_shape *shape) {
-    bool intel_gpu = facts->vendor_id == VENDOR_INTEL && !(facts->type & CL_DEVICE_TYPE_CPU);
+    bool amd_gpu = facts->vendor_id == VENDOR_AMD && !(facts->type & CL_DEVICE_TYPE_CPU);
     uint64_t group = facts->max_group_size ? facts->max_group_size : GROUP_UNKNOWN;
     if (facts->max_group_dims[0] && facts->max_group_dims[0] < group) group = facts->max_group_dims[0];
     if (group > GROUP_MOST && limits->group <= GROUP_MOST) group = GROUP_MOST;
@@ -129,7 +129,7 @@ static tile_search begin(const clmla_device_facts *facts, const attend_tile_limi
         .group_most = limits->group ? least((uint32_t)group, limits->group) : (uint32_t)group,
         .rows_most = limits->rows ? limits->rows : ROWS_MOST,
         .keys_most = limits->keys ? limits->keys : KEYS_MOST,
-        .sums_most = intel_gpu ? SUMS_MOST_INTEL : SUMS_MOST,
+        .sums_most = amd_gpu ? SUMS_MOST_AMD : SUMS_MOST,
         .width = shape->latent_dim + shape->rope_dim,
         .element = shape->format == CLMLA_ROWS_F16 || shape->format == CLMLA_ROWS_BF16 ? 2 : 4,
         .local = facts->local_bytes,
