@@ -12,7 +12,7 @@
 //   output, lse, max_logit: common/result.clh
 // local memory: TILE_LOCAL_BYTES.   grid: global (parts * TILE_GROUP), local (TILE_GROUP)
 // options: ROWS_*, SPARSE, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to ROW_WIDTH), and common/attend_tile.h's TILE_GROUP (at
-// least ROW_TILE and KEY_TILE), ROW_TILE, KEY_TILE, SCORE_ROWS, PARTIALS
+// least ROW_TILE and KEY_TILE), ROW_TILE, KEY_TILE, SCORE_ROWS, PARTIALS; SUB_GROUP: the width asked for, or none
 #define VECTOR_WIDTH 4
 #include "common/vector.clh"
 #include "common/work.clh"
@@ -366,7 +366,13 @@ static inline void write_sums(const tile_memory *m, __global float *space, __glo
                      values, count);
 }
 
-__kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_tile(ATTEND_ARGUMENTS) {
+#ifdef SUB_GROUP
+#define SUB_GROUP_WIDTH __attribute__((intel_reqd_sub_group_size(SUB_GROUP)))
+#else
+#define SUB_GROUP_WIDTH
+#endif
+
+SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_tile(ATTEND_ARGUMENTS) {
     __local staged_t staged[KEY_TILE * KEY_STRIDE] ALIGNED;
     __local float partials[ROW_TILE * KEY_GROUPS * PARTIAL_STRIDE * 4] ALIGNED;
     __local float weights[KEY_TILE * WEIGHT_STRIDE] ALIGNED;

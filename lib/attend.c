@@ -111,18 +111,19 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
     const attend_call *call = &job->call;
     const char *sparse = job->params->scope_count > 0 ? "-DSPARSE" : "";
     const attend_tile *tile = &plan->tile;
-    char more[192];
+    char more[192], width[32] = "";
     if (plan->attend->method == VARIANT_VECTOR)
         snprintf(more, sizeof more, "-DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DBLOCK_TOKENS=%u -DROW_TILE=%u %s",
                  call->latent_dim, call->rope_dim, call->value_dim, plan->rules.block_tokens, plan->rules.row_tile,
                  sparse);
-    else if (plan->attend->method == VARIANT_TILE)
+    else if (plan->attend->method == VARIANT_TILE) {
+        if (tile->sub_group) snprintf(width, sizeof width, "-DSUB_GROUP=%u ", tile->sub_group);
         snprintf(more, sizeof more,
                  "-DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u "
-                 "-DSCORE_ROWS=%u -DPARTIALS=%u %s",
+                 "-DSCORE_ROWS=%u -DPARTIALS=%u %s%s",
                  call->latent_dim, call->rope_dim, call->value_dim, tile->group, tile->row_tile, tile->key_tile,
-                 tile->score_rows, tile->partials, sparse);
-    else
+                 tile->score_rows, tile->partials, width, sparse);
+    } else
         snprintf(more, sizeof more, "%s", sparse);
     operation_options(options, plan->context, plan->attend, rows_option(plan->params.layout.format), more);
 }

@@ -10,22 +10,26 @@
 #define ROWS_MOST 32
 #define KEYS_MOST 32
 #define SCORE_ROWS_MOST 8
-#define PADDING_MOST 15  // per cent of the rows that are there
-#define SUMS_MOST 32       // floats of the value product a work-item keeps in registers
-#define SUMS_MOST_AMD 64   // whose work-items have twice the registers, and whose local memory holds two groups at most
+#define SCORE_ROWS_MOST_INTEL 6 // with more, it spills
+#define PADDING_MOST 15         // per cent of the rows that are there
+#define SUMS_MOST 32            // floats of the value product a work-item keeps in registers
+#define SUMS_MOST_MANY 64       // AMD's have twice the registers, and local memory for two groups at most
 #define VENDOR_AMD 0x1002u
+#define VENDOR_INTEL 0x8086u
+#define SUB_GROUP_WIDE 16 // of Intel's GPUs that have no narrower ones: left alone, the compiler takes 32, and spills
 #define LOCAL_SHARED (64u << 10) // a device with as much shares it out: two groups are to fit
 
 // Predicted costs, in multiply-adds of one lane.
-#define COST_STAGE 8         // of a value: read, converted, stored
-#define COST_CONVERT 1       // of a value each time it is read
-#define COST_BLOCK (6 * 40)  // of a block of keys, in each lane: its barriers
-#define COST_SOFTMAX 24      // of a score
+#define COST_STAGE 8        // of a value: read, converted, stored
+#define COST_CONVERT 1      // of a value each time it is read
+#define COST_BLOCK (6 * 40) // of a block of keys, in each lane: its barriers
+#define COST_SOFTMAX 24     // of a score
 
 typedef struct tile_search {
     const clmla_device_facts *facts;
     const attend_tile_shape *shape;
-    uint32_t group_most, rows_most, keys_most, sums_most, width, element;
+    uint32_t group_most, rows_most, keys_most, sums_most, score_rows_most, width, element;
+    bool coarse;                 // a CPU: few row tiles, as each is a compilation and none is faster there
     uint64_t local, least_local; // what there is to take; the least that any tile asked for
 } tile_search;
 
@@ -58,9 +62,9 @@ static bool fit_local(tile_search *s, attend_tile *t) {
     return false;
 }
 
-// Of the most rows, at most 8, that divide the tile.
-static uint32_t score_rows_of(uint32_t row_tile) {
-    uint32_t rows = least(row_tile, SCORE_ROWS_MOST);
+// As many as registers allow and as divide the tile.
+static uint32_t score_rows_of(const tile_search *s, uint32_t row_tile) {
+    uint32_t rows = least(row_tile, s->score_rows_most);
     while (row_tile % rows) rows--;
     return rows;
 }
@@ -79,12 +83,17 @@ static uint64_t cost_of(const tile_search *s, const attend_tile *t) {
                     (uint64_t)t->group * COST_BLOCK / t->key_tile);
 }
 
+static bool wanted(const tile_search *s, uint32_t row_tile, uint32_t score_rows) {
+    uint64_t rows = s->shape->rows, padded = (uint64_t)TILE_SHARE(s->shape->rows, row_tile) * row_tile;
+    if (s->coarse) return row_tile == 1 || row_tile == 4 || row_tile == 16;
+    if (score_rows < 3 && row_tile > 2) return false; // of a prime number of rows
+    return padded * 100 <= rows * (100 + PADDING_MOST);
+}
+
 static void search_groups(tile_search *s, attend_tile *out, uint64_t *best, uint32_t group_least) {
     for (uint32_t row_tile = 1; row_tile <= s->rows_most; row_tile++) {
-        attend_tile t = {.row_tile = row_tile, .score_rows = score_rows_of(row_tile)};
-        if (t.score_rows < 3 && row_tile > 2) continue; // of a prime number of rows
-        uint64_t rows = s->shape->rows, padded = (uint64_t)TILE_SHARE(s->shape->rows, row_tile) * row_tile;
-        if (padded * 100 > rows * (100 + PADDING_MOST)) continue;
+        attend_tile t = {.row_tile = row_tile, .score_rows = score_rows_of(s, row_tile)};
+        if (!wanted(s, row_tile, t.score_rows)) continue;
         for (t.group = group_least; t.group <= s->group_most; t.group *= 2) {
             if (t.group < row_tile || TILE_SUMS(t.group, row_tile, s->shape->value_dim) > s->sums_most) continue;
             if (!fit_local(s, &t)) continue;
@@ -119,7 +128,7 @@ static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const tile_search *s) {
 
 static tile_search begin(const clmla_device_facts *facts, const attend_tile_limits *limits,
                          const attend_tile_shape *shape) {
-    bool amd_gpu = facts->vendor_id == VENDOR_AMD && !(facts->type & CL_DEVICE_TYPE_CPU);
+    bool gpu = !(facts->type & CL_DEVICE_TYPE_CPU), amd = gpu && facts->vendor_id == VENDOR_AMD;
     uint64_t group = facts->max_group_size ? facts->max_group_size : GROUP_UNKNOWN;
     if (facts->max_group_dims[0] && facts->max_group_dims[0] < group) group = facts->max_group_dims[0];
     if (group > GROUP_MOST && limits->group <= GROUP_MOST) group = GROUP_MOST;
@@ -129,12 +138,15 @@ static tile_search begin(const clmla_device_facts *facts, const attend_tile_limi
         .group_most = limits->group ? least((uint32_t)group, limits->group) : (uint32_t)group,
         .rows_most = limits->rows ? limits->rows : ROWS_MOST,
         .keys_most = limits->keys ? limits->keys : KEYS_MOST,
-        .sums_most = amd_gpu ? SUMS_MOST_AMD : SUMS_MOST,
+        .coarse = !gpu && limits->group == 0,
+        .sums_most = amd || !gpu ? SUMS_MOST_MANY : SUMS_MOST,
+        .score_rows_most = gpu && facts->vendor_id == VENDOR_INTEL ? SCORE_ROWS_MOST_INTEL : SCORE_ROWS_MOST,
         .width = shape->latent_dim + shape->rope_dim,
         .element = shape->format == CLMLA_ROWS_F16 || shape->format == CLMLA_ROWS_BF16 ? 2 : 4,
         .local = facts->local_bytes,
         .least_local = UINT64_MAX,
     };
+    if (s.coarse) s.keys_most = least(s.keys_most, KEYS_MOST / 2);
     if (limits->local_bytes && limits->local_bytes < s.local) s.local = limits->local_bytes;
     return s;
 }
@@ -160,5 +172,7 @@ bool attend_tile_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], c
     }
     if (!best) return refuse(reason, &s);
     out->query_stride = TILE_UP(s.width, 4);
+    if (s.score_rows_most == SCORE_ROWS_MOST_INTEL && facts->least_sub_group == SUB_GROUP_WIDE)
+        out->sub_group = SUB_GROUP_WIDE;
     return true;
 }

@@ -88,8 +88,8 @@ static clmla_status choose_tile(attend_tile *tile, clmla_context *context, const
                                .value_dim = params->value_dim,
                                .rows = expected_rows(params)};
     if (attend_tile_choose(tile, reason, &context->host.facts, &limits, &shape)) return CLMLA_OK;
-    return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "plan: attend's variant 'tile' %s (see attend.tile.* of the tuning)",
-                     reason);
+    return host_fail(&context->host.log, CLMLA_E_LIMIT, 0,
+                     "plan: attend's variant 'tile' %s (see attend.tile.* of the tuning)", reason);
 }
 
 static void tile_rules(schedule_rules *rules, clmla_context *context, const attend_tile *tile) {

@@ -69,7 +69,7 @@ struct clmla_plan {
     attend_tile tile; // of the variant "tile"
     schedule_rules rules;
     uint32_t packed_width; // floats of a packed query: L + R, or with what attend_tile puts behind
-    uint32_t group_heads; // G: query heads of a kv head
+    uint32_t group_heads;  // G: query heads of a kv head
     uint32_t value_dim;
 
     plan_schedule schedule;   // of the last update from the host; empty after one on the device

@@ -33,7 +33,9 @@ static const char *refuse_attend_vector(const clmla_device_facts *facts, const c
 
 static bool tile_for(char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts, const clmla_shape *shape) {
     attend_tile tile;
-    attend_tile_shape of = {.format = shape->format, .latent_dim = shape->latent_dim, .rope_dim = shape->rope_dim,
+    attend_tile_shape of = {.format = shape->format,
+                            .latent_dim = shape->latent_dim,
+                            .rope_dim = shape->rope_dim,
                             .value_dim = shape->latent_dim + shape->rope_dim, // at most
                             .rows = shape->head_count};
     return attend_tile_choose(&tile, reason, facts, &(attend_tile_limits){0}, &of);
@@ -86,11 +88,11 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
 };
 
 static const char *const operation_names[CLMLA_OPERATION_COUNT] = {
-    [CLMLA_OP_PROJECT] = "project", [CLMLA_OP_RMS_NORM] = "rms_norm", [CLMLA_OP_ROPE] = "rope",
-    [CLMLA_OP_APPEND] = "append",   [CLMLA_OP_ABSORB] = "absorb",     [CLMLA_OP_ATTEND] = "attend",
-    [CLMLA_OP_MERGE] = "merge",     [CLMLA_OP_OUTPUT] = "output",     [CLMLA_OP_PLAN] = "plan",
-    [CLMLA_OP_GATHER] = "gather",   [CLMLA_OP_COPY_PAGES] = "copy_pages",
-    [CLMLA_OP_MOVE_ROWS] = "move_rows", [CLMLA_OP_SHIFT] = "shift",
+    [CLMLA_OP_PROJECT] = "project", [CLMLA_OP_RMS_NORM] = "rms_norm",     [CLMLA_OP_ROPE] = "rope",
+    [CLMLA_OP_APPEND] = "append",   [CLMLA_OP_ABSORB] = "absorb",         [CLMLA_OP_ATTEND] = "attend",
+    [CLMLA_OP_MERGE] = "merge",     [CLMLA_OP_OUTPUT] = "output",         [CLMLA_OP_PLAN] = "plan",
+    [CLMLA_OP_GATHER] = "gather",   [CLMLA_OP_COPY_PAGES] = "copy_pages", [CLMLA_OP_MOVE_ROWS] = "move_rows",
+    [CLMLA_OP_SHIFT] = "shift",
 };
 
 const char *clmla_operation_name(clmla_operation operation) {

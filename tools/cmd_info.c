@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// clmla info: the machine's OpenCL devices, how recordings are replayed on them, the kernel each operation would use and
-// why not another, and the row formats.
+// clmla info: the machine's OpenCL devices, how recordings are replayed on them, the kernel each operation would use
+// and why not another, and the row formats.
 #include "commands.h"
 #include "json_output.h"
 #include "options.h"
@@ -201,6 +201,7 @@ static cJSON *device_json(const clmla_device_facts *facts) {
                    {"local_bytes", (double)facts->local_bytes},
                    {"max_group_size", (double)facts->max_group_size},
                    {"float_vector_width", facts->float_vector_width},
+                   {"least_sub_group", facts->least_sub_group},
                    {"opencl_c_major", facts->opencl_c_major},
                    {"opencl_c_minor", facts->opencl_c_minor}};
     const struct {
