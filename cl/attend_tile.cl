@@ -62,10 +62,7 @@ typedef float staged_t;
 #define HIDDEN -1.0f // in place of the weight of a key that a row does not see
 
 // Four staged values as f32.
-#if defined(ROWS_F16) && defined(cl_khr_fp16)
-#pragma OPENCL EXTENSION cl_khr_fp16 : enable
-#define staged_quad(pointer) convert_float4(*(const __local half4 *)(pointer))
-#elif defined(ROWS_F16)
+#if defined(ROWS_F16)
 #define staged_quad(pointer) vload_half4(0, (const __local half *)(pointer))
 #elif defined(ROWS_BF16)
 #define staged_quad(pointer) as_float4(convert_uint4(*(const __local ushort4 *)(pointer)) << 16)
@@ -388,7 +385,8 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
     place_values(&values_at, t);
     clear_padding(&m, t);
     for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
-        work_item item = work_item_load(step + call.works, w);
+        work_item item;
+        work_item_fill(&item, step + call.works, w);
         KEY_SOURCE(keys, item);
         int rows = item.row_count, turn = 0;
         float total = 0.0f; // of row t
