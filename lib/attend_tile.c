@@ -9,11 +9,12 @@
 #define GROUP_UNKNOWN 64 // where the device does not say
 #define ROWS_MOST 32
 #define KEYS_MOST 32
-#define SCORE_ROWS_MOST 8
-#define SCORE_ROWS_MOST_INTEL 6 // with more, it spills
-#define PADDING_MOST 15         // per cent of the rows that are there
-#define SUMS_MOST 32            // floats of the value product a work-item keeps in registers
-#define SUMS_MOST_MANY 64       // AMD's have twice the registers, and local memory for two groups at most
+#define SCORE_ROWS_MOST 6
+#define SCORE_ROWS_MOST_MANY 8
+#define PADDING_MOST 15 // per cent of the rows that are there
+#define SUMS_MOST 32    // floats of the value product a work-item keeps in registers
+// AMD's GPUs have more registers, and local memory for two groups at most; CPUs have them in memory anyway.
+#define SUMS_MOST_MANY 64
 #define VENDOR_AMD 0x1002u
 #define VENDOR_INTEL 0x8086u
 #define SUB_GROUP_WIDE 16 // of Intel's GPUs that have no narrower ones: left alone, the compiler takes 32, and spills
@@ -128,7 +129,7 @@ static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const tile_search *s) {
 
 static tile_search begin(const clmla_device_facts *facts, const attend_tile_limits *limits,
                          const attend_tile_shape *shape) {
-    bool gpu = !(facts->type & CL_DEVICE_TYPE_CPU), amd = gpu && facts->vendor_id == VENDOR_AMD;
+    bool gpu = !(facts->type & CL_DEVICE_TYPE_CPU), many = !gpu || facts->vendor_id == VENDOR_AMD;
     uint64_t group = facts->max_group_size ? facts->max_group_size : GROUP_UNKNOWN;
     if (facts->max_group_dims[0] && facts->max_group_dims[0] < group) group = facts->max_group_dims[0];
     if (group > GROUP_MOST && limits->group <= GROUP_MOST) group = GROUP_MOST;
@@ -139,8 +140,8 @@ static tile_search begin(const clmla_device_facts *facts, const attend_tile_limi
         .rows_most = limits->rows ? limits->rows : ROWS_MOST,
         .keys_most = limits->keys ? limits->keys : KEYS_MOST,
         .coarse = !gpu && limits->group == 0,
-        .sums_most = amd || !gpu ? SUMS_MOST_MANY : SUMS_MOST,
-        .score_rows_most = gpu && facts->vendor_id == VENDOR_INTEL ? SCORE_ROWS_MOST_INTEL : SCORE_ROWS_MOST,
+        .sums_most = many ? SUMS_MOST_MANY : SUMS_MOST,
+        .score_rows_most = many ? SCORE_ROWS_MOST_MANY : SCORE_ROWS_MOST,
         .width = shape->latent_dim + shape->rope_dim,
         .element = shape->format == CLMLA_ROWS_F16 || shape->format == CLMLA_ROWS_BF16 ? 2 : 4,
         .local = facts->local_bytes,
@@ -172,7 +173,8 @@ bool attend_tile_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], c
     }
     if (!best) return refuse(reason, &s);
     out->query_stride = TILE_UP(s.width, 4);
-    if (s.score_rows_most == SCORE_ROWS_MOST_INTEL && facts->least_sub_group == SUB_GROUP_WIDE)
+    if (!(facts->type & CL_DEVICE_TYPE_CPU) && facts->vendor_id == VENDOR_INTEL &&
+        facts->least_sub_group == SUB_GROUP_WIDE)
         out->sub_group = SUB_GROUP_WIDE;
     return true;
 }
