@@ -34,8 +34,10 @@
 // reason.
 #define TILE_KEY_STRIDE(width, element) (TILE_UP(width, 16 / (element)) + 16 / (element)) // elements
 #define TILE_PARTIAL_STRIDE(partials) ((partials) + 1)                                    // quads of scores
+// Rows are read by fours: what is read behind the last is there too.
 #define TILE_WEIGHT_STRIDE(group, row_tile, value_dim)                                                                   \
-    TILE_UP(TILE_ROW_PARTS(group, value_dim) * TILE_VALUE_ROWS(group, row_tile, value_dim), 4) // floats
+    (TILE_UP(TILE_ROW_PARTS(group, value_dim) * TILE_VALUE_ROWS(group, row_tile, value_dim), 4) +                        \
+     (TILE_VALUE_ROWS(group, row_tile, value_dim) % 4 ? 4 : 0)) // floats
 #define TILE_LOCAL_BYTES(group, row_tile, key_tile, partials, width, value_dim, element)                                 \
     ((key_tile) * (TILE_KEY_STRIDE(width, element) * (element) + TILE_PLACE + 4) +                                       \
      (row_tile) * TILE_KEY_GROUPS(key_tile) * TILE_PARTIAL_STRIDE(partials) * 16 +                                       \
