@@ -14,7 +14,8 @@ __kernel void append_naive(APPEND_ARGUMENTS) {
     row_place place = PLACE_OF(token, rows_call.page_tokens, rows_call.page_count);
     if (place.page < 0) return;
     row_store_memory memory = ROW_STORE_MEMORY(rows);
-    row_store at = row_store_at(&memory, place.page, place.row, kv_head, call.power_of_two);
+    row_store at;
+    row_store_at(&at, &memory, place.page, place.row, kv_head, call.power_of_two);
     if (piece < latent_pieces)
         append_latent_piece(&at, latent, call, token, kv_head, piece);
     else

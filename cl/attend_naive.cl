@@ -27,13 +27,13 @@ static inline float attend_score(const query_row *q, const row_parts *at, const 
     }
     float run = 0.0f;
     for (int d = 0; d < call->rope_dim; d++)
-        run = fma(number_load(q->rope, call->query_type, q->rope_first + d), row_rope(at, d), run);
+        run = fma(number_load(q->rope, call->query_type, q->rope_first + d), row_turned(at, d), run);
     score = call->scale * (score + run);
     return call->softcap != 0.0f ? call->softcap * tanh(score / call->softcap) : score;
 }
 
 static inline float attend_value(const row_parts *at, int d, int latent_dim) {
-    return d < latent_dim ? row_latent(at, d) : row_rope(at, d - latent_dim);
+    return d < latent_dim ? row_latent(at, d) : row_turned(at, d - latent_dim);
 }
 
 // Sums weights times values of keys [first, end) into sums, KEY_RUN keys at a time; answers the weights' total.

@@ -12,6 +12,7 @@
 #include "common/element.clh"
 #include "common/scale.clh"
 #include "common/attend_call.h"
+#include "common/int8_call.h"
 
 #define ABSORB_ARGUMENTS const __global element_t *weights, const __global float *scales, absorb_call absorb
 
@@ -41,24 +42,30 @@ static inline tile_lane tile_lane_at(const __global int *step, const attend_call
     return at;
 }
 
-// out[d * VECTOR_WIDTH] = factor * values[first + d]
-static inline void pack_values(__global float *out, const __global uchar *values, int type, long first, int count, float factor) {
+// Where the values of a lane of a tile lie: those of a full pair of vectors side by side with the other rows', those of the last
+// rows one row after the other (attend_vector's score_lanes).
+typedef struct tile_place {
+    __global float *out;
+    int step;
+} tile_place;
+
+static inline tile_place tile_place_at(__global float *space, const __global int *step, const attend_call *call, long tile, int lane) {
+    const __global int *of = step + call->tiles + 4 * tile;
+    int width = call->latent_dim + call->rope_dim, paired = of[2] - of[2] % (2 * VECTOR_WIDTH);
+    tile_place at;
+    at.out = space + call->packed + tile * width * VECTOR_WIDTH + (of[1] < paired ? lane : lane * width);
+    at.step = of[1] < paired ? VECTOR_WIDTH : 1;
+    return at;
+}
+
+// Value d of `count` goes to out[d * step], times factor.
+static inline void pack_values(tile_place to, const __global uchar *values, int type, long first, int count, float factor) {
     if (type == NUMBER_F16)
-        for (int d = 0; d < count; d++) out[d * VECTOR_WIDTH] = number_load(values, NUMBER_F16, first + d) * factor;
+        for (int d = 0; d < count; d++) to.out[d * to.step] = number_load(values, NUMBER_F16, first + d) * factor;
     else if (type == NUMBER_BF16)
-        for (int d = 0; d < count; d++) out[d * VECTOR_WIDTH] = number_load(values, NUMBER_BF16, first + d) * factor;
+        for (int d = 0; d < count; d++) to.out[d * to.step] = number_load(values, NUMBER_BF16, first + d) * factor;
     else
-        for (int d = 0; d < count; d++) out[d * VECTOR_WIDTH] = number_load(values, NUMBER_F32, first + d) * factor;
-}
-
-static inline void pack_zeros(__global float *out, int count) {
-    for (int d = 0; d < count; d++) out[d * VECTOR_WIDTH] = 0.0f;
-}
-
-static inline void pack_rope(__global float *out, const __global uchar *query_rope, const tile_lane *lane, const attend_call *call,
-                             float factor) {
-    pack_values(out + call->latent_dim * VECTOR_WIDTH, query_rope + call->query_rope, call->query_type,
-                lane->token * call->query_rope_token + lane->head * call->query_rope_head, call->rope_dim, factor);
+        for (int d = 0; d < count; d++) to.out[d * to.step] = number_load(values, NUMBER_F32, first + d) * factor;
 }
 
 // grid: global (tiles), local (1).
@@ -67,18 +74,100 @@ attend_pack(const __global uchar *query, const __global uchar *query_rope, const
             float factor, attend_call call) {
     int tile = get_global_id(0), width = call.latent_dim + call.rope_dim;
     if (tile >= step[call.header + HEADER_TILES]) return;
-    __global float *out = space + call.packed + (long)tile * width * VECTOR_WIDTH;
+    for (int l = 0; l < VECTOR_WIDTH; l++) {
+        tile_lane lane = tile_lane_at(step, &call, tile, l);
+        tile_place to = tile_place_at(space, step, &call, tile, l);
+        if (!lane.there) {
+            for (int d = 0; d < width; d++) to.out[d * to.step] = 0.0f;
+            continue;
+        }
+        pack_values(to, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
+                    call.latent_dim, factor);
+        to.out += call.latent_dim * to.step;
+        pack_values(to, query_rope + call.query_rope, call.query_type,
+                    lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
+    }
+}
+
+#if VECTOR_WIDTH == INT8_ROWS
+
+static inline uint query_bf16(float x) {
+    uint bits = as_uint(x), rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+    return (isnan(x) ? bits | 0x400000u : rounded) >> 16;
+}
+
+// Pairs of a row's values as words of two bf16, one for each pair of columns.
+static inline void pack_pairs(__global uint *out, const __global uchar *values, int type, long first, int count, float factor) {
+    for (int d = 0; d < count; d += 2)
+        out[d / 2 * VECTOR_WIDTH] = query_bf16(number_load(values, type, first + d) * factor) |
+                                    query_bf16(number_load(values, type, first + d + 1) * factor) << 16;
+}
+
+// Tiles for attend_bf16_dot: the first half of attend_pack's places holds [pair of columns][row].   grid: as attend_pack
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+attend_pack_bf16(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
+                 float factor, attend_call call) {
+    int tile = get_global_id(0), width = call.latent_dim + call.rope_dim;
+    if (tile >= step[call.header + HEADER_TILES]) return;
+    __global uint *out = (__global uint *)(space + call.packed + (long)tile * width * VECTOR_WIDTH);
     for (int l = 0; l < VECTOR_WIDTH; l++) {
         tile_lane lane = tile_lane_at(step, &call, tile, l);
         if (!lane.there) {
-            pack_zeros(out + l, width);
+            for (int i = 0; i < width / 2; i++) out[i * VECTOR_WIDTH + l] = 0;
             continue;
         }
-        pack_values(out + l, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
-                    call.latent_dim, factor);
-        pack_rope(out + l, query_rope, &lane, &call, factor);
+        pack_pairs(out + l, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
+                   call.latent_dim, factor);
+        pack_pairs(out + l + call.latent_dim / 2 * VECTOR_WIDTH, query_rope + call.query_rope, call.query_type,
+                   lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
     }
 }
+
+// Signed codes of up to INT8_GROUP values, the rest 0; their scale and correction beside them.
+static inline void pack_group(__global int *out, const __global uchar *values, int type, long first, int count, float factor) {
+    float all[INT8_GROUP] __attribute__((aligned(64)));
+    for (int d = 0; d < INT8_GROUP; d++) all[d] = d < count ? number_load(values, type, first + d) * factor : 0.0f;
+    floatv a = load_floatv(all), b = load_floatv(all + VECTOR_WIDTH);
+    float most = max_floatv(fmax(fabs(a), fabs(b))), nan = sum_floatv((a - a) + (b - b));
+    float inverse = most > 0.0f ? 127.0f / most : 0.0f;
+    intv codes_a = convert_int16(rint(a * inverse)), codes_b = convert_int16(rint(b * inverse)), sum = codes_a + codes_b;
+    int words[INT8_STEPS];
+    vstore4(as_int4(convert_char16(codes_a)), 0, words);
+    vstore4(as_int4(convert_char16(codes_b)), 1, words);
+    for (int s = 0; s < INT8_STEPS; s++) out[s * INT8_ROWS] = words[s];
+    int8 sum8 = sum.lo + sum.hi;
+    int4 sum4 = sum8.lo + sum8.hi;
+    out[INT8_STEPS * INT8_ROWS] = as_int(most / 127.0f + nan); // a query that is no number shows
+    out[(INT8_STEPS + 1) * INT8_ROWS] = -128 * (sum4.x + sum4.y + sum4.z + sum4.w);
+}
+
+static inline void pack_groups(__global int *out, const __global uchar *values, int type, long first, int count, float factor) {
+    for (int d = 0; d < count; d += INT8_GROUP, out += INT8_GROUP_WORDS)
+        pack_group(out, values, type, first + d, min(INT8_GROUP, count - d), factor);
+}
+
+// Tiles for attend_int8_dot: common/int8_call.h.   grid: as attend_pack
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+attend_pack_int8(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
+                 float factor, attend_call call) {
+    int tile = get_global_id(0), width = call.latent_dim + call.rope_dim, latent_groups = call.latent_dim / INT8_GROUP;
+    int groups = latent_groups + (call.rope_dim + INT8_GROUP - 1) / INT8_GROUP;
+    if (tile >= step[call.header + HEADER_TILES]) return;
+    __global int *out = (__global int *)(space + call.packed + (long)tile * width * INT8_ROWS);
+    for (int l = 0; l < INT8_ROWS; l++) {
+        tile_lane lane = tile_lane_at(step, &call, tile, l);
+        if (!lane.there) {
+            for (int i = 0; i < groups * (INT8_STEPS + 2); i++) out[i * INT8_ROWS + l] = 0;
+            continue;
+        }
+        pack_groups(out + l, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
+                    call.latent_dim, factor);
+        pack_groups(out + l + latent_groups * INT8_GROUP_WORDS, query_rope + call.query_rope, call.query_type,
+                    lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
+    }
+}
+
+#endif
 
 // One head for some tokens: a run of its queries as f32, and where the absorbed values grow.
 typedef struct absorb_head {

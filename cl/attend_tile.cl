@@ -16,6 +16,7 @@
 #define VECTOR_WIDTH 4
 #include "common/vector.clh"
 #include "common/work.clh"
+#include "common/row_turn.clh"
 #include "common/result.clh"
 #include "common/attend_tile.h"
 #include "common/each.clh"
@@ -104,10 +105,18 @@ static inline uint4 stage_run(const __local row_parts *at, int run) {
     return as_uint4(vload8(0, (const __global ushort *)from));
 }
 #else
+// Rows whose positions have shifted are rare: each value then finds its own angle.
+static inline float4 stage_rope(const row_parts *at, int d) {
+#ifdef ROW_TURNS
+    if (at->delta != 0) return (float4)(row_turned(at, d), row_turned(at, d + 1), row_turned(at, d + 2), row_turned(at, d + 3));
+#endif
+    return row_rope_vector(at, d);
+}
+
 static inline uint4 stage_run(const __local row_parts *place, int run) {
     row_parts at = *place;
 #if ROPE_DIM > 0
-    if (run >= LATENT_RUNS) return as_uint4(row_rope_vector(&at, (run - LATENT_RUNS) * 4));
+    if (run >= LATENT_RUNS) return as_uint4(stage_rope(&at, (run - LATENT_RUNS) * 4));
 #endif
     return as_uint4(row_latent_vector(&at, run * 4));
 }
@@ -130,7 +139,7 @@ static inline staged_t stage_value(const __local row_parts *place, int d) {
 #ifdef RAW
     return ((const __global ushort *)(d < LATENT_DIM ? at.latent : at.rope))[d < LATENT_DIM ? d : d - LATENT_DIM];
 #else
-    return d < LATENT_DIM ? row_latent(&at, d) : row_rope(&at, d - LATENT_DIM);
+    return d < LATENT_DIM ? row_latent(&at, d) : row_turned(&at, d - LATENT_DIM);
 #endif
 }
 

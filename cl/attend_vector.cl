@@ -20,17 +20,21 @@
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
 #error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
 #endif
+#include "common/attend_block.clh"
 
-#define ROW_WIDTH (LATENT_DIM + ROPE_DIM)
-#define SCORE_SUMS 24 // registers: 12 keys by 2 vectors of rows, or 24 by 1
+#define SCORE_KEYS 12 // by 2 vectors of rows: 24 sums in registers
+#ifndef SCORE_RUN
 #define SCORE_RUN 64
+#endif
+#define LANE_ROWS 4
+#define LANE_KEYS 4
 #define VALUE_ROWS 4
 #define VALUE_VECTORS 4
-#define ALIGNED __attribute__((aligned(64)))
 
 // Reads `count` keys from `key` on as f32 into keys_f32 and answers how many are there: present[i] says which. Those that are
 // not, and what is past count, become zero rows.
-static inline int load_keys(float *keys_f32, int *present, const key_source *keys, int key, int count) {
+static inline int load_keys(float *keys_f32, int *present, const key_source *keys, int key, int count,
+                            row_turner *turner) {
     int found = 0;
     for (int i = 0; i < BLOCK_TOKENS; i++) {
         row_parts at;
@@ -49,66 +53,86 @@ static inline int load_keys(float *keys_f32, int *present, const key_source *key
             store_floatv(row_rope_vector(&at, d), row + LATENT_DIM + d);
         for (; d < ROPE_DIM; d++) row[LATENT_DIM + d] = row_rope(&at, d);
 #endif
+#ifdef KEY_TURNS
+        if (at.delta != 0) row_turn_key(row + LATENT_DIM, turner, &at);
+#endif
     }
     return found;
 }
 
-// Adds SCORE_RUN or fewer products to the scores of `vectors` vectors of rows by `tokens` keys (constants of the caller, their
-// product the number of sums in registers). Runs are summed apart, which keeps the error of wide rows small, and let a run of
-// queries stay in the first-level cache for all keys of the block.
-static inline __attribute__((always_inline)) void add_scores(const int vectors, const int tokens, const __global float *q,
-                                                             const float *keys_f32, int width, float *scores, int first_run) {
-    floatv sums[SCORE_SUMS];
+// Adds SCORE_RUN or fewer products to the scores of two vectors of rows by SCORE_KEYS keys. Runs are summed apart, which keeps
+// the error of wide rows small, and let a run of queries stay in the first-level cache for all keys of the block.
+static inline void add_scores(const __global float *q, const float *keys_f32, int width, float *scores, int first_run) {
+    floatv sums[SCORE_KEYS][2];
 #pragma unroll
-    for (int i = 0; i < vectors * tokens; i++) sums[i] = (floatv)0.0f;
+    for (int i = 0; i < SCORE_KEYS; i++) sums[i][0] = sums[i][1] = (floatv)0.0f;
     for (int d = 0; d < width; d++) {
-        floatv a[2];
+        floatv a = load_floatv(q + d * VECTOR_WIDTH), b = load_floatv(q + (ROW_WIDTH + d) * VECTOR_WIDTH);
 #pragma unroll
-        for (int v = 0; v < vectors; v++) a[v] = load_floatv(q + (v * ROW_WIDTH + d) * VECTOR_WIDTH);
-#pragma unroll
-        for (int i = 0; i < tokens; i++) {
+        for (int i = 0; i < SCORE_KEYS; i++) {
             floatv k = (floatv)keys_f32[i * ROW_WIDTH + d];
-#pragma unroll
-            for (int v = 0; v < vectors; v++) sums[i * vectors + v] = fma(a[v], k, sums[i * vectors + v]);
+            sums[i][0] = fma(a, k, sums[i][0]);
+            sums[i][1] = fma(b, k, sums[i][1]);
         }
     }
 #pragma unroll
-    for (int i = 0; i < tokens; i++)
+    for (int i = 0; i < SCORE_KEYS; i++)
 #pragma unroll
-        for (int v = 0; v < vectors; v++) {
+        for (int v = 0; v < 2; v++) {
             float *score = scores + i * ROW_TILE + v * VECTOR_WIDTH;
-            store_floatv(first_run ? sums[i * vectors + v] : load_floatv(score) + sums[i * vectors + v], score);
+            store_floatv(first_run ? sums[i][v] : load_floatv(score) + sums[i][v], score);
         }
 }
 
-// Scores of all rows by the block's `count` keys (and up to SCORE_SUMS more, which are zero rows).
-static inline void score_block(const __global float *tiles, int vectors, const float *keys_f32, int count, float *scores) {
-    for (int v = 0; v < vectors; v += 2) {
-        const __global float *q = tiles + v * ROW_WIDTH * VECTOR_WIDTH;
+// Scores of the rows that fill no pair of vectors, LANE_ROWS rows by LANE_KEYS keys at a time, with the width in the lanes:
+// no lane is left without a row, whatever their number, and each value from memory serves LANE_ROWS or LANE_KEYS sums.
+static inline void score_lanes(const __global float *q, const float *keys_f32, float *scores) {
+    floatv sums[LANE_ROWS][LANE_KEYS];
+#pragma unroll
+    for (int r = 0; r < LANE_ROWS; r++)
+#pragma unroll
+        for (int i = 0; i < LANE_KEYS; i++) sums[r][i] = (floatv)0.0f;
+    for (int d = 0; d + VECTOR_WIDTH <= ROW_WIDTH; d += VECTOR_WIDTH) {
+        floatv k[LANE_KEYS];
+#pragma unroll
+        for (int i = 0; i < LANE_KEYS; i++) k[i] = load_floatv(keys_f32 + i * ROW_WIDTH + d);
+#pragma unroll
+        for (int r = 0; r < LANE_ROWS; r++) {
+            floatv a = load_floatv(q + r * ROW_WIDTH + d);
+#pragma unroll
+            for (int i = 0; i < LANE_KEYS; i++) sums[r][i] = fma(a, k[i], sums[r][i]);
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < LANE_KEYS; i++) {
+        float4 total = sum_lanes(sums[0][i], sums[1][i], sums[2][i], sums[3][i]);
+        for (int d = ROW_WIDTH - ROW_WIDTH % VECTOR_WIDTH; d < ROW_WIDTH; d++)
+            total = fma((float4)(q[d], q[ROW_WIDTH + d], q[2 * ROW_WIDTH + d], q[3 * ROW_WIDTH + d]),
+                        (float4)keys_f32[i * ROW_WIDTH + d], total);
+        vstore4(total, 0, scores + i * ROW_TILE);
+    }
+}
+
+// Scores of all rows by the block's `count` keys (and up to SCORE_KEYS - 1 more, which are zero rows).
+static inline void score_block(const __global float *tiles, int rows, const float *keys_f32, int count, float *scores,
+                               key_fetch *fetch) {
+    int paired = rows - rows % (2 * VECTOR_WIDTH);
+    for (int row = 0; row < paired; row += 2 * VECTOR_WIDTH) {
+        const __global float *q = tiles + row * ROW_WIDTH;
         for (int d = 0; d < ROW_WIDTH; d += SCORE_RUN) {
             int width = min(SCORE_RUN, ROW_WIDTH - d);
-            const __global float *run = q + d * VECTOR_WIDTH;
-            float *out = scores + v * VECTOR_WIDTH;
-            if (v + 1 < vectors)
-                for (int i = 0; i < count; i += SCORE_SUMS / 2)
-                    add_scores(2, SCORE_SUMS / 2, run, keys_f32 + i * ROW_WIDTH + d, width, out + i * ROW_TILE, d == 0);
-            else
-                for (int i = 0; i < count; i += SCORE_SUMS)
-                    add_scores(1, SCORE_SUMS, run, keys_f32 + i * ROW_WIDTH + d, width, out + i * ROW_TILE, d == 0);
+            for (int i = 0; i < count; i += SCORE_KEYS) {
+                fetch_lines(fetch, 2 * KEY_LINES);
+                add_scores(q + d * VECTOR_WIDTH, keys_f32 + i * ROW_WIDTH + d, width, scores + i * ROW_TILE + row, d == 0);
+            }
         }
     }
-}
-
-// What the rows of a work see of the block at hand: row r its keys [low[r], high[r]), neither falling with r.
-typedef struct block_view {
-    int count;  // keys
-    int masked; // some row does not see some key
-    int present[BLOCK_TOKENS], low[ROW_TILE] ALIGNED, high[ROW_TILE] ALIGNED;
-} block_view;
-
-// c * tanh(s / c), in units of log2(e)
-static inline floatv cap_scores(floatv s, float softcap) {
-    return tanh(s * (LN_2 / softcap)) * (softcap * LOG2_E);
+    int lane_steps = (rows - paired + LANE_ROWS - 1) / LANE_ROWS;
+    for (int i = 0; i < count; i += LANE_KEYS)
+        for (int row = paired; row < rows; row += LANE_ROWS) {
+            fetch_lines(fetch, LANE_KEYS * KEY_LINES / lane_steps + 1);
+            score_lanes(tiles + row * ROW_WIDTH, keys_f32 + i * ROW_WIDTH, scores + i * ROW_TILE + row);
+        }
 }
 
 // Online softmax of one vector of rows over a block: scores become weights, `rescale` what older sums are multiplied by.
@@ -155,7 +179,7 @@ static inline __attribute__((always_inline)) void add_values(const int rows, con
 #pragma unroll
     for (int r = 0; r < rows; r++)
 #pragma unroll
-        for (int v = 0; v < vectors; v++) prefetch(sums + r * VALUE_DIM + v * VECTOR_WIDTH, 1);
+        for (int v = 0; v < vectors; v++) fetch_line(sums + r * VALUE_DIM + v * VECTOR_WIDTH);
     for (int i = low; i < high; i++) {
         floatv c[VALUE_VECTORS];
 #pragma unroll
@@ -225,40 +249,15 @@ static inline void add_block(__global float *sums, const float *keys_f32, const 
                             rescale ? rescale + r : rescale);
 }
 
-// The keys each row sees, and the least and the most of them all. Rows past the last repeat it.
-typedef struct row_ranges {
-    int first[ROW_TILE], end[ROW_TILE];
-    int least_first, greatest_first, least_end, greatest_end;
-} row_ranges;
-
-static inline void find_ranges(row_ranges *ranges, const attend_call *call, const work_item *item, int rows) {
-    ranges->least_first = ranges->least_end = INT_MAX;
-    ranges->greatest_first = ranges->greatest_end = 0;
-    for (int r = 0; r < rows; r++) {
-        key_range range = work_visible(call, item, item->row_begin + min(r, item->row_count - 1));
-        ranges->first[r] = range.first;
-        ranges->end[r] = range.end;
-        ranges->least_first = min(ranges->least_first, range.first);
-        ranges->greatest_first = max(ranges->greatest_first, range.first);
-        ranges->least_end = min(ranges->least_end, range.end);
-        ranges->greatest_end = max(ranges->greatest_end, range.end);
-    }
-}
-
-static inline void view_block(block_view *block, const row_ranges *ranges, int key, int found, int rows) {
-    block->masked = found < block->count || key < ranges->greatest_first || key + block->count > ranges->least_end;
-    for (int r = 0; r < rows; r++) {
-        block->low[r] = clamp(ranges->first[r] - key, 0, block->count);
-        block->high[r] = clamp(ranges->end[r] - key, block->low[r], block->count);
-    }
-}
-
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEND_ARGUMENTS) {
     float keys_f32[BLOCK_TOKENS * ROW_WIDTH] ALIGNED;
     float scores[BLOCK_TOKENS * ROW_TILE] ALIGNED;
     float top[ROW_TILE] ALIGNED, total[ROW_TILE] ALIGNED, rescale[ROW_TILE] ALIGNED;
     row_ranges ranges;
     block_view block;
+    key_fetch fetch;
+    row_turner turner;
+    turner.delta = 0;
 
     int part = get_global_id(0);
     if (part >= step[call.header + HEADER_PARTS]) return;
@@ -281,10 +280,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
             if (key >= kv_end) break;
             block.count = min(BLOCK_TOKENS, kv_end - key);
             if (key + block.count <= ranges.least_first) continue;
-            int found = load_keys(keys_f32, block.present, &keys, key, block.count);
+            int found = load_keys(keys_f32, block.present, &keys, key, block.count, &turner);
             if (!found) continue;
+            fetch_begin(&fetch, &keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end));
             view_block(&block, &ranges, key, found, vectors * VECTOR_WIDTH);
-            score_block(tiles, vectors, keys_f32, block.count, scores);
+            score_block(tiles, rows, keys_f32, block.count, scores, &fetch);
             for (int v = 0; v < vectors; v++) {
                 int r = v * VECTOR_WIDTH;
                 soften(scores + r, &block, r, call.softcap, top + r, total + r, rescale + r);
@@ -293,19 +293,6 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
             started = 1;
         }
 
-        for (int r = 0; r < rows; r++) {
-            int seen = total[r] != 0.0f; // a NaN counts: it must show
-            float factor = seen ? 1.0f / total[r] : 0.0f, row_lse = seen ? (top[r] + log2(total[r])) * LN_2 : -INFINITY;
-            __global float *row_sums = sums + r * VALUE_DIM;
-            int row = item.row_begin + r;
-            if (item.state_first < 0) {
-                result_write(RESULT_PASS, &call, work_token(&call, &item, row), work_head(&call, &item, row), row_sums, factor,
-                             row_lse, top[r] * LN_2);
-                continue;
-            }
-            for (int d = 0; d < VALUE_DIM; d++) row_sums[d] = seen ? row_sums[d] * factor : 0.0f;
-            space[call.state_lse + item.state_first + r] = row_lse;
-            space[call.state_max + item.state_first + r] = top[r] * LN_2;
-        }
+        finish_rows(RESULT_PASS, &call, &item, space, sums, top, total);
     }
 }

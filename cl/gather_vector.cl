@@ -4,6 +4,7 @@
 #include "common/vector.clh"
 #include "common/place.clh"
 #include "common/row.clh"
+#include "common/row_turn.clh"
 
 #include "common/gather_call.h"
 
@@ -19,13 +20,18 @@ static inline void gather_row(__global uchar *output, gather_call call, long to,
         number_store_vector(output, call.type, to + d, row_latent_vector(at, d));
     for (; d < call.latent_dim; d++) number_store(output, call.type, to + d, row_latent(at, d));
     to += call.latent_dim;
-    for (d = 0; d + VECTOR_WIDTH <= call.rope_dim; d += VECTOR_WIDTH)
-        number_store_vector(output, call.type, to + d, row_rope_vector(at, d));
-    for (; d < call.rope_dim; d++) number_store(output, call.type, to + d, row_rope(at, d));
+    d = 0;
+#ifdef ROW_TURNS
+    if (at->delta == 0)
+#endif
+        for (; d + VECTOR_WIDTH <= call.rope_dim; d += VECTOR_WIDTH)
+            number_store_vector(output, call.type, to + d, row_rope_vector(at, d));
+    for (; d < call.rope_dim; d++) number_store(output, call.type, to + d, row_turned(at, d));
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gather_vector(PLACE_ARGUMENTS, ROW_ARGUMENTS(rows),
-                                                                           __global uchar *output, gather_call call) {
+                                                                           TURN_ARGUMENTS, __global uchar *output,
+                                                                           gather_call call) {
     int kv_head = get_global_id(0), token = get_global_id(1);
     if (kv_head >= call.kv_head_count || token >= call.token_count) return;
     long to = token * call.output_stride + kv_head * call.output_head_stride;
@@ -35,6 +41,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gather_vector(PLACE
         return;
     }
     row_memory memory = ROW_MEMORY(rows);
-    row_parts at = row_at(&memory, place.page, place.row, kv_head);
+    row_parts at;
+    row_at(&at, &memory, place.page, place.row, kv_head);
+    row_turn_by(&at, call.deltas, call.turns, token);
     gather_row(output + call.output, call, to, &at);
 }

@@ -2,6 +2,7 @@
 #include "host/context.h"
 #include "host/device.h"
 #include "host/error.h"
+#include "host/instruction.h"
 #include "host/memory.h"
 #include "host/program.h"
 #include "host/recording.h"
@@ -74,12 +75,14 @@ clmla_status host_context_init(host_context *context, const clmla_context_params
     STATUS_OR_OUT(
         host_programs_create(&context->programs, context, params->program_folder, params->program_folder_bytes));
     STATUS_OR_OUT(host_recordings_create(&context->recordings, context));
+    STATUS_OR_OUT(host_instructions_create(&context->instructions, context));
 out:
     if (status != CLMLA_OK) host_context_finish(context);
     return status;
 }
 
 void host_context_finish(host_context *context) {
+    if (context->instructions) host_instructions_destroy(&context->instructions, context);
     if (context->recordings) host_recordings_destroy(&context->recordings, context);
     if (context->programs) host_programs_destroy(&context->programs, context);
     if (context->cl) context->calls->ReleaseContext(context->cl);

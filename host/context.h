@@ -7,6 +7,7 @@
 #include "host/calls.h"
 #include <clmla/context.h>
 
+struct host_instructions;
 struct host_programs;
 struct host_recordings;
 
@@ -18,8 +19,9 @@ typedef struct host_context {
     cl_context cl;
     cl_device_id device;
     clmla_device_facts facts;
-    struct host_programs *programs;     // see program.h; has a lock of its own
-    struct host_recordings *recordings; // see recording.h; likewise
+    struct host_programs *programs;         // see program.h; has a lock of its own
+    struct host_recordings *recordings;     // see recording.h; likewise
+    struct host_instructions *instructions; // see instruction.h; likewise
 } host_context;
 
 // Fills a context from public parameters; calls NULL = host_calls_default(). On failure everything is released again.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/device.h"
 #include "host/error.h"
+#include "host/instruction.h"
 #include "host/memory.h"
 #include "host/quirk.h"
 #include <ctype.h>
@@ -150,6 +151,7 @@ clmla_status host_device_read(clmla_device_facts *facts, cl_device_id device, co
         facts->opencl_c_major = facts->opencl_c_minor = 0;
     facts->quirks = host_quirks_of(facts);
     facts->is_interpreter = strstr(facts->platform_name, "Oclgrind") != NULL;
+    host_instruction_facts(facts);
     return CLMLA_OK;
 }
 

@@ -15,7 +15,7 @@ clmla_status host_event_wait(host_context *context, cl_event event) {
     if (!event) return CLMLA_OK;
     cl_int code = context->calls->WaitForEvents(1, &event);
     if (code == CL_SUCCESS) return CLMLA_OK;
-    return host_fail_cl(&context->log, "clWaitForEvents", code, "an earlier command of the same plan");
+    return host_fail_cl(&context->log, "clWaitForEvents", code, "an earlier command");
 }
 
 clmla_status host_queue_finish(host_context *context, cl_command_queue queue) {

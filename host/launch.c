@@ -141,6 +141,27 @@ clmla_status host_chain_write(host_chain *chain, cl_mem memory, uint64_t offset,
     return CLMLA_OK;
 }
 
+clmla_status host_chain_read(host_chain *chain, cl_mem memory, uint64_t offset, uint64_t bytes, void *data) {
+    STATUS_OR_RETURN(host_chain_refuse_recorded(chain, "copies to host memory are not kept"));
+    cl_event event = NULL;
+    wait_list waits = waits_of(chain);
+    cl_int code =
+        chain->context->calls->EnqueueReadBuffer(chain->queue, memory, CL_FALSE, (size_t)offset, (size_t)bytes, data,
+                                                 waits.count, waits.events, needs_event(chain) ? &event : NULL);
+    if (code != CL_SUCCESS)
+        return host_fail_cl(&chain->context->log, "clEnqueueReadBuffer", code, "%llu bytes", (unsigned long long)bytes);
+    advance(chain, event);
+    return CLMLA_OK;
+}
+
+clmla_status host_chain_settle(host_chain *chain) {
+    if (!chain->last) return CLMLA_OK;
+    clmla_status status = host_event_wait(chain->context, chain->last);
+    // The wait itself may be what failed: the driver must not be left with memory that goes away.
+    if (status != CLMLA_OK) chain->context->calls->Finish(chain->queue);
+    return status;
+}
+
 clmla_status host_chain_barrier(host_chain *chain) {
     STATUS_OR_RETURN(host_chain_refuse_recorded(chain, "work that other libraries enqueue is not kept"));
     cl_event event = NULL;

@@ -56,6 +56,10 @@ void host_chain_join(host_chain *chain, cl_event event);
 
 // Copies host memory that stays valid until the command is done. Refused on a recorded chain.
 clmla_status host_chain_write(host_chain *chain, cl_mem memory, uint64_t offset, uint64_t bytes, const void *data);
+// The other way; `data` is the driver's to write until the command is done. Refused on a recorded chain.
+clmla_status host_chain_read(host_chain *chain, cl_mem memory, uint64_t offset, uint64_t bytes, void *data);
+// Blocks until the chain's newest command is done, however it ends: what it reads and writes on the host is free then.
+clmla_status host_chain_settle(host_chain *chain);
 
 // A kernel launch being put together. Arguments are set in the kernel's order; the first error sticks and is reported
 // by host_launch_enqueue, which always gives the kernel back, or to the recording.

@@ -32,6 +32,19 @@ bool host_private_folder(const char *path);
 // Writes a file so that a reader sees all of it or none: temporary in the same folder, synced, renamed.
 bool host_write_atomic(const char *folder, const char *name, const void *const *parts, const size_t *part_bytes,
                        size_t count);
+
+// A file that is written piece by piece and appears under its name when it is complete: a temporary beside it (this
+// user's alone), synced and renamed over what was there. Errors: CLMLA_E_FILE, with the system's reason and the path;
+// CLMLA_E_LIMIT (the path is too long).
+#define HOST_FILE_PATH 2048
+typedef struct host_new_file {
+    char path[HOST_FILE_PATH], temporary[HOST_FILE_PATH];
+    void *handle; // the implementation's own; NULL = there is none
+} host_new_file;
+clmla_status host_new_file_begin(host_new_file *file, const char *path);
+clmla_status host_new_file_write(host_new_file *file, const void *data, size_t bytes);
+clmla_status host_new_file_commit(host_new_file *file);
+void host_new_file_abandon(host_new_file *file); // removes the temporary; nothing after a commit, or on a zeroed one
 bool host_remove_file(const char *path);
 // Marks a file as just used (its modification time is now).
 void host_touch_file(const char *path);

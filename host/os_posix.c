@@ -105,6 +105,64 @@ bool host_write_atomic(const char *folder, const char *name, const void *const *
     return done;
 }
 
+static clmla_status too_long(const char *path) {
+    return host_fail(NULL, CLMLA_E_LIMIT, 0, "%.200s...: a path of %zu bytes is too long", path, strlen(path));
+}
+
+clmla_status host_new_file_begin(host_new_file *file, const char *path) {
+    *file = (host_new_file){.handle = NULL};
+    int a = snprintf(file->path, sizeof file->path, "%s", path);
+    int b = snprintf(file->temporary, sizeof file->temporary, "%s.XXXXXX", path);
+    if (a < 0 || b < 0 || (size_t)b >= sizeof file->temporary) return too_long(path);
+    int handle = mkstemp(file->temporary);
+    if (handle < 0) return fail_file(path, "cannot be made");
+    fcntl(handle, F_SETFD, FD_CLOEXEC);
+    file->handle = (void *)(intptr_t)(handle + 1);
+    return CLMLA_OK;
+}
+
+static int handle_of(const host_new_file *file) {
+    return (int)(intptr_t)file->handle - 1;
+}
+
+clmla_status host_new_file_write(host_new_file *file, const void *data, size_t bytes) {
+    return write_all(handle_of(file), data, bytes) ? CLMLA_OK : fail_file(file->path, "cannot be written");
+}
+
+// A rename lasts once its folder is written. Not every file system can be asked for it, and the file is complete.
+static void sync_folder_of(const char *path) {
+    char folder[HOST_FILE_PATH];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    if (slash == path) length = 1;
+    memcpy(folder, length > 0 ? path : ".", length > 0 ? length : 1);
+    folder[length > 0 ? length : 1] = '\0';
+    int handle = open(folder, O_RDONLY | O_CLOEXEC);
+    if (handle < 0) return;
+    fsync(handle);
+    close(handle);
+}
+
+clmla_status host_new_file_commit(host_new_file *file) {
+    if (fsync(handle_of(file)) != 0) return fail_file(file->path, "cannot be synced");
+    int closed = close(handle_of(file));
+    file->handle = NULL;
+    if (closed != 0 || rename(file->temporary, file->path) != 0) {
+        clmla_status status = fail_file(file->path, closed != 0 ? "cannot be closed" : "cannot be replaced");
+        unlink(file->temporary);
+        return status;
+    }
+    sync_folder_of(file->path);
+    return CLMLA_OK;
+}
+
+void host_new_file_abandon(host_new_file *file) {
+    if (!file->handle) return;
+    close(handle_of(file));
+    unlink(file->temporary);
+    file->handle = NULL;
+}
+
 bool host_remove_file(const char *path) {
     return unlink(path) == 0;
 }

@@ -66,16 +66,20 @@ bool host_private_folder(const char *path) {
     return make_folder(path) && host_path_what(path) == HOST_PATH_FOLDER;
 }
 
-static bool write_parts(HANDLE file, const void *const *parts, const size_t *part_bytes, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        const char *from = parts[i];
-        for (size_t left = part_bytes[i]; left > 0;) {
-            DWORD written = 0, take = left < (1u << 30) ? (DWORD)left : 1u << 30;
-            if (!WriteFile(file, from, take, &written, NULL) || written == 0) return false;
-            from += written;
-            left -= written;
-        }
+static bool write_all(HANDLE file, const void *data, size_t bytes) {
+    const char *from = data;
+    for (size_t left = bytes; left > 0;) {
+        DWORD written = 0, take = left < (1u << 30) ? (DWORD)left : 1u << 30;
+        if (!WriteFile(file, from, take, &written, NULL) || written == 0) return false;
+        from += written;
+        left -= written;
     }
+    return true;
+}
+
+static bool write_parts(HANDLE file, const void *const *parts, const size_t *part_bytes, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!write_all(file, parts[i], part_bytes[i])) return false;
     return FlushFileBuffers(file) != 0;
 }
 
@@ -93,6 +97,41 @@ bool host_write_atomic(const char *folder, const char *name, const void *const *
     done = done && MoveFileExA(temporary, final, MOVEFILE_REPLACE_EXISTING);
     if (!done) DeleteFileA(temporary);
     return done;
+}
+
+clmla_status host_new_file_begin(host_new_file *file, const char *path) {
+    *file = (host_new_file){.handle = NULL};
+    int a = snprintf(file->path, sizeof file->path, "%s", path);
+    int b = snprintf(file->temporary, sizeof file->temporary, "%s.%lu.%lu", path, GetCurrentProcessId(),
+                     GetCurrentThreadId());
+    if (a < 0 || b < 0 || (size_t)b >= sizeof file->temporary)
+        return host_fail(NULL, CLMLA_E_LIMIT, 0, "%.200s...: a path of %zu bytes is too long", path, strlen(path));
+    HANDLE handle = CreateFileA(file->temporary, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
+    if (handle == INVALID_HANDLE_VALUE) return fail_file(path, "cannot be made");
+    file->handle = handle;
+    return CLMLA_OK;
+}
+
+clmla_status host_new_file_write(host_new_file *file, const void *data, size_t bytes) {
+    return write_all(file->handle, data, bytes) ? CLMLA_OK : fail_file(file->path, "cannot be written");
+}
+
+clmla_status host_new_file_commit(host_new_file *file) {
+    if (!FlushFileBuffers(file->handle)) return fail_file(file->path, "cannot be synced");
+    BOOL closed = CloseHandle(file->handle);
+    file->handle = NULL;
+    if (closed && MoveFileExA(file->temporary, file->path, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))
+        return CLMLA_OK;
+    clmla_status status = fail_file(file->path, "cannot be replaced");
+    DeleteFileA(file->temporary);
+    return status;
+}
+
+void host_new_file_abandon(host_new_file *file) {
+    if (!file->handle) return;
+    CloseHandle(file->handle);
+    DeleteFileA(file->temporary);
+    file->handle = NULL;
 }
 
 bool host_remove_file(const char *path) {

@@ -10,14 +10,15 @@ typedef struct quirk {
 
 static const quirk quirks[] = {
     {CLMLA_QUIRK_LOOP_LIMIT, "rusticl", "llvmpipe", "loop_limit",
-     "llvmpipe ends a kernel's loops after 65535 iterations without an error, so sums over long rows or contexts are cut "
-     "short (seen with Mesa 22.3)"},
+     "llvmpipe ends a kernel's loops after 65535 iterations without an error, so sums over long rows or contexts are "
+     "cut short (seen with Mesa 22.3)"},
 };
 
 uint32_t host_quirks_of(const clmla_device_facts *facts) {
     uint32_t found = 0;
     for (size_t i = 0; i < sizeof quirks / sizeof *quirks; i++)
-        if (strstr(facts->platform_name, quirks[i].platform) && strstr(facts->name, quirks[i].device)) found |= quirks[i].bit;
+        if (strstr(facts->platform_name, quirks[i].platform) && strstr(facts->name, quirks[i].device))
+            found |= quirks[i].bit;
     return found;
 }
 

@@ -26,6 +26,11 @@ const char *clmla_status_name(clmla_status status) {
         NAME(CLMLA_E_CACHE_FULL),
         NAME(CLMLA_E_SEQUENCE),
         NAME(CLMLA_E_UNSUPPORTED),
+        NAME(CLMLA_E_FOREIGN),
+        NAME(CLMLA_E_NEWER),
+        NAME(CLMLA_E_TRUNCATED),
+        NAME(CLMLA_E_CORRUPTED),
+        NAME(CLMLA_E_MISMATCH),
     };
     return (unsigned)status < sizeof names / sizeof *names ? names[status] : "CLMLA_E_?";
 }

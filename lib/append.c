@@ -11,7 +11,8 @@
 
 // Values a work-item stores at once where no scale is shared.
 #define PLAIN_GROUP 32u
-#define FLAT_GROUP 128u // fp8_flat: a scale beside the tensor is for so many
+#define FLAT_GROUP 128u      // fp8_flat: a scale beside the tensor is for so many
+#define QUANTISED_PIECE 256u // variants of so many columns fill whole bytes
 
 static uint32_t kv_heads(const clmla_append_params *params) {
     return params->rows.kv_head_count ? params->rows.kv_head_count : 1;
@@ -64,9 +65,9 @@ static clmla_status check(clmla_context *context, const clmla_append_params *par
     return row_places_check(context, &params->places, params->token_count, "append");
 }
 
-// Values stored at once: all that share a scale.
-static uint32_t group_of(const clmla_row_layout *layout) {
+uint32_t append_store_group(const clmla_row_layout *layout) {
     if (layout->scale_group > 0) return layout->scale_group;
+    if (rows_are_quantised(layout->format)) return QUANTISED_PIECE;
     return layout->format == CLMLA_ROWS_FP8_FLAT ? FLAT_GROUP : PLAIN_GROUP;
 }
 
@@ -95,7 +96,7 @@ static append_call call_of(const clmla_append_params *params) {
 static clmla_status launch_append(clmla_context *context, const clmla_append_params *params, const variant *chosen,
                                   host_chain *chain) {
     const clmla_row_layout *layout = &params->rows.layout;
-    uint32_t group = group_of(layout);
+    uint32_t group = append_store_group(layout);
     append_call call = call_of(params);
     char options[OPTIONS_MAX], more[40];
     snprintf(more, sizeof more, "-DSTORE_GROUP=%u", group);

@@ -101,6 +101,8 @@ static attend_job begin(clmla_plan *plan, const clmla_attend_params *params, hos
     call->table_count = (int64_t)job.table.count;
     call->indptr = elements(job.table.indptr.offset);
     call->page_rows = elements(job.table.page_rows.offset);
+    call->page_deltas = elements(job.table.page_deltas.offset);
+    call->turns = (int64_t)(job.table.turns.offset / sizeof(uint64_t));
     call->scale = params->softmax_scale;
     call->softcap = params->softcap;
     return job;
@@ -112,7 +114,7 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
     const char *sparse = job->params->scope_count > 0 ? "-DSPARSE" : "";
     const attend_tile *tile = &plan->tile;
     char more[192], width[32] = "";
-    if (plan->attend->method == VARIANT_VECTOR)
+    if (variant_has_vectors(plan->attend))
         snprintf(more, sizeof more, "-DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DBLOCK_TOKENS=%u -DROW_TILE=%u %s",
                  call->latent_dim, call->rope_dim, call->value_dim, plan->rules.block_tokens, plan->rules.row_tile,
                  sparse);
@@ -128,13 +130,20 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
     operation_options(options, plan->context, plan->attend, rows_option(plan->params.layout.format), more);
 }
 
+static const char *pack_kernel(const variant *attend) {
+    return attend->method == VARIANT_INT8_DOT   ? "attend_pack_int8"
+           : attend->method == VARIANT_BF16_DOT ? "attend_pack_bf16"
+           : attend->method == VARIANT_TILE     ? "attend_pack_rows"
+                                                : "attend_pack";
+}
+
 static clmla_status launch_pack(attend_job *job) {
     clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
     operation_options(options, plan->context, plan->attend, "ELEMENT_F32", NULL);
     bool rows = plan->attend->method == VARIANT_TILE;
     host_launch launch = host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_queries, options,
-                                           rows ? "attend_pack_rows" : "attend_pack");
+                                           pack_kernel(plan->attend));
     host_arg_buffer(&launch, job->query.memory);
     host_arg_buffer(&launch, job->query_rope.memory);
     host_arg_buffer(&launch, plan->step);
@@ -186,7 +195,7 @@ static clmla_status launch_attend(attend_job *job) {
     results_arguments(&launch, job->params);
     host_arg_bytes(&launch, sizeof job->call, &job->call);
     size_t per_part = plan->grid_parts, local = 1;
-    if (plan->attend->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, job->chain, 1, &per_part, &local);
+    if (variant_has_vectors(plan->attend)) return host_launch_enqueue(&launch, job->chain, 1, &per_part, &local);
     if (plan->attend->method == VARIANT_TILE) {
         size_t group = plan->tile.group, items = group * plan->grid_parts;
         return host_launch_enqueue(&launch, job->chain, 1, &items, &group);
@@ -213,7 +222,7 @@ static clmla_status launch_merge(attend_job *job) {
         global[0] *= local[0];
         return host_launch_enqueue(&launch, job->chain, 2, global, local);
     }
-    if (plan->attend->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, job->chain, 2, global, local);
+    if (variant_has_vectors(plan->attend)) return host_launch_enqueue(&launch, job->chain, 2, global, local);
     return enqueue_rows(&launch, job, plan->grid_items);
 }
 

@@ -16,7 +16,8 @@
 
 // A page table as the kernels read it; table.memory NULL = sequence s has the one page s.
 typedef struct attend_table {
-    clmla_buffer table, indptr, page_rows; // page_rows: optional, of the table's form
+    clmla_buffer table, indptr, page_rows, page_deltas; // page_rows, page_deltas: optional, of the table's form
+    clmla_buffer turns;                                 // with page_deltas
     uint64_t stride, count;
 } attend_table;
 

@@ -43,7 +43,7 @@ clmla_status attend_absorb_run(attend_job *job) {
     const clmla_row_layout *layout = &plan->params.layout;
     uint64_t tokens = plan->extent.query_tokens, heads = plan->params.head_count,
              width = (uint64_t)layout->latent_dim + layout->rope_dim;
-    bool vector = plan->attend->method == VARIANT_VECTOR;
+    bool vector = variant_has_vectors(plan->attend);
     cl_mem absorbed = NULL;
     char options[OPTIONS_MAX];
     STATUS_OR_RETURN(

@@ -22,23 +22,38 @@ static clmla_status check_rows(const clmla_plan *plan, const clmla_rows *rows) {
 
 // --- rows and a page table
 
-attend_table attend_find_table(const clmla_plan *plan, const clmla_attend_params *params) {
-    attend_table out = {params->page_table, params->page_indptr, params->page_rows, params->page_table_stride,
-                        params->page_table_count};
-    if (out.table.memory || out.indptr.memory || !plan->cache) return out;
-    if (plan_has_capacity(plan))
-        return (attend_table){.table = {plan->step, plan->offsets.table},
-                              .page_rows = {plan->step, plan->offsets.page_rows},
-                              .stride = plan->table_stride};
-    cl_mem page_rows = plan->short_pages ? plan->cache->tables[CACHE_TABLE_ROWS] : NULL;
-    return (attend_table){.table = {plan->cache->tables[CACHE_TABLE_PAGES], 0},
-                          .page_rows = {page_rows, 0},
-                          .stride = plan->cache->table_stride};
+// A plan with a capacity has all of it in its own memory, which recorded steps go on reading; others read the cache's.
+static attend_table table_of_cache(const clmla_plan *plan) {
+    const plan_offsets *at = &plan->offsets;
+    const clmla_cache *cache = plan->cache;
+    bool turned = rows_keep_codes(plan->params.layout.format) && plan->params.layout.rope_dim > 0;
+    attend_table out = {.stride = plan_has_capacity(plan) ? plan->table_stride : cache->table_stride};
+    if (plan_has_capacity(plan)) {
+        out.table = (clmla_buffer){plan->step, at->table};
+        out.page_rows = (clmla_buffer){plan->step, at->page_rows};
+        if (turned) out.page_deltas = (clmla_buffer){plan->step, at->page_deltas};
+    } else {
+        out.table.memory = cache->tables[CACHE_TABLE_PAGES];
+        if (plan->short_pages) out.page_rows.memory = cache->tables[CACHE_TABLE_ROWS];
+        if (plan->shifted_pages) out.page_deltas.memory = cache->tables[CACHE_TABLE_DELTAS];
+    }
+    if (out.page_deltas.memory) out.turns = (clmla_buffer){plan->step, at->turns};
+    return out;
 }
 
-static clmla_status check_page_rows(const clmla_plan *plan, const attend_table *table, uint64_t bytes) {
-    if (!table->page_rows.memory) return CLMLA_OK;
-    return host_buffer_check(&plan->context->host, table->page_rows, bytes, sizeof(int32_t), "attend", "page_rows");
+attend_table attend_find_table(const clmla_plan *plan, const clmla_attend_params *params) {
+    if (!params->page_table.memory && !params->page_indptr.memory && plan->cache) return table_of_cache(plan);
+    return (attend_table){params->page_table, params->page_indptr,       params->page_rows,       params->page_deltas,
+                          params->rope_turns, params->page_table_stride, params->page_table_count};
+}
+
+// What lies beside the entries of the table.
+static clmla_status check_beside(const clmla_plan *plan, const attend_table *table, uint64_t entries) {
+    if (table->page_rows.memory)
+        STATUS_OR_RETURN(host_buffer_check(&plan->context->host, table->page_rows, entries * sizeof(int32_t),
+                                           sizeof(int32_t), "attend", "page_rows"));
+    return rows_check_deltas(plan->context, &plan->params.layout, table->page_deltas, table->turns, entries, "attend",
+                             "page_deltas");
 }
 
 // `pages`: of the longest sequence, as far as the host knows.
@@ -55,7 +70,7 @@ static clmla_status check_csr(const clmla_plan *plan, const attend_table *table,
                          "attend: page_table_count %llu: the longest sequence alone has %llu pages",
                          (unsigned long long)table->count, (unsigned long long)pages);
     STATUS_OR_RETURN(host_buffer_check(host, table->table, entries, sizeof(int32_t), "attend", "page_table"));
-    STATUS_OR_RETURN(check_page_rows(plan, table, entries));
+    STATUS_OR_RETURN(check_beside(plan, table, table->count));
     return host_buffer_check(host, table->indptr, ((uint64_t)plan->extent.sequence_count + 1) * sizeof(int32_t),
                              sizeof(int32_t), "attend", "page_indptr");
 }
@@ -68,12 +83,14 @@ static clmla_status check_table(const clmla_plan *plan, const clmla_attend_param
              longest = plan_has_capacity(plan) ? 0 : plan->extent.longest_kv,
              pages = (longest + page_tokens - 1) / page_tokens;
     // Such a plan's works name rows of the cache's own table.
-    if (plan->cache && (params->page_table.memory || params->page_indptr.memory))
+    if (plan->cache && (params->page_table.memory || params->page_indptr.memory || params->page_deltas.memory))
         return host_fail(&host->log, CLMLA_E_ARGUMENT, 0,
-                         "attend: page_table is given, but the plan has its pages from a cache (clmla_plan_update)");
+                         "attend: %s given, but the plan has its pages from a cache (clmla_plan_update)",
+                         params->page_table.memory || params->page_indptr.memory ? "page_table is" : "page_deltas are");
     if (table.indptr.memory) return check_csr(plan, &table, pages);
-    if (!table.table.memory && table.page_rows.memory)
-        return host_fail(&host->log, CLMLA_E_ARGUMENT, 0, "attend: page_rows is given, page_table is missing");
+    if (!table.table.memory && (table.page_rows.memory || table.page_deltas.memory))
+        return host_fail(&host->log, CLMLA_E_ARGUMENT, 0, "attend: %s is given, page_table is missing",
+                         table.page_rows.memory ? "page_rows" : "page_deltas");
     if (!table.table.memory) {
         if (longest > page_tokens)
             return host_fail(&host->log, CLMLA_E_ARGUMENT, 0,
@@ -91,7 +108,7 @@ static clmla_status check_table(const clmla_plan *plan, const clmla_attend_param
                          (unsigned long long)table.stride);
     STATUS_OR_RETURN(
         host_buffer_check(host, table.table, entries * sizeof(int32_t), sizeof(int32_t), "attend", "page_table"));
-    return check_page_rows(plan, &table, entries * sizeof(int32_t));
+    return check_beside(plan, &table, entries);
 }
 
 // --- scopes
@@ -181,4 +198,6 @@ void attend_keys_arguments(host_launch *launch, const attend_job *job) {
     host_arg_buffer(launch, job->table.table.memory);
     host_arg_buffer(launch, job->table.indptr.memory);
     host_arg_buffer(launch, job->table.page_rows.memory);
+    host_arg_buffer(launch, job->table.page_deltas.memory);
+    host_arg_buffer(launch, job->table.turns.memory);
 }

@@ -75,7 +75,7 @@ uint32_t cache_group_layers(const clmla_cache *cache, uint32_t group) {
 // Rows without rotation have only positions to shift; scaled formats are never scaled a second time.
 static cache_shift_mode shift_mode_of(const clmla_cache *cache) {
     if (cache->layout.rope_dim == 0 || cache->config.rope_type == CLMLA_ROPE_NONE) return CACHE_SHIFT_POSITIONS;
-    return rows_element_bytes(cache->layout.format) > 1 ? CACHE_SHIFT_ROTATE : CACHE_SHIFT_KEEP;
+    return rows_keep_codes(cache->layout.format) ? CACHE_SHIFT_KEEP : CACHE_SHIFT_ROTATE;
 }
 
 static clmla_status allocate(clmla_cache *cache, bool share_prefixes) {

@@ -3,6 +3,7 @@
 //   cache.c         making caches, layers in buffers, usage
 //   cache_calls.c   the public calls on sequences: the lock, and the owner's chance to evict
 //   cache_flush.c   pending row work, enqueued
+//   cache_save.c, cache_load.c, cache_span.c  rows to and from bytes (cache_file.h)
 //   cache_tables.c  block tables on the device
 //   cache_stage.c   host memory the driver reads from, and the cache's last event
 #ifndef LIB_CACHE_H
@@ -83,6 +84,10 @@ void cache_tables_finish(clmla_cache *cache);
 clmla_status cache_flush_enqueue(clmla_cache *cache, host_chain *chain);
 void cache_flush_finish(clmla_cache *cache);
 
+// Makes the sequences of a saved cache and takes pages for them, the owner's evict callback asked: cache_restore.h.
+struct cache_saved;
+clmla_status cache_restore(clmla_cache *cache, const struct cache_saved *saved, uint32_t *ids);
+
 // A host stage of `bytes`, free to be written; with four under way it waits for the oldest.
 clmla_status cache_stage_take(cache_stage **out, clmla_cache *cache, uint64_t bytes);
 // Enqueues `bytes` of it, from `begin` on, to a device buffer: the driver reads the stage until then.
@@ -90,7 +95,7 @@ clmla_status cache_stage_write(cache_stage *stage, clmla_cache *cache, cl_mem me
                                uint64_t bytes, host_chain *chain);
 void cache_stages_finish(clmla_cache *cache);
 // Takes note of the chain's newest event as the cache's last.
-void cache_note_last(clmla_cache *cache, const host_chain *chain);
+void cache_note_last(clmla_cache *cache, host_chain *chain);
 
 uint32_t cache_group_layers(const clmla_cache *cache, uint32_t group); // layers of one buffer
 

@@ -3,6 +3,7 @@
 // callback runs: that makes calls of its own.
 #include "host/error.h"
 #include "lib/cache.h"
+#include "lib/cache_restore.h"
 
 static clmla_status missing(const clmla_cache *cache, const char *call) {
     return host_fail(cache ? &cache->context->host.log : NULL, CLMLA_E_ARGUMENT, 0, "cache: %s: an argument is NULL",
@@ -27,6 +28,8 @@ typedef struct request {
     clmla_sequence sequence;
     uint32_t from, to;
     int32_t delta;
+    const struct cache_saved *saved;
+    uint32_t *ids;
 } request;
 
 static clmla_status attempt(uint64_t *pages_missing, clmla_cache *cache, const request *request) {
@@ -79,6 +82,14 @@ clmla_status clmla_cache_sequence_shift(clmla_cache *cache, clmla_sequence seque
                                         int32_t delta) {
     if (!cache) return missing(cache, "sequence shift");
     return run(cache, &(request){.run = run_shift, .sequence = sequence, .from = from, .to = to, .delta = delta});
+}
+
+static clmla_status run_restore(cache_pages *pages, const request *r) {
+    return cache_pages_restore(pages, r->saved, r->ids);
+}
+
+clmla_status cache_restore(clmla_cache *cache, const struct cache_saved *saved, uint32_t *ids) {
+    return run(cache, &(request){.run = run_restore, .saved = saved, .ids = ids});
 }
 
 // --- calls that want none ----------------------------------------------------------------------------------------
@@ -164,6 +175,19 @@ clmla_status clmla_cache_sequence_pages(int32_t *pages, size_t capacity, size_t 
     return unlock(cache, found ? CLMLA_OK : CLMLA_E_SEQUENCE);
 }
 
+clmla_status clmla_cache_sequence_tokens(int32_t *tokens, size_t capacity, size_t *count, const clmla_cache *cache,
+                                         clmla_sequence sequence) {
+    if ((!tokens && capacity > 0) || !count || !cache) return missing(cache, "sequence tokens");
+    lock(cache);
+    const cache_sequence *found = cache_pages_sequence(&cache->pages, sequence);
+    if (found) {
+        *count = found->known;
+        cache_pages_tokens(tokens, &cache->pages, found, 0,
+                           capacity < found->known ? (uint32_t)capacity : found->known);
+    }
+    return unlock(cache, found ? CLMLA_OK : CLMLA_E_SEQUENCE);
+}
+
 // Finds the sequence and checks that it has such tokens.
 static clmla_status find_tokens(const cache_sequence **out, const clmla_cache *cache, clmla_sequence sequence,
                                 uint32_t first, uint32_t count) {
@@ -191,5 +215,15 @@ clmla_status clmla_cache_sequence_positions(int32_t *positions, const clmla_cach
     lock(cache);
     clmla_status status = find_tokens(&found, cache, sequence, first, count);
     if (status == CLMLA_OK) cache_runs_list(positions, &found->runs, first, count);
+    return unlock(cache, status);
+}
+
+clmla_status clmla_cache_sequence_deltas(int32_t *deltas, const clmla_cache *cache, clmla_sequence sequence,
+                                         uint32_t first, uint32_t count) {
+    const cache_sequence *found;
+    if (!cache || (!deltas && count > 0)) return missing(cache, "sequence deltas");
+    lock(cache);
+    clmla_status status = find_tokens(&found, cache, sequence, first, count);
+    if (status == CLMLA_OK) cache_pages_deltas(deltas, found, first, count);
     return unlock(cache, status);
 }

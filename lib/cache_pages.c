@@ -217,6 +217,14 @@ void cache_pages_slots(int64_t *out, const cache_pages *pages, const cache_seque
     }
 }
 
+void cache_pages_deltas(int32_t *out, const cache_sequence *sequence, uint32_t first, uint32_t count) {
+    uint32_t index = count > 0 ? cache_pages_entry_of(sequence, first) : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        while (first + i - sequence->entries[index].first_row >= sequence->entries[index].rows) index++;
+        out[i] = sequence->entries[index].delta;
+    }
+}
+
 uint64_t cache_pages_span(const cache_pages *pages, const cache_sequence *sequence) {
     if (sequence->entry_count == 0) return 0;
     uint32_t last = sequence->entry_count - 1;

@@ -156,10 +156,15 @@ clmla_status cache_pages_create_with_tokens(uint32_t *id, uint32_t *shared, cach
 // ids than a known page has; prefixes are not shared).
 clmla_status cache_pages_commit_tokens(cache_pages *pages, uint32_t id, const int32_t *tokens, uint32_t count);
 void cache_pages_forget_prefixes(cache_pages *pages);
+// Ids of tokens first .. first+count-1, which must be known (cache_sequence.known).
+void cache_pages_tokens(int32_t *out, const cache_pages *pages, const cache_sequence *sequence, uint32_t first,
+                        uint32_t count);
 
 // page · page_tokens + row of rows first .. first+count-1, which must exist.
 void cache_pages_slots(int64_t *out, const cache_pages *pages, const cache_sequence *sequence, uint32_t first,
                        uint32_t count);
+// The deltas of those rows' entries.
+void cache_pages_deltas(int32_t *out, const cache_sequence *sequence, uint32_t first, uint32_t count);
 // Keys when every page but the last counts as full: what a page table without rows a page shows of the sequence.
 uint64_t cache_pages_span(const cache_pages *pages, const cache_sequence *sequence);
 // Free pages, those kept for their contents included.

@@ -178,6 +178,15 @@ clmla_status cache_pages_commit_tokens(cache_pages *pages, uint32_t id, const in
     return CLMLA_OK;
 }
 
+void cache_pages_tokens(int32_t *out, const cache_pages *pages, const cache_sequence *sequence, uint32_t first,
+                        uint32_t count) {
+    uint32_t index, row;
+    for (uint32_t done = 0, rows; done < count; done += rows) {
+        rows = piece(sequence, &index, &row, first + done, count - done);
+        memcpy(out + done, ids_of(pages, sequence->entries[index].page) + row, rows * sizeof *out);
+    }
+}
+
 // --- starting from them ---
 
 static clmla_status share_pages(cache_pages *pages, cache_sequence *sequence, const int32_t *tokens, uint32_t count) {

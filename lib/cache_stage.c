@@ -24,13 +24,19 @@ clmla_status cache_stage_take(cache_stage **out, clmla_cache *cache, uint64_t by
     return CLMLA_OK;
 }
 
+// The chain's newest event, held. One that cannot be is waited for: nobody has to wait for it later.
+static cl_event hold_last(host_context *host, host_chain *chain) {
+    if (host_event_retain(host, chain->last)) return chain->last;
+    host_chain_settle(chain);
+    return NULL;
+}
+
 clmla_status cache_stage_write(cache_stage *stage, clmla_cache *cache, cl_mem memory, uint64_t offset, uint64_t begin,
                                uint64_t bytes, host_chain *chain) {
     host_context *host = &cache->context->host;
     STATUS_OR_RETURN(host_chain_write(chain, memory, offset, bytes, stage->memory + begin));
     host_event_release(host, &stage->read);
-    host_event_retain(host, chain->last);
-    stage->read = chain->last;
+    stage->read = hold_last(host, chain);
     cache_note_last(cache, chain);
     return CLMLA_OK;
 }
@@ -45,10 +51,10 @@ void cache_stages_finish(clmla_cache *cache) {
     }
 }
 
-void cache_note_last(clmla_cache *cache, const host_chain *chain) {
+void cache_note_last(clmla_cache *cache, host_chain *chain) {
     host_context *host = &cache->context->host;
     if (!chain->last) return;
-    host_event_retain(host, chain->last);
+    cl_event last = hold_last(host, chain);
     host_event_release(host, &cache->last);
-    cache->last = chain->last;
+    cache->last = last;
 }

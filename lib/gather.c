@@ -15,6 +15,8 @@ static clmla_status check(clmla_context *context, const clmla_gather_params *par
     STATUS_OR_RETURN(operation_check_count(context, params->token_count, "gather", "token_count"));
     STATUS_OR_RETURN(rows_check(context, &params->rows, "gather"));
     STATUS_OR_RETURN(row_places_check(context, &params->places, params->token_count, "gather"));
+    STATUS_OR_RETURN(rows_check_deltas(context, layout, params->deltas, params->rope_turns, params->token_count,
+                                       "gather", "deltas"));
     STATUS_OR_RETURN(tensor_type(type, context, params->output_type, "gather", "output_type"));
     tensor_dim dims[] = {{"token", params->token_count, params->output_stride},
                          {"head", kv_heads(params), params->output_head_stride}};
@@ -29,6 +31,8 @@ static clmla_status launch_gather(clmla_context *context, const clmla_gather_par
         .output = (int64_t)params->output.offset,
         .output_stride = (int64_t)params->output_stride,
         .output_head_stride = (int64_t)params->output_head_stride,
+        .deltas = (int64_t)(params->deltas.offset / sizeof(int32_t)),
+        .turns = (int64_t)(params->rope_turns.offset / sizeof(uint64_t)),
         .type = (int32_t)type,
         .latent_dim = (int32_t)layout->latent_dim,
         .rope_dim = (int32_t)layout->rope_dim,
@@ -40,6 +44,8 @@ static clmla_status launch_gather(clmla_context *context, const clmla_gather_par
     host_launch launch = host_launch_begin(&context->host, "gather", chosen->source, options, chosen->source->name);
     row_places_set(&launch, &params->places);
     rows_set(&launch, &params->rows);
+    host_arg_buffer(&launch, params->deltas.memory);
+    host_arg_buffer(&launch, params->rope_turns.memory);
     host_arg_buffer(&launch, params->output.memory);
     host_arg_bytes(&launch, sizeof call, &call);
     size_t per_row[2] = {kv_heads(params), params->token_count}, alone[2] = {1, 1};

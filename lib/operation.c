@@ -65,7 +65,7 @@ clmla_status operation_check_count(clmla_context *context, uint64_t count, const
 void operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen, const char *element,
                        const char *more) {
     char width[32] = "";
-    if (chosen->method == VARIANT_VECTOR)
+    if (variant_has_vectors(chosen))
         snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u", variant_vector_width(&context->host.facts));
     snprintf(out, OPTIONS_MAX, "-cl-std=CL1.2%s%s%s%s%s", element ? " -D" : "", element ? element : "", width,
              more ? " " : "", more ? more : "");

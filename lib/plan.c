@@ -56,6 +56,11 @@ static clmla_status check_capacity(const clmla_log *log, const clmla_plan_params
     return CLMLA_OK;
 }
 
+static clmla_status check_compute(const clmla_log *log, const clmla_plan_params *params) {
+    if (params->compute == CLMLA_COMPUTE_EXACT || params->compute == CLMLA_COMPUTE_FAST) return CLMLA_OK;
+    return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: compute is %d, neither exact (0) nor fast (1)", (int)params->compute);
+}
+
 static clmla_status check(clmla_context *context, const clmla_plan_params *params) {
     const clmla_log *log = &context->host.log;
     const clmla_row_layout *l = &params->layout;
@@ -63,6 +68,7 @@ static clmla_status check(clmla_context *context, const clmla_plan_params *param
     STATUS_OR_RETURN(clmla_row_layout_make(&layout, l->format, l->rope_order, l->latent_dim, l->rope_dim));
     STATUS_OR_RETURN(check_heads(log, params));
     STATUS_OR_RETURN(check_mask(log, params));
+    STATUS_OR_RETURN(check_compute(log, params));
     return check_capacity(log, params);
 }
 
@@ -124,9 +130,10 @@ static schedule_rules rules_for(clmla_context *context, const clmla_plan_params 
         .most_query_tokens = capacity->sequences ? capacity->query_tokens : SCHEDULE_MOST,
         .most_kv_tokens = capacity->sequences ? capacity->kv_tokens : SCHEDULE_MOST,
     };
-    if (attend->method == VARIANT_VECTOR) {
+    if (variant_has_vectors(attend)) {
         rules.pack_rows = rules.row_floor = variant_vector_width(&context->host.facts);
-        rules.block_tokens = tuning_value(context, TUNING_ATTEND_BLOCK_TOKENS);
+        rules.block_tokens = tuning_value(context, attend->method == VARIANT_VECTOR ? TUNING_ATTEND_BLOCK_TOKENS
+                                                                                    : TUNING_ATTEND_DOT_BLOCK_TOKENS);
     }
     if (attend->method == VARIANT_TILE) tile_rules(&rules, context, tile);
     rules.split_tokens = (uint32_t)schedule_round_up(params->split_tokens, rules.block_tokens);
@@ -137,7 +144,9 @@ static clmla_status choose(const variant **out, clmla_context *context, const cl
     clmla_shape shape = {.format = params->layout.format,
                          .latent_dim = params->layout.latent_dim,
                          .rope_dim = params->layout.rope_dim,
-                         .head_count = params->head_count};
+                         .value_dim = params->value_dim,
+                         .head_count = params->head_count,
+                         .compute = params->compute};
     return variant_choose(out, context, CLMLA_OP_ATTEND, &shape, params->attend_variant);
 }
 

@@ -29,6 +29,7 @@ typedef struct plan_stage {
 // plans read those where the cache keeps them; their works name rows of its tables instead of sequences.
 typedef struct plan_offsets {
     uint64_t header, parts, works, items, tiles, table, page_rows, positions, slots, angles, total;
+    uint64_t page_deltas, turns; // of formats that keep their codes: by how much rows are rotated when they are read
 } plan_offsets;
 
 // Where attend's workspace lies in plan->workspace[PLAN_WORKSPACE_ATTEND], in bytes, every part 64-byte aligned.
@@ -79,6 +80,7 @@ struct clmla_plan {
     bool recorded;            // some command of it was: its memory stays where it is
     const clmla_cache *cache; // of the last update; NULL when it was from lengths alone
     bool short_pages; // of that batch: some page in the middle of a sequence is not full, tables say how many rows are
+    bool shifted_pages;    // of that batch: some page has a delta
     uint64_t table_stride; // entries a sequence in the uploaded page table; 0 = none so far
     uint32_t page_tokens;  // of the cache that table_stride was made for
     uint32_t *kv_tokens;   // of the batch being scheduled

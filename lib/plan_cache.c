@@ -3,6 +3,7 @@
 #include "host/memory.h"
 #include "lib/cache.h"
 #include "lib/plan.h"
+#include "lib/rows.h"
 
 static uint32_t new_tokens(const clmla_batch *batch, uint32_t i) {
     return batch->query_tokens ? batch->query_tokens[i] : 1;
@@ -18,6 +19,10 @@ static void copy_tables(unsigned char *stage, const clmla_plan *plan, const clml
         table[p] = entry ? entry->page : -1;
         rows[p] = (int32_t)(entry && p + 1 < sequence->entry_count ? entry->rows : cache->page_tokens);
     }
+    if (!rows_keep_codes(cache->layout.format)) return;
+    int32_t *deltas = (int32_t *)(void *)(stage + plan->offsets.page_deltas) + index * plan->table_stride;
+    for (uint64_t p = 0; p < plan->table_stride; p++)
+        deltas[p] = p < sequence->entry_count ? sequence->entries[p].delta : 0;
 }
 
 // For others: works name rows of the cache's tables.
@@ -56,6 +61,8 @@ clmla_status plan_copy_cache(unsigned char *stage, const clmla_plan *plan, const
         positions[token] = 0;
         slots[token] = -1;
     }
+    if (rows_keep_codes(cache->layout.format))
+        STATUS_OR_RETURN(clmla_rope_turns((uint64_t *)(void *)(stage + at->turns), &cache->config));
     return clmla_rope_table((float *)(void *)(stage + at->angles), &cache->config, positions, token,
                             CLMLA_ANGLE_DOUBLE);
 }
@@ -81,9 +88,6 @@ static clmla_status check_sequence(const clmla_plan *plan, const clmla_cache *ca
         return host_fail(log, CLMLA_E_ARGUMENT, 0,
                          "plan update: sequence %u has %u tokens, %u new ones were not reserved", id, sequence->tokens,
                          count);
-    if (sequence->delta_count > 0)
-        return host_fail(log, CLMLA_E_UNSUPPORTED, 0, "plan update: sequence %u: shifted %s rows cannot be read yet",
-                         id, clmla_row_format_name(cache->layout.format));
     if (sequence->short_count == 0) return CLMLA_OK;
     if (plan->params.window > 0)
         return host_fail(log, CLMLA_E_UNSUPPORTED, 0,
@@ -100,7 +104,7 @@ static clmla_status check_sequence(const clmla_plan *plan, const clmla_cache *ca
 // Lengths of a reserved batch: rows missing in the middle count, the kernels leave them out.
 static clmla_status batch_lengths(clmla_plan *plan, const clmla_cache *cache, const clmla_batch *batch) {
     STATUS_OR_RETURN(reserve_lengths(plan, batch->sequence_count));
-    plan->short_pages = false;
+    plan->short_pages = plan->shifted_pages = false;
     for (uint32_t i = 0; i < batch->sequence_count; i++) {
         const cache_sequence *sequence = cache_pages_sequence(&cache->pages, batch->sequences[i]);
         if (!sequence) return host_log_failure(&plan->context->host.log, CLMLA_E_SEQUENCE);
@@ -112,6 +116,7 @@ static clmla_status batch_lengths(clmla_plan *plan, const clmla_cache *cache, co
                              (unsigned long long)span, CLMLA_MAX_CONTEXT);
         plan->kv_tokens[i] = (uint32_t)span;
         plan->short_pages |= sequence->short_count > 0;
+        plan->shifted_pages |= sequence->delta_count > 0;
     }
     return CLMLA_OK;
 }

@@ -3,6 +3,7 @@
 #include "host/memory.h"
 #include "lib/context.h"
 #include "lib/plan.h"
+#include "lib/rows.h"
 
 #define SECTION_ALIGN 64u // bytes; a cache line, so that no vector straddles two
 
@@ -41,6 +42,10 @@ static void place_step(clmla_plan *plan, const schedule_bounds *counts, bool cac
         at.page_rows = place(&at.total, entries, sizeof(int32_t));
         at.positions = place(&at.total, tokens, sizeof(int32_t));
         at.slots = place(&at.total, tokens, sizeof(int64_t));
+        if (rows_keep_codes(plan->params.layout.format)) {
+            at.page_deltas = place(&at.total, entries, sizeof(int32_t));
+            at.turns = place(&at.total, plan->params.layout.rope_dim / 2, sizeof(uint64_t));
+        }
         at.angles = place(&at.total, tokens, plan->params.layout.rope_dim * sizeof(float));
     }
     plan->offsets = at;

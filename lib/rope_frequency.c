@@ -108,3 +108,15 @@ clmla_status clmla_rope_table(float *out, const clmla_config *config, const int3
         }
     return CLMLA_OK;
 }
+
+clmla_status clmla_rope_turns(uint64_t *out, const clmla_config *config) {
+    clmla_config_values values;
+    STATUS_OR_RETURN(clmla_config_derive(&values, config));
+    uint32_t pairs = config->qk_rope_head_dim / 2;
+    if (pairs > 0 && !out) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "rope turns: out is NULL");
+    for (uint32_t i = 0; i < pairs; i++)
+        out[i] = config->rope_type == CLMLA_ROPE_NONE
+                     ? 0
+                     : (uint64_t)(fmod(values.inverse_frequency[i] / (2.0 * PI), 1.0) * 0x1p64);
+    return CLMLA_OK;
+}

@@ -3,13 +3,15 @@
 #include "cl/common/row_call.h"
 #include "host/error.h"
 #include "host/memory.h"
+#include "lib/rows_quantised.h"
 #include <clmla/config.h>
 #include <string.h>
 
 #define PART_ALIGN 4u // bytes: rows and their parts begin at multiples of it
 #define PAGED_SCALES_ALIGN 8u
 
-// What makes up a format: bytes of a latent and of a rope element; scales, one for `group` latent values.
+// What makes up a format: bytes of a latent and of a rope element (0 = quantised: several share bytes); scales, one for
+// `group` latent values.
 typedef struct row_kind {
     const char *name, *option;
     uint32_t latent_bytes, rope_bytes;
@@ -24,6 +26,10 @@ static const row_kind formats[CLMLA_ROW_FORMAT_COUNT] = {
     [CLMLA_ROWS_FP8] = {"fp8", "ROWS_FP8", 1, 2, 128, 4, false},
     [CLMLA_ROWS_FP8_FLAT] = {"fp8_flat", "ROWS_FP8_FLAT", 1, 1, 0, 0, false},
     [CLMLA_ROWS_FP8_PAGED] = {"fp8_paged", "ROWS_FP8_PAGED", 1, 2, 64, 1, true},
+    [CLMLA_ROWS_Q8] = {"q8", "ROWS_Q8", 0, 0, 0, 0, false},
+    [CLMLA_ROWS_Q6] = {"q6", "ROWS_Q6", 0, 0, 0, 0, false},
+    [CLMLA_ROWS_Q5] = {"q5", "ROWS_Q5", 0, 0, 0, 0, false},
+    [CLMLA_ROWS_Q4] = {"q4", "ROWS_Q4", 0, 0, 0, 0, false},
 };
 
 static bool is_format(clmla_row_format format) {
@@ -38,6 +44,14 @@ uint32_t rows_element_bytes(clmla_row_format format) {
     return is_format(format) ? formats[format].latent_bytes : 0;
 }
 
+bool rows_are_quantised(clmla_row_format format) {
+    return is_format(format) && formats[format].latent_bytes == 0;
+}
+
+bool rows_keep_codes(clmla_row_format format) {
+    return is_format(format) && formats[format].latent_bytes <= 1;
+}
+
 const char *rows_option(clmla_row_format format) {
     return is_format(format) ? formats[format].option : "";
 }
@@ -50,11 +64,22 @@ clmla_status clmla_row_format_parse(clmla_row_format *out, const char *name) {
         return CLMLA_OK;
     }
     return host_fail(NULL, CLMLA_E_ARGUMENT, 0,
-                     "row format: \"%s\" is none of f32, f16, bf16, fp8, fp8_flat, fp8_paged", name);
+                     "row format: \"%s\" is none of f32, f16, bf16, fp8, fp8_flat, fp8_paged, q8, q6, q5, q4", name);
 }
 
 static uint32_t round_up(uint32_t bytes, uint32_t align) {
     return (bytes + align - 1) / align * align;
+}
+
+// Bytes of a part of one row, without padding.
+static uint32_t latent_bytes(clmla_row_format format, uint32_t columns) {
+    uint32_t element = formats[format].latent_bytes;
+    return element ? columns * element : rows_quantised_latent_bytes(format, columns);
+}
+
+static uint32_t rope_bytes(clmla_row_format format, uint32_t columns) {
+    uint32_t element = formats[format].rope_bytes;
+    return element ? columns * element : rows_quantised_rope_bytes(format, columns);
 }
 
 static clmla_status check_format(const clmla_log *log, clmla_row_format format, clmla_rope_order order,
@@ -77,7 +102,7 @@ clmla_status clmla_row_layout_make(clmla_row_layout *out, clmla_row_format forma
     if (!out) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "row layout: out is NULL");
     STATUS_OR_RETURN(check_format(NULL, format, order, latent_dim, rope_dim, "row layout"));
     const row_kind *f = &formats[format];
-    uint32_t latent = round_up(latent_dim * f->latent_bytes, PART_ALIGN);
+    uint32_t latent = round_up(latent_bytes(format, latent_dim), PART_ALIGN);
     uint32_t groups = f->group ? (latent_dim + f->group - 1) / f->group : 0;
     uint32_t scales = round_up(groups * f->scale_bytes, f->apart ? PAGED_SCALES_ALIGN : PART_ALIGN);
     uint32_t rope_offset = latent + (f->apart ? 0 : scales);
@@ -87,7 +112,7 @@ clmla_status clmla_row_layout_make(clmla_row_layout *out, clmla_row_format forma
         .latent_dim = latent_dim,
         .rope_dim = rope_dim,
         .rope_offset = rope_offset,
-        .row_bytes = rope_offset + round_up(rope_dim * f->rope_bytes, PART_ALIGN),
+        .row_bytes = rope_offset + round_up(rope_bytes(format, rope_dim), PART_ALIGN),
         .scale_group = f->group,
         .scale_row_bytes = scales,
         .scale_offset = f->apart ? 0 : latent,
@@ -188,9 +213,8 @@ static uint64_t scale_bytes(const clmla_rows *rows) {
 }
 
 void rows_part_bytes(uint64_t bytes[ROWS_PARTS], const clmla_rows *rows) {
-    const row_kind *f = &formats[rows->layout.format];
-    bytes[ROWS_LATENT] = (uint64_t)rows->layout.latent_dim * f->latent_bytes;
-    bytes[ROWS_ROPE] = (uint64_t)rows->layout.rope_dim * f->rope_bytes;
+    bytes[ROWS_LATENT] = latent_bytes(rows->layout.format, rows->layout.latent_dim);
+    bytes[ROWS_ROPE] = rope_bytes(rows->layout.format, rows->layout.rope_dim);
     bytes[ROWS_SCALES] = scale_bytes(rows);
 }
 
@@ -209,25 +233,39 @@ clmla_status rows_check(clmla_context *context, const clmla_rows *rows, const ch
     if (rows->kv_head_count > CLMLA_MAX_HEADS)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: rows: kv_head_count %u is over %d", operation,
                          rows->kv_head_count, CLMLA_MAX_HEADS);
-    const row_kind *f = &formats[layout->format];
-    rows_part latent = {"rows.latent",
-                        rows->latent,
-                        rows->latent_row_stride,
-                        rows->latent_page_stride,
-                        rows->latent_head_stride,
-                        (uint64_t)layout->latent_dim * f->latent_bytes};
-    rows_part rope = {"rows.rope",
-                      rows->rope,
-                      rows->rope_row_stride,
-                      rows->rope_page_stride,
-                      rows->rope_head_stride,
-                      (uint64_t)layout->rope_dim * f->rope_bytes};
-    rows_part scales = {
-        "rows.scales", rows->scales, rows->scale_row_stride, rows->scale_page_stride, rows->scale_head_stride, 0};
-    scales.bytes = scale_bytes(rows);
+    uint64_t bytes[ROWS_PARTS];
+    rows_part_bytes(bytes, rows);
+    rows_part latent = {
+        "rows.latent",     rows->latent, rows->latent_row_stride, rows->latent_page_stride, rows->latent_head_stride,
+        bytes[ROWS_LATENT]};
+    rows_part rope = {
+        "rows.rope",     rows->rope, rows->rope_row_stride, rows->rope_page_stride, rows->rope_head_stride,
+        bytes[ROWS_ROPE]};
+    rows_part scales = {"rows.scales",           rows->scales,      rows->scale_row_stride, rows->scale_page_stride,
+                        rows->scale_head_stride, bytes[ROWS_SCALES]};
     STATUS_OR_RETURN(check_part(context, rows, &latent, operation));
     if (layout->rope_dim > 0) STATUS_OR_RETURN(check_part(context, rows, &rope, operation));
     return scales.bytes > 0 ? check_part(context, rows, &scales, operation) : CLMLA_OK;
+}
+
+clmla_status rows_check_deltas(clmla_context *context, const clmla_row_layout *layout, clmla_buffer deltas,
+                               clmla_buffer turns, uint64_t count, const char *operation, const char *deltas_name) {
+    host_context *host = &context->host;
+    uint64_t bytes;
+    if (!deltas.memory) return CLMLA_OK;
+    if (!rows_keep_codes(layout->format))
+        return host_fail(&host->log, CLMLA_E_ARGUMENT, 0,
+                         "%s: %s are given, but %s rows are rotated where they lie when positions shift", operation,
+                         deltas_name, clmla_row_format_name(layout->format));
+    if (layout->rope_dim == 0 || layout->rope_dim % 2 != 0)
+        return host_fail(&host->log, CLMLA_E_ARGUMENT, 0, "%s: %s: rows of %u rope values cannot be rotated", operation,
+                         deltas_name, layout->rope_dim);
+    if (!host_multiply(&bytes, count, sizeof(int32_t)))
+        return host_fail(&host->log, CLMLA_E_LIMIT, 0, "%s: %s: %llu entries pass 64 bits", operation, deltas_name,
+                         (unsigned long long)count);
+    STATUS_OR_RETURN(host_buffer_check(host, deltas, bytes, sizeof(int32_t), operation, deltas_name));
+    return host_buffer_check(host, turns, layout->rope_dim / 2 * sizeof(uint64_t), sizeof(uint64_t), operation,
+                             "rope_turns");
 }
 
 static row_part_call part_call(clmla_buffer memory, uint64_t row, uint64_t page, uint64_t head) {
@@ -244,6 +282,9 @@ void rows_set(host_launch *launch, const clmla_rows *rows) {
         .scaled = rows->scales.memory != NULL,
         .latent_scale = rows->latent_scale != 0.0f ? rows->latent_scale : 1.0f,
         .rope_scale = rows->rope_scale != 0.0f ? rows->rope_scale : 1.0f,
+        .latent_dim = (int32_t)rows->layout.latent_dim,
+        .rope_dim = (int32_t)rows->layout.rope_dim,
+        .rope_halves = rows->layout.rope_order == CLMLA_ROPE_HALVES,
     };
     host_arg_buffer(launch, rows->latent.memory);
     host_arg_buffer(launch, rows->rope.memory);

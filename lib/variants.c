@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VARIANTS_MAX 4
+#define VARIANTS_MAX 6
 // Below this many rows CLBlast's general product does not pay its launches.
 #define CLBLAST_LEAST_ROWS 32
+// An instruction by inline assembly that gives less than this is not worth its rounding.
+#define INSTRUCTION_LEAST_GAIN 1.25f
 // A row wider than this would make attend_vector's private block larger than a core's second-level cache.
 #define ATTEND_VECTOR_WIDEST_ROW 2048
 
@@ -52,6 +54,29 @@ static void explain_attend_tile(char reason[VARIANT_REASON_MAX], const clmla_dev
     (void)tile_for(reason, facts, shape);
 }
 
+// What the kernels of dot products share.
+static const char *refuse_attend_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (variant_vector_width(facts) != 16) return "the device's vectors are not of 16 floats";
+    if (shape->latent_dim % 64 != 0) return "the latent width is no multiple of 64";
+    if (shape->value_dim != 0 && shape->value_dim != shape->latent_dim) return "values take the rope part in";
+    return refuse_attend_vector(facts, shape);
+}
+
+static const char *refuse_attend_int8_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->compute != CLMLA_COMPUTE_FAST) return "8-bit queries and weights are for plans of fast compute";
+    if (shape->format != CLMLA_ROWS_Q8) return "its products are of q8 rows' bytes";
+    if (!facts->has_int8_dot) return "the CPU has no vpdpbusd, or the driver is not known to take inline assembly";
+    return refuse_attend_dot(facts, shape);
+}
+
+static const char *refuse_attend_bf16_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->compute != CLMLA_COMPUTE_FAST) return "bf16 queries and weights are for plans of fast compute";
+    if (shape->format != CLMLA_ROWS_BF16) return "its products are of bf16 rows";
+    if (!facts->has_bf16_dot) return "the CPU has no vdpbf16ps, or the driver is not known to take inline assembly";
+    if (shape->rope_dim % 2 != 0) return "the rope width is odd";
+    return refuse_attend_dot(facts, shape);
+}
+
 static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (!host_gemm_available()) return "built without CLBlast";
     if (!(facts->type & CL_DEVICE_TYPE_GPU) || facts->type & CL_DEVICE_TYPE_CPU)
@@ -63,36 +88,44 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
 }
 
 #define NAIVE(operation)                                                                                               \
-    { "naive", VARIANT_NAIVE, &clmla_source_##operation##_naive, accept_all, NULL }
+    { "naive", VARIANT_NAIVE, &clmla_source_##operation##_naive, accept_all, HOST_INSTRUCTION_NONE, NULL }
 #define VECTOR(operation, refusal)                                                                                     \
-    { "vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal, NULL }
+    { "vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal, HOST_INSTRUCTION_NONE, NULL }
+#define INT8_DOT(operation, refusal)                                                                                   \
+    { "int8_dot", VARIANT_INT8_DOT, &clmla_source_##operation##_int8_dot, refusal, HOST_INSTRUCTION_INT8_DOT, NULL }
+#define BF16_DOT(operation, refusal)                                                                                   \
+    { "bf16_dot", VARIANT_BF16_DOT, &clmla_source_##operation##_bf16_dot, refusal, HOST_INSTRUCTION_BF16_DOT, NULL }
 
 static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
-    [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast, NULL},
+    [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast, HOST_INSTRUCTION_NONE, NULL},
                           VECTOR(project, refuse_unless_cpu),
                           NAIVE(project)},
     [CLMLA_OP_RMS_NORM] = {VECTOR(rms_norm, refuse_unless_cpu), NAIVE(rms_norm)},
     [CLMLA_OP_ROPE] = {VECTOR(rope, refuse_unless_cpu), NAIVE(rope)},
     [CLMLA_OP_APPEND] = {VECTOR(append, refuse_unless_cpu), NAIVE(append)},
     [CLMLA_OP_ABSORB] = {VECTOR(absorb, refuse_unless_cpu), NAIVE(absorb)},
-    [CLMLA_OP_ATTEND] = {VECTOR(attend, refuse_attend_vector),
-                         {"tile", VARIANT_TILE, &clmla_source_attend_tile, refuse_attend_tile, explain_attend_tile},
+    [CLMLA_OP_ATTEND] = {INT8_DOT(attend, refuse_attend_int8_dot),
+                         BF16_DOT(attend, refuse_attend_bf16_dot),
+                         VECTOR(attend, refuse_attend_vector),
+                         {"tile", VARIANT_TILE, &clmla_source_attend_tile, refuse_attend_tile, HOST_INSTRUCTION_NONE,
+                          explain_attend_tile},
                          NAIVE(attend)},
     [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), NAIVE(merge)},
     [CLMLA_OP_PLAN] = {NAIVE(plan)},
     [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), NAIVE(output)},
     [CLMLA_OP_GATHER] = {VECTOR(gather, refuse_unless_cpu), NAIVE(gather)},
     [CLMLA_OP_COPY_PAGES] = {VECTOR(copy_pages, refuse_unless_cpu), NAIVE(copy_pages)},
+    [CLMLA_OP_CONVERT_ROWS] = {VECTOR(convert_rows, refuse_unless_cpu), NAIVE(convert_rows)},
     [CLMLA_OP_MOVE_ROWS] = {VECTOR(move_rows, refuse_unless_cpu), NAIVE(move_rows)},
     [CLMLA_OP_SHIFT] = {VECTOR(shift, refuse_unless_cpu), NAIVE(shift)},
 };
 
 static const char *const operation_names[CLMLA_OPERATION_COUNT] = {
-    [CLMLA_OP_PROJECT] = "project", [CLMLA_OP_RMS_NORM] = "rms_norm",     [CLMLA_OP_ROPE] = "rope",
-    [CLMLA_OP_APPEND] = "append",   [CLMLA_OP_ABSORB] = "absorb",         [CLMLA_OP_ATTEND] = "attend",
-    [CLMLA_OP_MERGE] = "merge",     [CLMLA_OP_OUTPUT] = "output",         [CLMLA_OP_PLAN] = "plan",
-    [CLMLA_OP_GATHER] = "gather",   [CLMLA_OP_COPY_PAGES] = "copy_pages", [CLMLA_OP_MOVE_ROWS] = "move_rows",
-    [CLMLA_OP_SHIFT] = "shift",
+    [CLMLA_OP_PROJECT] = "project",     [CLMLA_OP_RMS_NORM] = "rms_norm",     [CLMLA_OP_ROPE] = "rope",
+    [CLMLA_OP_APPEND] = "append",       [CLMLA_OP_ABSORB] = "absorb",         [CLMLA_OP_ATTEND] = "attend",
+    [CLMLA_OP_MERGE] = "merge",         [CLMLA_OP_OUTPUT] = "output",         [CLMLA_OP_PLAN] = "plan",
+    [CLMLA_OP_GATHER] = "gather",       [CLMLA_OP_COPY_PAGES] = "copy_pages", [CLMLA_OP_CONVERT_ROWS] = "convert_rows",
+    [CLMLA_OP_MOVE_ROWS] = "move_rows", [CLMLA_OP_SHIFT] = "shift",
 };
 
 const char *clmla_operation_name(clmla_operation operation) {
@@ -104,17 +137,47 @@ uint32_t variant_vector_width(const clmla_device_facts *facts) {
     return facts->float_vector_width == 4 ? 4 : 8;
 }
 
-clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t *count,
-                                const clmla_device_facts *facts, clmla_operation operation, const clmla_shape *shape) {
+const char *clmla_compute_name(clmla_compute compute) {
+    return compute == CLMLA_COMPUTE_EXACT ? "exact" : compute == CLMLA_COMPUTE_FAST ? "fast" : "?";
+}
+
+clmla_status clmla_compute_parse(clmla_compute *out, const char *name) {
+    if (!out || !name) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "compute: out or name is NULL");
+    for (int c = CLMLA_COMPUTE_EXACT; c <= CLMLA_COMPUTE_FAST; c++)
+        if (strcmp(name, clmla_compute_name((clmla_compute)c)) == 0) {
+            *out = (clmla_compute)c;
+            return CLMLA_OK;
+        }
+    return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "compute: \"%s\" is none of exact, fast", name);
+}
+
+// Why the context's device does not run a variant that its facts accept; NULL when it does. `unasked`: it must pay too.
+static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_context *context, const variant *variant,
+                                      bool unasked) {
+    if (variant->instruction == HOST_INSTRUCTION_NONE) return NULL;
+    const host_instruction_trial *trial = host_instruction_try(&context->host, variant->instruction);
+    if (!trial->right) return trial->reason;
+    if (!unasked || trial->gain >= INSTRUCTION_LEAST_GAIN) return NULL;
+    snprintf(reason, VARIANT_REASON_MAX,
+             "in a trial its dot products gave %.2f times the products of f32 multiply-adds", (double)trial->gain);
+    return reason;
+}
+
+// With a context, instructions are tried too.
+static clmla_status list_variants(clmla_variant *variants, size_t capacity, size_t *count,
+                                  const clmla_device_facts *facts, clmla_context *context, clmla_operation operation,
+                                  const clmla_shape *shape) {
     if (!count || !facts || !shape || (!variants && capacity > 0))
         return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: count, facts, shape or the list is NULL");
     if ((unsigned)operation >= CLMLA_OPERATION_COUNT)
         return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: %d is no operation", (int)operation);
     const variant *list = lists[operation];
     bool chosen = false;
+    char reason[VARIANT_REASON_MAX];
     for (*count = 0; *count < VARIANTS_MAX && list[*count].name; (*count)++) {
         if (*count >= capacity) continue;
         const char *refusal = list[*count].refusal(facts, shape);
+        if (!refusal && context) refusal = refuse_instruction(reason, context, &list[*count], true);
         clmla_variant *out = &variants[*count];
         *out = (clmla_variant){.name = list[*count].name, .accepted = !refusal, .chosen = !refusal && !chosen};
         snprintf(out->reason, sizeof out->reason, "%s", refusal ? refusal : "");
@@ -124,19 +187,32 @@ clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t
     return CLMLA_OK;
 }
 
+clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t *count,
+                                const clmla_device_facts *facts, clmla_operation operation, const clmla_shape *shape) {
+    return list_variants(variants, capacity, count, facts, NULL, operation, shape);
+}
+
+clmla_status clmla_variant_list_tried(clmla_variant *variants, size_t capacity, size_t *count, clmla_context *context,
+                                      clmla_operation operation, const clmla_shape *shape) {
+    if (!context) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: context is NULL");
+    return list_variants(variants, capacity, count, &context->host.facts, context, operation, shape);
+}
+
 clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation,
                             const clmla_shape *shape, const char *name) {
     const variant *list = lists[operation];
+    char reason[VARIANT_REASON_MAX];
     for (int i = 0; i < VARIANTS_MAX && list[i].name; i++) {
         if (name && strcmp(name, list[i].name) != 0) continue;
         const char *refusal = list[i].refusal(&context->host.facts, shape);
-        if (refusal && name) {
-            char reason[VARIANT_REASON_MAX];
-            snprintf(reason, sizeof reason, "%s", refusal);
-            if (list[i].explain) list[i].explain(reason, &context->host.facts, shape);
-            return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: variant '%s' is refused: %s",
-                             operation_names[operation], name, reason);
+        if (refusal && list[i].explain) {
+            list[i].explain(reason, &context->host.facts, shape);
+            refusal = reason;
         }
+        if (!refusal) refusal = refuse_instruction(reason, context, &list[i], name == NULL);
+        if (refusal && name)
+            return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: variant '%s' is refused: %s",
+                             operation_names[operation], name, refusal);
         if (refusal) continue;
         *out = &list[i];
         return CLMLA_OK;

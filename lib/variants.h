@@ -3,11 +3,19 @@
 #ifndef LIB_VARIANTS_H
 #define LIB_VARIANTS_H
 
+#include "host/instruction.h"
 #include "host/source.h"
 #include "lib/context.h"
 #include <clmla/variants.h>
 
-typedef enum variant_method { VARIANT_NAIVE, VARIANT_VECTOR, VARIANT_CLBLAST, VARIANT_TILE } variant_method;
+typedef enum variant_method {
+    VARIANT_NAIVE,
+    VARIANT_VECTOR,
+    VARIANT_INT8_DOT,
+    VARIANT_BF16_DOT,
+    VARIANT_CLBLAST,
+    VARIANT_TILE
+} variant_method;
 
 #define VARIANT_REASON_MAX sizeof(((clmla_variant *)0)->reason)
 
@@ -17,9 +25,16 @@ typedef struct variant {
     const host_source *source; // NULL: no kernel of ours
     // NULL when the device and shape are served, else why not.
     const char *(*refusal)(const clmla_device_facts *facts, const clmla_shape *shape);
+    host_instruction instruction; // what its kernel is made of, beyond OpenCL C: tried before it is chosen
     // NULL, or what says more than refusal's constant: the figures that made it refuse.
     void (*explain)(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts, const clmla_shape *shape);
 } variant;
+
+// One work-item a group, explicit vectors: for CPU devices.
+static inline bool variant_has_vectors(const variant *variant) {
+    return variant->method == VARIANT_VECTOR || variant->method == VARIANT_INT8_DOT ||
+           variant->method == VARIANT_BF16_DOT;
+}
 
 // The first variant that accepts, or the one called `name` when name is not NULL.
 // Errors: CLMLA_E_ARGUMENT: no variant of that name, or refused, with the reason.

@@ -74,20 +74,76 @@ static bool read_parts(float *latent, float *k_pe, const clmla_rows *rows, const
     return read;
 }
 
-bool cache_read_back(float *latent, float *k_pe, const clmla_cache *cache, uint32_t layer, clmla_sequence sequence,
-                     uint32_t tokens, cl_command_queue queue, failure *failure) {
-    clmla_rows rows;
+static bool read_plain(float *latent, float *k_pe, const clmla_rows *rows, const clmla_cache *cache,
+                       clmla_sequence sequence, uint32_t tokens, cl_command_queue queue, failure *failure) {
     size_t count = 0;
-    if (clmla_cache_rows(&rows, cache, layer) != CLMLA_OK ||
-        clmla_cache_sequence_pages(NULL, 0, &count, cache, sequence) != CLMLA_OK)
-        return failure_library(failure);
-    if ((uint64_t)count * rows.page_tokens < tokens)
-        return failure_set(failure, "a sequence of %u tokens holds %zu pages of %u", tokens, count, rows.page_tokens);
+    if (clmla_cache_sequence_pages(NULL, 0, &count, cache, sequence) != CLMLA_OK) return failure_library(failure);
+    if ((uint64_t)count * rows->page_tokens < tokens)
+        return failure_set(failure, "a sequence of %u tokens holds %zu pages of %u", tokens, count, rows->page_tokens);
     int32_t *pages = malloc((count ? count : 1) * sizeof *pages);
     if (!pages) return failure_memory(failure);
     bool read =
         clmla_cache_sequence_pages(pages, count, &count, cache, sequence) == CLMLA_OK || failure_library(failure);
-    read = read && read_parts(latent, k_pe, &rows, pages, tokens, queue, failure);
+    read = read && read_parts(latent, k_pe, rows, pages, tokens, queue, failure);
     free(pages);
     return read;
+}
+
+// --- scaled formats
+
+// Device memory of a gather, and what it gives on the host: [tokens][L + R].
+typedef struct gathered {
+    int64_t *slots;
+    float *values;
+    cl_mem slots_memory, values_memory;
+} gathered;
+
+static bool gather(gathered *out, const clmla_rows *rows, const clmla_cache *cache, clmla_sequence sequence,
+                   uint32_t tokens, const session *session, failure *failure) {
+    size_t width = (size_t)rows->layout.latent_dim + rows->layout.rope_dim, bytes = tokens * width * sizeof(float);
+    out->slots = calloc(tokens, sizeof *out->slots);
+    out->values = calloc(tokens, width * sizeof *out->values);
+    if (!out->slots || !out->values) return failure_memory(failure);
+    if (clmla_cache_sequence_slots(out->slots, cache, sequence, 0, tokens) != CLMLA_OK) return failure_library(failure);
+    if (!session_buffer(&out->slots_memory, session, tokens * sizeof *out->slots, out->slots, failure) ||
+        !session_buffer(&out->values_memory, session, bytes, NULL, failure))
+        return false;
+    clmla_gather_params params = {.token_count = tokens,
+                                  .places = {.slots = {out->slots_memory, 0}},
+                                  .rows = *rows,
+                                  .output = {out->values_memory, 0},
+                                  .output_stride = width};
+    if (clmla_gather(session->context, &params, session->queue, 0, NULL, NULL) != CLMLA_OK)
+        return failure_library(failure);
+    cl_int code =
+        clEnqueueReadBuffer(session->queue, out->values_memory, CL_TRUE, 0, bytes, out->values, 0, NULL, NULL);
+    return code == CL_SUCCESS || failure_opencl(failure, "clEnqueueReadBuffer of gathered rows", code);
+}
+
+static bool read_scaled(float *latent, float *k_pe, const clmla_rows *rows, const clmla_cache *cache,
+                        clmla_sequence sequence, uint32_t tokens, const session *session, failure *failure) {
+    gathered g = {0};
+    size_t latent_dim = rows->layout.latent_dim, rope_dim = rows->layout.rope_dim;
+    bool read = gather(&g, rows, cache, sequence, tokens, session, failure);
+    for (uint32_t t = 0; read && t < tokens; t++) {
+        const float *row = g.values + t * (latent_dim + rope_dim);
+        memcpy(latent + t * latent_dim, row, latent_dim * sizeof *row);
+        memcpy(k_pe + t * rope_dim, row + latent_dim, rope_dim * sizeof *row);
+    }
+    free(g.slots);
+    free(g.values);
+    if (g.slots_memory) clReleaseMemObject(g.slots_memory);
+    if (g.values_memory) clReleaseMemObject(g.values_memory);
+    return read;
+}
+
+bool cache_read_back(float *latent, float *k_pe, const clmla_cache *cache, uint32_t layer, clmla_sequence sequence,
+                     uint32_t tokens, const session *session, failure *failure) {
+    clmla_rows rows;
+    if (tokens == 0) return true;
+    if (clmla_cache_rows(&rows, cache, layer) != CLMLA_OK) return failure_library(failure);
+    if (rows.layout.format == CLMLA_ROWS_F32 || rows.layout.format == CLMLA_ROWS_F16 ||
+        rows.layout.format == CLMLA_ROWS_BF16)
+        return read_plain(latent, k_pe, &rows, cache, sequence, tokens, session->queue, failure);
+    return read_scaled(latent, k_pe, &rows, cache, sequence, tokens, session, failure);
 }

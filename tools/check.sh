@@ -7,6 +7,7 @@
 #   tools/check.sh --sanitize       ... then all but the programs' tests under gcc's sanitizers
 #   tools/check.sh --windows        ... then a cross build for Windows
 #   tools/check.sh --offline        ... then the kernels through the compilers of three GPU vendors
+#   tools/check.sh --fuzz           ... then a minute of fuzzing the readers of files
 #   tools/check.sh --full-verify    ... then every combination of clmla verify
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -136,15 +137,16 @@ offline() {
   run_tests "$build" offline --suite offline --verbose
 }
 
-all_devices=false sanitize=false windows=false offline=false full_verify=false
+all_devices=false sanitize=false windows=false offline=false fuzz=false full_verify=false
 for argument in "$@"; do
   case $argument in
     --all-devices) all_devices=true ;;
     --sanitize) sanitize=true ;;
     --windows) windows=true ;;
     --offline) offline=true ;;
+    --fuzz) fuzz=true ;;
     --full-verify) full_verify=true ;;
-    --help | -h) sed -n '3,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --help | -h) sed -n '3,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tools/check.sh: unknown option '$argument'" >&2; exit 2 ;;
   esac
 done
@@ -152,6 +154,7 @@ done
 extras=()
 $all_devices && extras+=(oclgrind mesa venv)
 $windows && extras+=(windows)
+$fuzz && extras+=(fuzz)
 tools/setup.sh "${extras[@]}"
 make_build "$build"
 on_pocl
@@ -159,12 +162,13 @@ if $all_devices; then
   on_intel
   say "under Oclgrind"
   tally "Oclgrind finds no race and no overrun" tests/tools/oclgrind.sh "$build/tools/clmla" \
-    "$build"/tests/kernel/check_{attend,attend_sparse,attend_absorb,merge,append,gather,copy_pages}
+    "$build"/tests/kernel/check_{attend,attend_sparse,attend_absorb,merge,append,gather,copy_pages,convert_rows}
   on_rusticl
 fi
 if $sanitize; then sanitized; fi
 if $windows; then say "a cross build for Windows"; tally "cross build" tools/windows.sh; fi
 if $offline; then offline; fi
+if $fuzz; then say "a minute of fuzzing"; tally "fuzzing finds no crash" tests/fuzz/run.sh 60; fi
 if $full_verify; then
   say "every combination of clmla verify"
   tally "full product" env OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd tests/tools/verify_matrix.sh "$build/tools/clmla"

@@ -12,7 +12,10 @@ typedef struct command {
 static const command commands[] = {
     {"info", "devices, and the kernel each operation would use on them", command_info},
     {"verify", "run attention layers and compare them with a reference", command_verify},
+    {"formats", "what a token costs in each row format: bytes, and error", command_formats},
     {"generate", "run a whole language model: continue a text, or score a file", command_generate},
+    {"bench", "time operations and layer steps beside the device's own limits", command_bench},
+    {"compare", "clmla beside other attentions: bytes of cache, seconds a step", command_compare},
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

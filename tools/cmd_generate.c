@@ -14,8 +14,8 @@
 #define SCORED_FILE_LIMIT (1u << 30)
 
 typedef struct request {
-    const char *folder, *prompt, *scored_file, *device, *cache;
-    uint32_t count, page, segment;
+    const char *folder, *prompt, *scored_file, *device, *cache, *load, *save;
+    uint32_t count, page, segment, forks;
     bool json, verbose;
 } request;
 
@@ -25,35 +25,44 @@ typedef struct outcome {
     continuation text;
     score score;
     double startup_seconds;
-    uint64_t cache_bytes, bytes_per_token, mha_bytes_per_token; // per token: all layers
+    model_bytes bytes;
     clmla_program_counts programs;
 } outcome;
 
 static options_outcome parse(request *out, int argc, char **argv, failure *failure) {
-    *out = (request){.cache = "f32", .count = 128, .page = 64, .segment = 256};
+    *out = (request){.count = 128, .page = 64, .segment = 256, .forks = 1};
     const option table[] = {
         {"--prompt", OPTION_TEXT, &out->prompt, "TEXT", "continue this text", 0, 0},
         {"-n", OPTION_NUMBER, &out->count, "N", "by so many bytes (128)", 1, 1 << 24},
         {"--nll", OPTION_TEXT, &out->scored_file, "FILE", "or: the mean -log p, in nats, of a file's bytes", 0, 0},
         {"--segment", OPTION_NUMBER, &out->segment, "N",
          "cut into segments of so many bytes (256), each from an empty context", 2, 1 << 24},
+        {"--save", OPTION_TEXT, &out->save, "FILE", "then save the cache of the text so far", 0, 0},
+        {"--load", OPTION_TEXT, &out->load, "FILE",
+         "go on with a saved text, in its row format; --prompt, if any, comes behind it", 0, 0},
+        {"--fork", OPTION_NUMBER, &out->forks, "N",
+         "fork the prompt into so many sequences, which write the same and share its pages (1)", 1, 4096},
         {"--device", OPTION_TEXT, &out->device, "Q", "gpu, cpu, P:D or part of a name; see clmla info", 0, 0},
-        {"--cache", OPTION_TEXT, &out->cache, "F", "row format: f32 (default), f16, bf16", 0, 0},
+        {"--cache", OPTION_TEXT, &out->cache, "F",
+         "row format: f32 (default; of a saved text its own), f16, bf16, fp8, fp8_flat, fp8_paged, q8, q6, q5, q4", 0,
+         0},
         {"--page", OPTION_NUMBER, &out->page, "P", "tokens a page (64); 0 = contiguous", 0, INT32_MAX},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout, nothing else", 0, 0},
         {"--verbose", OPTION_FLAG, &out->verbose, NULL, "the library's log on stderr", 0, 0},
     };
-    const options known = {
-        "generate",
-        "Runs a dense DeepSeek-V2 model over bytes: the likeliest continuation of a prompt, or a file's score.",
-        "MODEL",
-        &out->folder,
-        table,
-        sizeof table / sizeof table[0]};
+    const options known = {"generate",
+                           "Runs a dense model of DeepSeek-V2's or Llama's form over bytes: the likeliest continuation "
+                           "of a prompt, or a file's score.",
+                           "MODEL",
+                           &out->folder,
+                           table,
+                           sizeof table / sizeof table[0]};
     options_outcome outcome = options_parse(&known, argc, argv, failure);
     if (outcome != OPTIONS_GO) return outcome;
-    if (!out->prompt == !out->scored_file)
-        failure_set(failure, "give either --prompt TEXT or --nll FILE");
+    if (!(out->prompt || out->load) == !out->scored_file)
+        failure_set(failure, "give either --prompt TEXT or --load FILE, or --nll FILE");
+    else if (out->scored_file && (out->save || out->forks > 1))
+        failure_set(failure, "--save and --fork are for texts, not for --nll");
     else if (out->prompt && !*out->prompt)
         failure_set(failure, "--prompt is empty: the model needs a byte to start from");
     else
@@ -61,23 +70,44 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
     return OPTIONS_BAD;
 }
 
-// Tokens of the longest sequence there will be, if the model was made for so many.
-static bool longest_sequence(uint32_t *out, const request *request, const clmla_config *config, failure *failure) {
-    size_t prompt = request->prompt ? strlen(request->prompt) : 0;
-    size_t tokens = request->prompt ? prompt + request->count : request->segment;
-    *out = (uint32_t)tokens;
-    if (config->context_tokens == 0 || tokens <= config->context_tokens) return true;
-    return failure_set(failure, "%s: max_position_embeddings is %u, and %s take %zu", request->folder,
-                       config->context_tokens, request->prompt ? "prompt and -n" : "segments", tokens);
+static bool is_text(const request *request) {
+    return !request->scored_file;
 }
 
-static bool read_cache_choice(model_cache *out, const request *request, const clmla_config *config, failure *failure) {
-    uint32_t longest;
-    if (!option_row_format(&out->format, request->cache, failure) ||
-        !longest_sequence(&longest, request, config, failure))
+// What the attention of models of Llama's form does not have.
+static bool check_form(const request *request, const model *model, failure *failure) {
+    if (!model->heads.head_count || !(request->load || request->save || request->forks > 1)) return true;
+    return failure_set(failure, "%s: --load, --save and --fork are for MLA models, not for Llama's form",
+                       request->folder);
+}
+
+// Tokens of a text before its first new byte: of the saved one, and of the prompt.
+static bool count_start(uint64_t *out, request *request, failure *failure) {
+    clmla_cache_file_info info = {0};
+    if (request->load && clmla_cache_file_examine(&info, request->load) != CLMLA_OK) return failure_library(failure);
+    if (!request->cache) request->cache = request->load ? clmla_row_format_name(info.format) : "f32";
+    *out = info.tokens + (request->prompt ? strlen(request->prompt) : 0);
+    return true;
+}
+
+// Pages of the full ones that all forks share, and of each fork's own.
+static uint64_t count_pages(uint64_t start, uint64_t longest, uint32_t page_tokens, uint32_t forks) {
+    uint64_t shared = start / page_tokens, all = (longest + page_tokens - 1) / page_tokens;
+    return shared + forks * (all - shared);
+}
+
+static bool read_cache_choice(model_cache *out, request *request, const clmla_config *config, failure *failure) {
+    uint64_t start = 0;
+    if (!count_start(&start, request, failure) || !option_row_format(&out->format, request->cache, failure))
         return false;
-    out->page_tokens = request->page ? request->page : longest;
-    out->page_count = ((uint64_t)longest + out->page_tokens - 1) / out->page_tokens;
+    uint64_t longest = is_text(request) ? start + request->count : request->segment;
+    if (longest > UINT32_MAX || (config->context_tokens > 0 && longest > config->context_tokens))
+        return failure_set(failure, "%s: max_position_embeddings is %u, and %s take %llu", request->folder,
+                           config->context_tokens, is_text(request) ? "text and -n" : "segments",
+                           (unsigned long long)longest);
+    out->page_tokens = request->page ? request->page : (uint32_t)longest;
+    out->page_count = count_pages(is_text(request) ? start : 0, longest, out->page_tokens, request->forks);
+    out->keep_tokens = request->load || request->save;
     return true;
 }
 
@@ -91,22 +121,24 @@ static bool score_file(score *out, model *model, const request *request, failure
     return done;
 }
 
-static bool count_bytes(outcome *out, const model *model, clmla_row_format format, failure *failure) {
-    clmla_config_values values;
-    if (clmla_config_derive(&values, &model->config) != CLMLA_OK) return failure_library(failure);
-    clmla_cache_usage usage = clmla_cache_usage_get(model->cache);
-    out->cache_bytes = usage.bytes;
-    out->bytes_per_token = usage.bytes_per_token;
-    out->mha_bytes_per_token = values.mha_elements * (format == CLMLA_ROWS_F32 ? 4 : 2) * model->config.layer_count;
-    return true;
-}
-
 static double tokens_per_second(const continuation *text) {
     return text->count > 1 && text->decode_seconds > 0 ? (text->count - 1) / text->decode_seconds : 0.0;
 }
 
+// Pages these sequences, all of one length, would take if each had its own.
+static uint64_t pages_apart(const clmla_cache_usage *usage) {
+    return ((uint64_t)usage->longest_sequence + usage->page_tokens - 1) / usage->page_tokens * usage->sequences;
+}
+
+// Bytes of used pages for each token a sequence holds, shared ones counted for each.
+static double bytes_a_token(const clmla_cache_usage *usage) {
+    double used = (double)usage->pages_used * usage->page_tokens * (double)usage->bytes_per_token;
+    return usage->tokens > 0 ? used / (double)usage->tokens : 0.0;
+}
+
 static void add_text(cJSON *object, const request *request, const outcome *outcome) {
-    json_add_text(object, "prompt", request->prompt);
+    const clmla_cache_usage *usage = &outcome->text.usage;
+    json_add_text(object, "prompt", request->prompt ? request->prompt : "");
     json_add_bytes(object, "text", outcome->text.bytes, outcome->text.count);
     cJSON *tokens = cJSON_AddArrayToObject(object, "tokens");
     for (uint32_t i = 0; i < outcome->text.count; i++)
@@ -114,6 +146,13 @@ static void add_text(cJSON *object, const request *request, const outcome *outco
     cJSON_AddNumberToObject(object, "prefill_seconds", outcome->text.prefill_seconds);
     cJSON_AddNumberToObject(object, "decode_seconds", outcome->text.decode_seconds);
     cJSON_AddNumberToObject(object, "tokens_per_second", tokens_per_second(&outcome->text));
+    cJSON_AddNumberToObject(object, "sequences", usage->sequences);
+    cJSON_AddNumberToObject(object, "cached_tokens", (double)usage->tokens);
+    cJSON_AddNumberToObject(object, "page_tokens", usage->page_tokens);
+    cJSON_AddNumberToObject(object, "pages_used", (double)usage->pages_used);
+    cJSON_AddNumberToObject(object, "pages_shared", (double)usage->pages_shared);
+    cJSON_AddNumberToObject(object, "pages_without_sharing", (double)pages_apart(usage));
+    cJSON_AddNumberToObject(object, "bytes_per_cached_token", bytes_a_token(usage));
 }
 
 static void add_score(cJSON *object, const request *request, const score *score) {
@@ -131,14 +170,14 @@ static bool print_json(const request *request, const outcome *outcome, failure *
     json_add_text(object, "device", outcome->device);
     json_add_text(object, "cache", request->cache);
     cJSON_AddNumberToObject(object, "page", request->page);
-    if (request->prompt)
+    if (is_text(request))
         add_text(object, request, outcome);
     else
         add_score(object, request, &outcome->score);
     cJSON_AddNumberToObject(object, "startup_seconds", outcome->startup_seconds);
-    cJSON_AddNumberToObject(object, "cache_bytes", (double)outcome->cache_bytes);
-    cJSON_AddNumberToObject(object, "bytes_per_token", (double)outcome->bytes_per_token);
-    cJSON_AddNumberToObject(object, "mha_bytes_per_token", (double)outcome->mha_bytes_per_token);
+    cJSON_AddNumberToObject(object, "cache_bytes", (double)outcome->bytes.cache);
+    cJSON_AddNumberToObject(object, "bytes_per_token", (double)outcome->bytes.token);
+    cJSON_AddNumberToObject(object, "mha_bytes_per_token", (double)outcome->bytes.mha_token);
     cJSON *programs = cJSON_AddObjectToObject(object, "programs");
     cJSON_AddNumberToObject(programs, "built", outcome->programs.built);
     cJSON_AddNumberToObject(programs, "loaded", outcome->programs.loaded);
@@ -149,10 +188,20 @@ static bool print_json(const request *request, const outcome *outcome, failure *
     return json_print(object) || failure_memory(failure);
 }
 
+static void print_forks(const clmla_cache_usage *usage) {
+    fprintf(stderr,
+            "%u sequences of the same text: %llu tokens in %llu pages of %u, %llu of them shared; without sharing %llu "
+            "pages. %.1f bytes a token\n",
+            usage->sequences, (unsigned long long)usage->tokens, (unsigned long long)usage->pages_used,
+            usage->page_tokens, (unsigned long long)usage->pages_shared, (unsigned long long)pages_apart(usage),
+            bytes_a_token(usage));
+}
+
 static void print_text(const request *request, const outcome *outcome) {
-    if (request->prompt) {
+    if (is_text(request)) {
         fprintf(stderr, "\n%.1f tokens/s on %s (prompt of %zu bytes in %.3f s)\n", tokens_per_second(&outcome->text),
-                outcome->device, strlen(request->prompt), outcome->text.prefill_seconds);
+                outcome->device, request->prompt ? strlen(request->prompt) : (size_t)0, outcome->text.prefill_seconds);
+        if (request->forks > 1) print_forks(&outcome->text.usage);
     } else {
         printf("%.6f nats a byte (%.4f bits) over %llu bytes in %llu segments\n", outcome->score.nats,
                outcome->score.nats / log(2.0), (unsigned long long)outcome->score.scored_bytes,
@@ -160,9 +209,9 @@ static void print_text(const request *request, const outcome *outcome) {
     }
     fprintf(stderr,
             "cache: %llu bytes, %llu a token in %s; multi-head attention would take %llu a token, %.1f times as much\n",
-            (unsigned long long)outcome->cache_bytes, (unsigned long long)outcome->bytes_per_token, request->cache,
-            (unsigned long long)outcome->mha_bytes_per_token,
-            (double)outcome->mha_bytes_per_token / (double)outcome->bytes_per_token);
+            (unsigned long long)outcome->bytes.cache, (unsigned long long)outcome->bytes.token, request->cache,
+            (unsigned long long)outcome->bytes.mha_token,
+            (double)outcome->bytes.mha_token / (double)outcome->bytes.token);
     fprintf(stderr, "ready after %.2f s; programs: %u built in %.2f s, %u loaded in %.2f s\n", outcome->startup_seconds,
             outcome->programs.built, outcome->programs.build_seconds, outcome->programs.loaded,
             outcome->programs.load_seconds);
@@ -173,12 +222,17 @@ static bool generate(outcome *out, model *model, const session *session, const m
     if (!model_open(model, session, request->folder, cache, failure)) return false;
     out->device = clmla_context_facts(session->context)->name;
     out->startup_seconds = stopwatch_now() - begin;
-    bool done = request->prompt ? generation_continue(&out->text, model, (const uint8_t *)request->prompt,
-                                                      (uint32_t)strlen(request->prompt), request->count,
-                                                      request->json ? NULL : stdout, failure)
-                                : score_file(&out->score, model, request, failure);
+    writing what = {.prompt = (const uint8_t *)request->prompt,
+                    .length = request->prompt ? (uint32_t)strlen(request->prompt) : 0,
+                    .count = request->count,
+                    .forks = request->forks,
+                    .load = request->load,
+                    .save = request->save,
+                    .stream = request->json ? NULL : stdout};
+    bool done = is_text(request) ? generation_continue(&out->text, model, &what, failure)
+                                 : score_file(&out->score, model, request, failure);
     out->programs = clmla_context_programs(session->context);
-    if (!done || !count_bytes(out, model, cache->format, failure)) return false;
+    if (!done || !model_count_bytes(&out->bytes, model, cache->format, failure)) return false;
     if (request->json) return print_json(request, out, failure);
     print_text(request, out);
     return true;
@@ -195,6 +249,7 @@ int command_generate(int argc, char **argv) {
     options_outcome parsed = parse(&request, argc, argv, &failure);
     if (parsed == OPTIONS_HELP) return EXIT_PASS;
     bool done = parsed == OPTIONS_GO && model_read_config(&model, request.folder, &failure) &&
+                check_form(&request, &model, &failure) &&
                 read_cache_choice(&cache, &request, &model.config, &failure) &&
                 session_open_own(&session, request.device, request.verbose, &failure) &&
                 generate(&outcome, &model, &session, &cache, &request, begin, &failure);

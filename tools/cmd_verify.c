@@ -17,7 +17,8 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
     *out = (request){.cache = "f32", .weights = "as-stored", .chunk = 1, .page = 16};
     const option table[] = {
         {"--device", OPTION_TEXT, &out->device, "Q", "gpu, cpu, P:D or part of a name; see clmla info", 0, 0},
-        {"--cache", OPTION_TEXT, &out->cache, "F", "row format: f32 (default), f16, bf16", 0, 0},
+        {"--cache", OPTION_TEXT, &out->cache, "F",
+         "row format: f32 (default), f16, bf16, fp8, fp8_flat, fp8_paged, q8, q6, q5, q4", 0, 0},
         {"--chunk", OPTION_NUMBER, &out->chunk, "N", "tokens of each sequence a step (1); 0 = all at once", 0,
          INT32_MAX},
         {"--page", OPTION_NUMBER, &out->page, "P", "tokens a page (16); 0 = contiguous, a page a sequence", 0,
@@ -81,7 +82,7 @@ static bool print_json(const request *request, const char *device, const verify_
 }
 
 static void print_difference(const char *name, difference difference, double bar) {
-    printf("    %-7s max_abs %.2e   max_abs/peak %.2e   rel_l2 %.2e   limit %.0e   %s\n", name, difference.max_abs,
+    printf("    %-7s max_abs %.2e   max_abs/peak %.2e   rel_l2 %.2e   limit %.1e   %s\n", name, difference.max_abs,
            difference.max_abs_over_peak, difference.rel_l2, bar, difference.rel_l2 <= bar ? "ok" : "DIFFERS");
 }
 

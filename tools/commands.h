@@ -8,5 +8,8 @@
 int command_info(int argc, char **argv);
 int command_verify(int argc, char **argv);
 int command_generate(int argc, char **argv);
+int command_formats(int argc, char **argv);
+int command_compare(int argc, char **argv);
+int command_bench(int argc, char **argv);
 
 #endif

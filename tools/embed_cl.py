@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flattens one OpenCL C file and writes it as a C byte array.
 
-#include "..." lines are replaced by the file's text (each file once), full-line comments and blank lines are dropped, and
-the result becomes `const host_source clmla_source_<name>`. A kernel name defined twice in one program is an error.
+#include "..." lines are replaced by the file's text (each file once, but a .inc whenever it is named), full-line comments
+and blank lines are dropped, and the result becomes `const host_source clmla_source_<name>`. A kernel name defined twice in one program is an error.
 
     embed_cl.py INPUT.cl OUTPUT.c [--depfile FILE]
 """
@@ -19,7 +19,7 @@ KERNEL = re.compile(r'\b__kernel\b\s+void\s+(\w+)\s*\(')
 
 def flatten(path, seen):
     """The lines of `path` with its includes in place; `seen` collects every file read, in order."""
-    if path in seen:
+    if path in seen and path.suffix != '.inc':
         return []
     seen.append(path)
     lines = []

@@ -1,28 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole dense language model of DeepSeek-V2's form, as an application would build it around the library: clmla does
 // the attention, and lends its matrix product and norm; embedding, SwiGLU and residuals are the application's kernels.
+// For comparison it also runs models of Llama's form, whose attention is the tools' own (model_heads.h).
 //
 //   x = embedding[token]
-//   each layer:  x += MLA(norm(x));  x += down(silu(gate(norm(x))) · up(norm(x)))
+//   each layer:  x += attention(norm(x));  x += down(silu(gate(norm(x))) · up(norm(x)))
 //   logits = lm_head(norm(x))
 #ifndef TOOLS_MODEL_H
 #define TOOLS_MODEL_H
 
-#include "session.h"
+#include "model_heads.h"
 #include <stdint.h>
 
 // Most tokens of a step: longer inputs are fed in pieces.
 #define MODEL_STEP_TOKENS 256
 
 typedef struct model_layer {
-    clmla_layer *attention;
+    clmla_layer *attention;       // NULL in Llama's form
+    heads_layer heads;            // of Llama's form
     cl_mem input_norm, post_norm; // [hidden] f32
     clmla_matrix gate, up, down;  // as stored: [intermediate][hidden] twice, [hidden][intermediate]
 } model_layer;
 
 typedef struct model {
     const session *session;
-    clmla_config config;
+    clmla_config config; // in Llama's form: the fields that are not attention's alone
+    heads_config heads;  // of Llama's form; head_count 0 = this is an MLA model
     uint32_t vocab_size, intermediate_size;
     bool tied_embeddings; // lm_head is the embedding
     model_layer *layers;  // [config.layer_count]
@@ -30,8 +33,9 @@ typedef struct model {
     cl_mem final_norm;    // [hidden] f32
     clmla_matrix lm_head; // [vocab][hidden]
 
-    clmla_cache *cache;
+    clmla_cache *cache; // MLA
     clmla_plan *plan;
+    heads_attention heads_attention; // Llama's form
 
     cl_program program;
     cl_kernel embed, add, swiglu;
@@ -45,6 +49,7 @@ typedef struct model_cache {
     clmla_row_format format;
     uint32_t page_tokens;
     uint64_t page_count;
+    bool keep_tokens; // token ids too: what is saved can then be continued
 } model_cache;
 
 // Reads config.json alone: dimensions, and whether this is a model the program can run.
@@ -53,7 +58,22 @@ bool model_read_config(model *out, const char *folder, failure *failure);
 bool model_open(model *model, const session *session, const char *folder, const model_cache *cache, failure *failure);
 void model_close(model *model);
 
-// Appends `count` tokens, 1 .. MODEL_STEP_TOKENS, to a sequence of the cache and waits for the last `logit_rows` rows
+// Sequences, whichever attention the model has. A model of Llama's form has one at a time.
+bool model_sequence_create(clmla_sequence *out, model *model, failure *failure);
+bool model_sequence_drop(model *model, clmla_sequence sequence, failure *failure);
+// Keeps the first `tokens` tokens.
+bool model_sequence_truncate(model *model, clmla_sequence sequence, uint32_t tokens, failure *failure);
+
+// What the cache holds; in Llama's form the one sequence is one page.
+clmla_cache_usage model_usage(const model *model);
+
+// Bytes of the cache, and of a token in all layers; what multi-head attention of as many heads and dimensions takes.
+typedef struct model_bytes {
+    uint64_t cache, token, mha_token;
+} model_bytes;
+bool model_count_bytes(model_bytes *out, const model *model, clmla_row_format format, failure *failure);
+
+// Appends `count` tokens, 1 .. MODEL_STEP_TOKENS, to a sequence and waits for the last `logit_rows` rows
 // of logits: logits [logit_rows][vocab].
 bool model_step(float *logits, model *model, clmla_sequence sequence, const uint8_t *tokens, uint32_t count,
                 uint32_t logit_rows, failure *failure);

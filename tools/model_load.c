@@ -39,10 +39,13 @@ static bool read_fields(model *out, const cJSON *json, const char *path, failure
 bool model_read_config(model *out, const char *folder, failure *failure) {
     cJSON *json = NULL;
     *out = (model){0};
-    if (clmla_config_load(&out->config, folder) != CLMLA_OK) return failure_library(failure);
     char *path = path_join(folder, "config.json");
     if (!path) return failure_memory(failure);
-    bool read = json_read(&json, path, failure) && read_fields(out, json, path, failure);
+    bool read =
+        json_read(&json, path, failure) &&
+        (heads_is_llama(json) ? heads_read_config(&out->heads, &out->config, json, path, failure)
+                              : clmla_config_load(&out->config, folder) == CLMLA_OK || failure_library(failure)) &&
+        read_fields(out, json, path, failure);
     cJSON_Delete(json);
     free(path);
     return read;
@@ -90,6 +93,33 @@ static bool load_matrix(clmla_matrix *out, const model *model, const clmla_check
     return session_buffer(&out->values.memory, model->session, tensor.bytes, tensor.data, failure);
 }
 
+// The attention of a layer of Llama's form.
+static bool load_heads(model *model, const clmla_checkpoint *file, uint32_t index, failure *failure) {
+    static const char *const parts[] = {"q_proj", "k_proj", "v_proj", "o_proj"};
+    heads_layer *layer = &model->layers[index].heads;
+    uint32_t hidden = model->config.hidden_size, all = model->heads.head_count * model->heads.head_dim;
+    uint32_t kv = model->heads.kv_head_count * model->heads.head_dim;
+    const struct {
+        clmla_matrix *matrix;
+        uint32_t rows, columns;
+    } matrices[] = {
+        {&layer->q, all, hidden}, {&layer->k, kv, hidden}, {&layer->v, kv, hidden}, {&layer->o, hidden, all}};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "model.layers.%u.self_attn.%s.weight", index, parts[i]);
+        if (!load_matrix(matrices[i].matrix, model, file, name, matrices[i].rows, matrices[i].columns, failure))
+            return false;
+    }
+    return true;
+}
+
+static bool load_attention(model *model, const clmla_checkpoint *file, uint32_t index, failure *failure) {
+    if (model->heads.head_count) return load_heads(model, file, index, failure);
+    return clmla_layer_load_from(&model->layers[index].attention, model->session->context, &model->config, file, index,
+                                 NULL) == CLMLA_OK ||
+           failure_library(failure);
+}
+
 static bool load_layer(model *model, const clmla_checkpoint *file, uint32_t index, failure *failure) {
     enum { INPUT_NORM, POST_NORM, GATE, UP, DOWN, COUNT };
     static const char *const parts[COUNT] = {"input_layernorm", "post_attention_layernorm", "mlp.gate_proj",
@@ -98,10 +128,8 @@ static bool load_layer(model *model, const clmla_checkpoint *file, uint32_t inde
     for (int i = 0; i < COUNT; i++) snprintf(names[i], sizeof names[i], "model.layers.%u.%s.weight", index, parts[i]);
     model_layer *layer = &model->layers[index];
     uint32_t hidden = model->config.hidden_size, wide = model->intermediate_size;
-    if (clmla_layer_load_from(&layer->attention, model->session->context, &model->config, file, index, NULL) !=
-        CLMLA_OK)
-        return failure_library(failure);
-    return load_f32(&layer->input_norm, model, file, names[INPUT_NORM], 0, hidden, failure) &&
+    return load_attention(model, file, index, failure) &&
+           load_f32(&layer->input_norm, model, file, names[INPUT_NORM], 0, hidden, failure) &&
            load_f32(&layer->post_norm, model, file, names[POST_NORM], 0, hidden, failure) &&
            load_matrix(&layer->gate, model, file, names[GATE], wide, hidden, failure) &&
            load_matrix(&layer->up, model, file, names[UP], wide, hidden, failure) &&
@@ -124,9 +152,27 @@ static bool load_weights(model *model, const clmla_checkpoint *file, failure *fa
 // --- the whole
 // ---------------------------------------------------------------------------------------------------------
 
+// Llama's form: one sequence in every layer, as long as the pages would hold.
+static bool open_heads(model *model, const model_cache *cache, failure *failure) {
+    uint64_t capacity = cache->page_tokens * cache->page_count;
+    if (capacity > CLMLA_MAX_CONTEXT)
+        return failure_set(failure, "%llu tokens are too many for one sequence", (unsigned long long)capacity);
+    if (!heads_attention_open(&model->heads_attention, model->session, &model->heads, cache->format, (uint32_t)capacity,
+                              MODEL_STEP_TOKENS, failure))
+        return false;
+    for (uint32_t i = 0; i < model->config.layer_count; i++)
+        if (!baseline_rows_open(&model->layers[i].heads.rows, &model->heads_attention.baseline, (uint32_t)capacity,
+                                failure))
+            return false;
+    return true;
+}
+
 static bool open_cache(model *model, const model_cache *cache, failure *failure) {
-    clmla_cache_params params = {
-        .format = cache->format, .page_tokens = cache->page_tokens, .page_count = cache->page_count};
+    if (model->heads.head_count) return open_heads(model, cache, failure);
+    clmla_cache_params params = {.format = cache->format,
+                                 .page_tokens = cache->page_tokens,
+                                 .page_count = cache->page_count,
+                                 .share_prefixes = cache->keep_tokens};
     if (clmla_cache_create(&model->cache, model->session->context, &model->config, &params) != CLMLA_OK ||
         clmla_plan_create_for_cache(&model->plan, model->session->context, model->cache) != CLMLA_OK)
         return failure_library(failure);
@@ -150,11 +196,13 @@ static void release(cl_mem memory) {
 
 void model_close(model *model) {
     model_close_kernels(model);
+    heads_attention_close(&model->heads_attention);
     clmla_plan_destroy(&model->plan);
     clmla_cache_destroy(&model->cache);
     for (uint32_t i = 0; model->layers && i < model->config.layer_count; i++) {
         model_layer *layer = &model->layers[i];
         clmla_layer_destroy(&layer->attention);
+        heads_layer_close(&layer->heads);
         release(layer->input_norm);
         release(layer->post_norm);
         release(layer->gate.values.memory);

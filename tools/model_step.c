@@ -107,13 +107,20 @@ static bool product(const model *model, const clmla_matrix *matrix, cl_mem input
            failure_library(failure);
 }
 
+// branch = the layer's attention over normed
+static bool attention(model *model, const model_layer *layer, uint32_t count, failure *failure) {
+    if (model->heads.head_count)
+        return heads_layer_enqueue(&model->heads_attention, &layer->heads, model->normed, model->branch, count,
+                                   failure);
+    return clmla_layer_enqueue(layer->attention, model->plan, model->cache, (clmla_buffer){model->normed, 0},
+                               (clmla_buffer){model->branch, 0}, model->session->queue, 0, NULL, NULL) == CLMLA_OK ||
+           failure_library(failure);
+}
+
 static bool layer_step(model *model, const model_layer *layer, uint32_t count, failure *failure) {
     uint32_t hidden = model->config.hidden_size;
-    if (!norm(model, layer->input_norm, 0, count, failure)) return false;
-    if (clmla_layer_enqueue(layer->attention, model->plan, model->cache, (clmla_buffer){model->normed, 0},
-                            (clmla_buffer){model->branch, 0}, model->session->queue, 0, NULL, NULL) != CLMLA_OK)
-        return failure_library(failure);
-    return launch(model, model->add, (size_t)count * hidden, 1, failure) &&
+    return norm(model, layer->input_norm, 0, count, failure) && attention(model, layer, count, failure) &&
+           launch(model, model->add, (size_t)count * hidden, 1, failure) &&
            norm(model, layer->post_norm, 0, count, failure) &&
            product(model, &layer->gate, model->normed, model->gate, count, failure) &&
            product(model, &layer->up, model->normed, model->up, count, failure) &&
@@ -122,14 +129,20 @@ static bool layer_step(model *model, const model_layer *layer, uint32_t count, f
            launch(model, model->add, (size_t)count * hidden, 1, failure);
 }
 
+// Room for the new tokens, and MLA's schedule of the step.
+static bool reserve(model *model, clmla_sequence sequence, uint32_t count, failure *failure) {
+    if (model->heads.head_count) return heads_reserve(&model->heads_attention, count, failure);
+    clmla_batch batch = {.sequence_count = 1, .sequences = &sequence, .query_tokens = &count};
+    return (clmla_cache_reserve(model->cache, &batch) == CLMLA_OK &&
+            clmla_plan_update(model->plan, model->cache, &batch, model->session->queue, 0, NULL, NULL) == CLMLA_OK) ||
+           failure_library(failure);
+}
+
 static bool begin(model *model, clmla_sequence sequence, const uint8_t *tokens, uint32_t count, failure *failure) {
     cl_command_queue queue = model->session->queue;
     cl_int ids[MODEL_STEP_TOKENS];
     for (uint32_t i = 0; i < count; i++) ids[i] = tokens[i];
-    clmla_batch batch = {.sequence_count = 1, .sequences = &sequence, .query_tokens = &count};
-    if (clmla_cache_reserve(model->cache, &batch) != CLMLA_OK ||
-        clmla_plan_update(model->plan, model->cache, &batch, queue, 0, NULL, NULL) != CLMLA_OK)
-        return failure_library(failure);
+    if (!reserve(model, sequence, count, failure)) return false;
     cl_int code = clEnqueueWriteBuffer(queue, model->tokens, CL_TRUE, 0, count * sizeof *ids, ids, 0, NULL, NULL);
     if (code != CL_SUCCESS) return failure_opencl(failure, "clEnqueueWriteBuffer", code);
     return launch(model, model->embed, model->config.hidden_size, count, failure);
@@ -140,6 +153,7 @@ bool model_step(float *logits, model *model, clmla_sequence sequence, const uint
     if (!begin(model, sequence, tokens, count, failure)) return false;
     for (uint32_t i = 0; i < model->config.layer_count; i++)
         if (!layer_step(model, &model->layers[i], count, failure)) return false;
+    if (model->heads.head_count) model->heads_attention.length += count;
     if (!norm(model, model->final_norm, count - logit_rows, logit_rows, failure) ||
         !product(model, &model->lm_head, model->normed, model->logits, logit_rows, failure))
         return false;

@@ -27,6 +27,17 @@ static bool read_number(uint32_t *out, const option *o, const char *text, failur
     return true;
 }
 
+static bool read_decimal(double *out, const option *o, const char *text, failure *failure) {
+    bool plain = text[0] && strspn(text, "0123456789.") == strlen(text) && strlen(text) <= 20;
+    char *end = NULL;
+    double value = plain ? strtod(text, &end) : 0.0;
+    if (!plain || *end || value <= o->minimum || value > o->maximum)
+        return failure_set(failure, "%s takes a number above %u, up to %u, not '%s'", o->name, o->minimum, o->maximum,
+                           text);
+    *out = value;
+    return true;
+}
+
 static bool store(const option *o, const char *value, failure *failure) {
     switch (o->kind) {
     case OPTION_FLAG:
@@ -37,6 +48,8 @@ static bool store(const option *o, const char *value, failure *failure) {
         return true;
     case OPTION_NUMBER:
         return read_number(o->target, o, value, failure);
+    case OPTION_DECIMAL:
+        return read_decimal(o->target, o, value, failure);
     }
     return false;
 }

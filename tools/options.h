@@ -8,9 +8,10 @@
 #include <stdint.h>
 
 typedef enum option_kind {
-    OPTION_FLAG,   // bool *target
-    OPTION_TEXT,   // const char **target
-    OPTION_NUMBER, // uint32_t *target, minimum .. maximum
+    OPTION_FLAG,    // bool *target
+    OPTION_TEXT,    // const char **target
+    OPTION_NUMBER,  // uint32_t *target, minimum .. maximum
+    OPTION_DECIMAL, // double *target, more than minimum, up to maximum
 } option_kind;
 
 typedef struct option {

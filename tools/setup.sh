@@ -3,8 +3,8 @@
 # Installs what building and testing clmla need, where it is missing and apt can do it; says what to install otherwise.
 #
 #   tools/setup.sh              a compiler, meson, the libraries, an OpenCL driver for the CPU (PoCL)
-#   tools/setup.sh oclgrind     ... and the named extras: oclgrind, mesa, venv, windows, offline (GPU vendors' compilers, or
-#                               one of them: offline-amd, offline-intel, offline-nvidia)
+#   tools/setup.sh oclgrind     ... and the named extras: oclgrind, mesa, venv, windows, fuzz (clang's libFuzzer), offline
+#                               (GPU vendors' compilers, or one of them: offline-amd, offline-intel, offline-nvidia)
 set -euo pipefail
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -32,6 +32,10 @@ missing() {
       mesa) has_driver rusticl || echo mesa-opencl-icd; [ -e /usr/lib/clc/spirv64-mesa3d-.spv ] || echo libclc-15 ;;
       venv) python3 -c 'import ensurepip' >/dev/null 2>&1 || echo python3-venv ;;
       windows) has x86_64-w64-mingw32-gcc || echo gcc-mingw-w64-x86-64; has wine || echo wine64 wine ;;
+      fuzz)
+        has clang-14 || echo clang-14
+        compgen -G "/usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a" >/dev/null || echo libclang-rt-14-dev
+        ;;
       offline-amd) has clang-19 || echo clang-19; has_bitcode x86_64-linux-gnu/amdgcn/bitcode/ocml || echo rocm-device-libs ;;
       offline-intel) has ocloc || echo intel-opencl-icd ;;
       # Not libclc-19: one libclc can be installed, and Mesa's driver depends on that of 15.

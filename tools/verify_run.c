@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verify_run.h"
 #include "cache_readback.h"
+#include "outlier_layer.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,12 +20,21 @@ typedef struct run {
     float *results;            // [layer_count][B][tokens][hidden]
 } run;
 
+static const struct {
+    double output, rows;
+} bars[CLMLA_ROW_FORMAT_COUNT] = {
+    [CLMLA_ROWS_F32] = {2e-6, 2e-6},    [CLMLA_ROWS_F16] = {1e-3, 5e-4},      [CLMLA_ROWS_BF16] = {5e-3, 3e-3},
+    [CLMLA_ROWS_FP8] = {4e-2, 4e-2},    [CLMLA_ROWS_FP8_FLAT] = {4e-2, 4e-2}, [CLMLA_ROWS_FP8_PAGED] = {4e-2, 4e-2},
+    [CLMLA_ROWS_Q8] = {1.5e-2, 1.5e-2}, [CLMLA_ROWS_Q6] = {4e-2, 4e-2},       [CLMLA_ROWS_Q5] = {6.5e-2, 6.5e-2},
+    [CLMLA_ROWS_Q4] = {0.15, 0.15},
+};
+
 double verify_output_bar(clmla_row_format format) {
-    return format == CLMLA_ROWS_F32 ? 2e-6 : format == CLMLA_ROWS_F16 ? 1e-3 : 5e-3;
+    return bars[format].output;
 }
 
 double verify_rows_bar(clmla_row_format format) {
-    return format == CLMLA_ROWS_F32 ? 2e-6 : format == CLMLA_ROWS_F16 ? 5e-4 : 3e-3;
+    return bars[format].rows;
 }
 
 static void close_run(run *r) {
@@ -51,25 +61,36 @@ static bool open_cache(run *r, const verify_choice *choice, failure *failure) {
                                  .layer_count = reference->layer_count,
                                  .page_tokens = page_tokens,
                                  .page_count = pages_each * reference->sequence_count};
-    if (clmla_cache_create(&r->cache, r->session->context, &reference->config, &params) != CLMLA_OK ||
-        clmla_plan_create_for_cache(&r->plan, r->session->context, r->cache) != CLMLA_OK)
+    if (clmla_cache_create(&r->cache, r->session->context, &reference->config, &params) != CLMLA_OK)
         return failure_library(failure);
+    if (!session_plan(&r->plan, r->session, &reference->config, r->cache, choice->attend_variant, failure))
+        return false;
     for (uint32_t i = 0; i < reference->sequence_count; i++)
         if (clmla_cache_sequence_create(&r->sequences[i], r->cache) != CLMLA_OK) return failure_library(failure);
     return true;
 }
 
-static bool load_layers(run *r, clmla_type weights, failure *failure) {
+static bool load_layer(run *r, const clmla_checkpoint *checkpoint, uint32_t layer, const verify_choice *choice,
+                       failure *failure) {
+    const clmla_config *config = &r->reference->config;
+    clmla_context *context = r->session->context;
+    clmla_layer_params params = {.weights = choice->weights};
+    if (choice->outlier_seed)
+        return outlier_layer_create(&r->layers[layer], context, config, checkpoint, layer, choice->outlier_seed,
+                                    failure);
+    return clmla_layer_load_from(&r->layers[layer], context, config, checkpoint, layer, &params) == CLMLA_OK ||
+           failure_library(failure);
+}
+
+static bool load_layers(run *r, const verify_choice *choice, failure *failure) {
     const reference_case *reference = r->reference;
     clmla_checkpoint *checkpoint;
-    clmla_layer_params params = {.weights = weights};
     if (clmla_checkpoint_open(&checkpoint, reference->weights_path, NULL) != CLMLA_OK) return failure_library(failure);
     bool loaded = true;
     for (uint32_t i = 0; i < reference->layer_count && loaded; i++)
-        loaded = clmla_layer_load_from(&r->layers[i], r->session->context, &reference->config, checkpoint, i,
-                                       &params) == CLMLA_OK;
+        loaded = load_layer(r, checkpoint, i, choice, failure);
     clmla_checkpoint_close(&checkpoint);
-    return loaded || failure_library(failure);
+    return loaded;
 }
 
 static bool open_run(run *r, const verify_choice *choice, uint32_t step_tokens, failure *failure) {
@@ -85,7 +106,7 @@ static bool open_run(run *r, const verify_choice *choice, uint32_t step_tokens, 
         return failure_memory(failure);
     return session_buffer(&r->input, r->session, rows * width * sizeof(float), NULL, failure) &&
            session_buffer(&r->output, r->session, rows * width * sizeof(float), NULL, failure) &&
-           load_layers(r, choice->weights, failure) && open_cache(r, choice, failure);
+           load_layers(r, choice, failure) && open_cache(r, choice, failure);
 }
 
 // Gathers tokens first .. first+count of every sequence, and makes the library ready for them.
@@ -158,7 +179,7 @@ static bool compare_rows(verify_layer *out, const run *r, uint32_t layer, clmla_
            (rope_width == 0 || reference_case_k_pe(&expected_k_pe, reference, layer, order, failure));
     for (uint32_t b = 0; read && b < reference->sequence_count; b++)
         read = cache_read_back(latent + b * tokens * latent_width, k_pe + b * tokens * rope_width, r->cache, layer,
-                               r->sequences[b], reference->token_count, r->session->queue, failure);
+                               r->sequences[b], reference->token_count, r->session, failure);
     if (read) {
         out->latent = difference_of(latent, expected_latent, rows * latent_width);
         out->k_pe = difference_of(k_pe, expected_k_pe, rows * rope_width);
@@ -178,7 +199,7 @@ bool verify_run(verify_layer *layers, const session *session, const reference_ca
     bool done = open_run(&r, choice, step_tokens, failure) && run_steps(&r, step_tokens, failure);
     for (uint32_t i = 0; done && i < reference->layer_count; i++)
         done = compare_output(&layers[i].output, &r, i, failure) &&
-               compare_rows(&layers[i], &r, i, choice->rope_order, failure);
+               (choice->outputs_only || compare_rows(&layers[i], &r, i, choice->rope_order, failure));
     close_run(&r);
     return done;
 }

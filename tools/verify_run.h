@@ -13,6 +13,9 @@ typedef struct verify_choice {
     clmla_type weights;          // CLMLA_TYPE_NONE = as stored
     uint32_t chunk;              // tokens of each sequence a step; 0 = all at once
     uint32_t page_tokens;        // 0 = contiguous: one page a sequence
+    bool outputs_only;           // latent and k_pe are not read back
+    const char *attend_variant;  // NULL = the plan's choice
+    uint64_t outlier_seed;       // not 0: the layers get outliers in their latents (outlier_layer.h)
 } verify_choice;
 
 typedef struct verify_layer {

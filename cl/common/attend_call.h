@@ -18,7 +18,8 @@ typedef struct attend_call {
     call_long output, output_token, output_head;
     // Offsets in elements of 4 bytes, in buffers of their own ...
     call_long lse, max_logit, lse_token, lse_head, sink;
-    call_long table, table_stride, table_count, indptr, page_rows;
+    call_long table, table_stride, table_count, indptr, page_rows, page_deltas;
+    call_long turns; // of 8 bytes
     // ... in the plan's step (lib/plan_schedule.h) ...
     call_long header, parts, works, items, tiles;
     // ... and in its workspace.

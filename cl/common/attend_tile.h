@@ -11,7 +11,7 @@
 #define CL_COMMON_ATTEND_TILE_H
 
 #define TILE_KEYS 4  // keys a work-item scores at a time, values it reads at a time
-#define TILE_PLACE 48 // most bytes of a key's place
+#define TILE_PLACE 64 // most bytes of a key's place
 
 #define TILE_UP(value, multiple) (((value) + (multiple)-1) / (multiple) * (multiple))
 #define TILE_SHARE(value, parts) (((value) + (parts)-1) / (parts))

@@ -7,6 +7,7 @@
 
 typedef struct gather_call {
     call_long output, output_stride, output_head_stride;
+    call_long deltas, turns; // in elements
     call_int type; // NUMBER_F32, ...
     call_int latent_dim, rope_dim, token_count, kv_head_count;
 } gather_call;

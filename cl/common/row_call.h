@@ -16,6 +16,8 @@ typedef struct row_call {
     call_int page_tokens;
     call_int scaled;                      // fp8_flat: whether there are scales too
     call_float latent_scale, rope_scale;  // fp8_flat
+    call_int latent_dim, rope_dim;
+    call_int rope_halves, unused;         // the pairs of the rope part stand in halves, not side by side
 } row_call;
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows in and out of a paged cache on the caller's own memory: append (vLLM's concat_and_cache_mla, FlashInfer's
-// append_paged_mla_kv_cache), gather (gather_and_maybe_dequant_cache) and page copies. What every operation shares is
-// told in operations.h.
+// append_paged_mla_kv_cache), gather (gather_and_maybe_dequant_cache), page copies, and conversions between row
+// formats. What every operation shares is told in operations.h.
 #ifndef CLMLA_APPEND_H
 #define CLMLA_APPEND_H
 
@@ -31,14 +31,19 @@ typedef struct clmla_row_places {
 // Row t is converted to the rows' format with round to nearest even (scaled formats: value / scale). With a rope table
 // the rope part is rotated on the way: pairs are read in input_order and written in the rows' own order; without, it is
 // already rotated and in the rows' order. Two tokens of one call must not share a row. With several kv heads each has
-// values of its own, head strides apart. Padding and whatever lies between rows is left as it is.
+// values of its own, head strides apart. Padding and whatever lies between rows is left as it is, but for the padding
+// of quantised parts, which becomes zeros.
 //
-// Scaled formats: a group's scale is its largest magnitude / 448, at least the least normal f32; with
+// fp8 formats: a group's scale is its largest magnitude / 448, at least the least normal f32; with
 // power_of_two_scales, and always in fp8_paged, the least power of two that is max(that, 1e-4) or more (FlashMLA's
 // writer). e4m3 is rounded to nearest even, subnormals included, and saturates at 448. fp8_flat divides by
 // rows.latent_scale and rows.rope_scale; if rows.scales are given it writes them, too: of what the division by
 // latent_scale left. NaN stays NaN and counts for no scale; an infinity makes its group read as NaN, without group
 // scales it saturates.
+//
+// Quantised formats (q8, q6, q5, q4): docs/row_formats.md defines every byte, the same on all devices. What shares a
+// scale (32 values of q8, else a part) reads as NaN when one of its values is NaN, infinite or 2^120 or more, and as
+// zeros when all are below 2^-100.
 typedef struct clmla_append_params {
     uint32_t token_count;
     clmla_type input_type; // of latent and rope: f32 (NONE is read as it), f16 or bf16
@@ -69,6 +74,9 @@ typedef struct clmla_gather_params {
     clmla_type output_type; // f32 (NONE is read as it), f16 or bf16
     clmla_buffer output;    // value d of kv head g of token t at output[t·output_stride + g·output_head_stride + d]
     uint64_t output_stride, output_head_stride; // elements; output_head_stride used when rows.kv_head_count > 1
+    // Scaled rows: positions by which each token's rope part is rotated on the way, [T] int32
+    // (clmla_cache_sequence_deltas), and what clmla_rope_turns gives, [R/2] uint64. Optional: none.
+    clmla_buffer deltas, rope_turns;
     const char *variant;
 } clmla_gather_params;
 CLMLA_API clmla_status clmla_gather(clmla_context *context, const clmla_gather_params *params, cl_command_queue queue,
@@ -91,6 +99,28 @@ CLMLA_API clmla_status clmla_copy_pages(clmla_context *context, const clmla_copy
                                         cl_event *event);
 // Bytes of scratch for pair_count pages of such rows; 0 if it passes 64 bits. Threads: any.
 CLMLA_API uint64_t clmla_copy_pages_scratch(const clmla_rows *rows, uint32_t pair_count);
+
+// --- convert_rows: rows of one format become rows of another ---------------------------------------------------------
+// The row of `to` that token t stands for in to_places becomes the row of `from` that it stands for in from_places:
+// decoded to f32 as gather reads it, then stored as append writes it, scales, rounding and NaN as told there. Any two
+// formats, page sizes and ways to lie; L, R and the number of kv heads must be the same. The rope part is brought into
+// `to`'s order; its position stays what it was, or with deltas becomes what they say. Also from a format into itself, which decodes and stores
+// again: for the same bytes there is copy_pages.
+//
+// A token that has no row in either cache is skipped. Two tokens may read one row and must not write one; no row that
+// is written may share bytes with one that is read. Padding and whatever lies between rows is left as it is.
+// Errors: CLMLA_E_ARGUMENT also when L, R or kv heads differ, or an odd R should change its order.
+typedef struct clmla_convert_rows_params {
+    uint32_t token_count;
+    clmla_row_places from_places, to_places;
+    clmla_rows from, to;
+    clmla_buffer from_deltas, rope_turns; // scaled `from`: as deltas and rope_turns of gather; optional
+    bool power_of_two_scales; // formats with f32 scales: as for append
+    const char *variant;
+} clmla_convert_rows_params;
+CLMLA_API clmla_status clmla_convert_rows(clmla_context *context, const clmla_convert_rows_params *params,
+                                          cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
+                                          cl_event *event);
 
 CLMLA_END
 

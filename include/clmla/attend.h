@@ -16,6 +16,7 @@ typedef enum clmla_lse_base { CLMLA_LSE_NATURAL = 0, CLMLA_LSE_BASE2 } clmla_lse
 
 // Sparse attention: the keys of each query token are a list of slots, as an indexer (DeepSeek Sparse Attention) gives
 // them. A slot that is negative or >= page_count · page_tokens is skipped; one that stands twice counts twice.
+// Rows of a cache's shifted sequences are read as they lie: scopes know of no deltas.
 typedef struct clmla_attend_scope {
     clmla_rows rows;      // its layout's format and widths are the plan's
     clmla_buffer indices; // [T][index_stride] int32, index_count used
@@ -58,6 +59,10 @@ typedef struct clmla_attend_params {
     clmla_buffer page_indptr;   // [sequence_count + 1] int32: sequence s has pages page_table[indptr[s] .. indptr[s+1])
     clmla_buffer page_rows; // int32 beside each entry of page_table: rows of the page that are keys, counted from its
                             // first; keys in a page past them are not there. Optional: all are
+    // Scaled rows whose positions were shifted keep their codes: int32 beside each entry of page_table, the positions
+    // by which the rope parts of that page's rows are still to be rotated; and what clmla_rope_turns gives, uint64
+    // [R/2]. Optional: none. Plain rows (f32, f16, bf16) take no deltas.
+    clmla_buffer page_deltas, rope_turns;
     uint64_t page_table_count; // needed with page_indptr: entries there are; what indptr says beyond them is no page
 
     // Keys of sparse attention, instead of rows and page table: one or two scopes under one softmax. The plan was

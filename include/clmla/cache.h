@@ -29,8 +29,9 @@
 CLMLA_BEGIN
 
 // Opaque. Threads: one at a time may change a cache, clmla_plan_update and clmla_cache_flush included;
-// clmla_cache_usage_get and the queries about sequences (length, pages, slots, positions) are safe from any thread at
-// any time, and see a change whole or not at all. Different caches are independent.
+// clmla_cache_usage_get and the queries about sequences (length, pages, slots, positions, tokens) are safe from any
+// thread at any time, and see a change whole or not at all. Different caches, of one context or of several, are
+// independent: each may be changed, stepped, saved and loaded by a thread of its own with no lock around it.
 typedef struct clmla_cache clmla_cache;
 
 // A sequence's name within its cache. 0 is never one.
@@ -129,6 +130,10 @@ CLMLA_API clmla_status clmla_cache_sequence_slots(int64_t *slots, const clmla_ca
 // And their rotary positions.
 CLMLA_API clmla_status clmla_cache_sequence_positions(int32_t *positions, const clmla_cache *cache,
                                                       clmla_sequence sequence, uint32_t first, uint32_t count);
+// And the positions by which their rope parts are still to be rotated when they are read: of scaled formats alone, else
+// 0. clmla_plan_update tells clmla_attend by itself; clmla_gather is told by its caller.
+CLMLA_API clmla_status clmla_cache_sequence_deltas(int32_t *deltas, const clmla_cache *cache, clmla_sequence sequence,
+                                                   uint32_t first, uint32_t count);
 
 // Takes the pages a batch needs and lengthens its sequences by their new tokens: all of it or nothing. The rows are
 // written when each layer runs.
@@ -151,6 +156,10 @@ CLMLA_API clmla_status clmla_cache_sequence_create_with_tokens(clmla_sequence *o
 // CLMLA_E_ARGUMENT (more than the sequence holds; other ids than were told for a page it shares; no share_prefixes).
 CLMLA_API clmla_status clmla_cache_commit_tokens(clmla_cache *cache, clmla_sequence sequence, const int32_t *tokens,
                                                  uint32_t count);
+// The ids of a sequence's leading tokens, as far as they were told (or loaded, cache_file.h): *count how many,
+// tokens[0 .. min(capacity, *count)) filled. None without share_prefixes.
+CLMLA_API clmla_status clmla_cache_sequence_tokens(int32_t *tokens, size_t capacity, size_t *count,
+                                                   const clmla_cache *cache, clmla_sequence sequence);
 // Forgets all prefixes: kept pages are plain free ones.
 CLMLA_API void clmla_cache_forget_prefixes(clmla_cache *cache);
 

@@ -17,6 +17,7 @@
 #include <clmla/checkpoint.h> // tensors in safetensors files
 #include <clmla/rows.h>       // what a cached row looks like
 #include <clmla/cache.h>      // pages and sequences
+#include <clmla/cache_file.h> // saved and loaded
 #include <clmla/plan.h>       // the schedule of a step
 #include <clmla/layer.h>      // a layer's weights and its step
 #include <clmla/operations.h> // the step's parts, on the caller's own memory

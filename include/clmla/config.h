@@ -105,6 +105,11 @@ typedef enum clmla_angle_mode {
 CLMLA_API clmla_status clmla_rope_table(float *out, const clmla_config *config, const int32_t *positions, size_t count,
                                         clmla_angle_mode mode);
 
+// Writes what one position turns each rotary pair by: out [R/2], a fraction of a full turn in units of 2^-64. What
+// operations that rotate scaled rows on the way take: delta · turns modulo 2^64 is the angle of any delta, unrounded.
+// With CLMLA_ROPE_NONE all are 0; with R = 0 nothing is written. Errors: as clmla_config_check. Threads: any.
+CLMLA_API clmla_status clmla_rope_turns(uint64_t *out, const clmla_config *config);
+
 CLMLA_END
 
 #endif

@@ -42,15 +42,17 @@ typedef struct clmla_device_facts {
 
     uint32_t opencl_c_major, opencl_c_minor;
     bool little_endian;
-    bool has_half;            // cl_khr_fp16: arithmetic; loads and stores of half need no extension
-    bool has_double;          // cl_khr_fp64
-    bool has_sub_groups;      // cl_khr_subgroups, cl_intel_subgroups or OpenCL C 3.0's feature
-    uint32_t least_sub_group; // of the widths that a kernel can ask for (cl_intel_required_subgroup_size)
-    bool has_command_buffer;  // cl_khr_command_buffer, any version
-    bool unified_memory;      // host and device share memory
-    bool is_interpreter;      // Oclgrind: correct, and some thousand times slower than a device
-    bool has_denormals;       // CL_FP_DENORM for float
-    uint32_t quirks;          // bits of clmla_quirk
+    bool has_half;                   // cl_khr_fp16: arithmetic; loads and stores of half need no extension
+    bool has_double;                 // cl_khr_fp64
+    bool has_sub_groups;             // cl_khr_subgroups, cl_intel_subgroups or OpenCL C 3.0's feature
+    uint32_t least_sub_group;        // of the widths that a kernel can ask for (cl_intel_required_subgroup_size)
+    bool has_command_buffer;         // cl_khr_command_buffer, any version
+    bool unified_memory;             // host and device share memory
+    bool is_interpreter;             // Oclgrind: correct, and some thousand times slower than a device
+    bool has_denormals;              // CL_FP_DENORM for float
+    bool has_int8_dot, has_bf16_dot; // an x86 CPU with vpdpbusd, vdpbf16ps, and a driver that takes inline assembly. A
+                                     // context tries them before it uses them
+    uint32_t quirks;                 // bits of clmla_quirk
 } clmla_device_facts;
 
 // Lists every device of every platform in platform order.
@@ -61,8 +63,7 @@ CLMLA_API clmla_status clmla_device_list(clmla_device_facts *facts, size_t capac
 
 // Which of `count` facts a query picks: the same rule clmla_context_create follows, on plain data.
 //   NULL, ""    the best GPU, else the best accelerator, else the best CPU ("best": compute units × clock, then order);
-//   a
-//               device with a known fault (clmla_quirk) only when there is no other
+//               a device with a known fault (clmla_quirk) only when there is no other
 //   "gpu" "cpu" "accelerator"   the best of that type
 //   "P:D"       device D of platform P, as clmla_device_list numbers them
 //   other text  the best device whose platform name or device name contains it, ignoring case

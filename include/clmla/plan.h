@@ -12,6 +12,7 @@
 #include <clmla/cache.h>
 #include <clmla/context.h>
 #include <clmla/rows.h>
+#include <clmla/variants.h>
 #include <stdbool.h>
 
 CLMLA_BEGIN
@@ -50,6 +51,8 @@ typedef struct clmla_plan_params {
     uint32_t split_tokens; // a fixed number of keys a split, rounded up to the variant's block; 0 = chosen from
                            // lengths and device. Fixed: a sequence's result does not depend on the rest of the batch
     clmla_plan_capacity capacity;
+    clmla_compute compute; // FAST where a variant has it: the output's cosine difference to EXACT stays below 1e-5 by
+                           // bf16 products and 2e-4 by 8-bit ones, lse within 2e-2
     const char *attend_variant; // a name from clmla_variant_list; NULL = the first that accepts
 } clmla_plan_params;
 
@@ -100,9 +103,8 @@ CLMLA_API void clmla_plan_destroy(clmla_plan **plan);
 // Async   : an enqueue (opencl.h); operations that use the plan wait for it by themselves. With four updates under way
 //           it waits for the oldest one's upload.
 // Errors  : CLMLA_E_ARGUMENT (the cache's layout is not the plan's; the batch was not reserved); CLMLA_E_SEQUENCE;
-//           CLMLA_E_LIMIT; CLMLA_E_UNSUPPORTED (a window over a sequence from whose middle rows were removed; shifted
-//           rows of a scaled format); CLMLA_E_MEMORY; CLMLA_E_OPENCL. After a failure the plan must be updated again
-//           before use.
+//           CLMLA_E_LIMIT; CLMLA_E_UNSUPPORTED (a window over a sequence from whose middle rows were removed);
+//           CLMLA_E_MEMORY; CLMLA_E_OPENCL. After a failure the plan must be updated again before use.
 CLMLA_API clmla_status clmla_plan_update(clmla_plan *plan, clmla_cache *cache, const clmla_batch *batch,
                                          cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
                                          cl_event *event);

@@ -10,9 +10,14 @@
 //   fp8        656   latent e4m3; ceil(L/128) f32 scales, one for 128 values; rope bf16. FlashMLA's V3.2 row, vLLM's
 //                    "fp8_ds_mla". Any f32 scale is read
 //   fp8_flat   576   latent and rope e4m3, one factor each for the whole tensor, given beside it. vLLM's "fp8_e4m3"
-//   fp8_paged  648   latent e4m3, rope bf16; after all rows of a page their scales: a byte of 2^(code-127) for 64 latent
-//                    values, padded to 8 bytes a row; the page padded to a multiple of a row's bytes. FlashMLA's
+//   fp8_paged  648   latent e4m3, rope bf16; after all rows of a page their scales: a byte of 2^(code-127) for 64
+//                    latent values, padded to 8 bytes a row; the page padded to a multiple of a row's bytes. FlashMLA's
 //                    DeepSeek-V4 page: there 584 bytes at L 448, R 64, and values take the rope part in
+//   q8         612   int8, a bf16 scale for 32 values
+//   q6         468   latent about 6 bits a value, rope about 7
+//   q5         432   latent about 5.5 bits, rope about 7
+//   q4         340   latent about 4 bits, rope about 7. The bytes of q8 to q4 are told in docs/row_formats.md: each
+//                    part keeps its own scales, so the two may lie in two tensors and there is no third part
 //
 // 656 and 576 exclude each other although both are called "the fp8 MLA cache".
 #ifndef CLMLA_ROWS_H
@@ -32,10 +37,15 @@ typedef enum clmla_row_format {
     CLMLA_ROWS_FP8,
     CLMLA_ROWS_FP8_FLAT,
     CLMLA_ROWS_FP8_PAGED,
+    CLMLA_ROWS_Q8,
+    CLMLA_ROWS_Q6,
+    CLMLA_ROWS_Q5,
+    CLMLA_ROWS_Q4,
     CLMLA_ROW_FORMAT_COUNT
 } clmla_row_format;
 
-// "f32", "f16", "bf16", "fp8", "fp8_flat", "fp8_paged"; "?" for a number that is none. Threads: any.
+// "f32", "f16", "bf16", "fp8", "fp8_flat", "fp8_paged", "q8", "q6", "q5", "q4"; "?" for a number that is none.
+// Threads: any.
 CLMLA_API const char *clmla_row_format_name(clmla_row_format format);
 // The format of a name. Errors: CLMLA_E_ARGUMENT, listing the names. Threads: any.
 CLMLA_API clmla_status clmla_row_format_parse(clmla_row_format *out, const char *name);
@@ -48,7 +58,7 @@ typedef struct clmla_row_layout {
     uint32_t rope_dim;           // R
     uint32_t rope_offset;        // bytes from the row's start to its rope part
     uint32_t row_bytes;          // bytes of a row, padding included; without scales that lie apart
-    uint32_t scale_group;        // latent values that share a scale; 0 = the format has none
+    uint32_t scale_group;        // latent values that share a scale outside the latent part; 0 = there are none
     uint32_t scale_row_bytes;    // bytes of one row's scales, padding included
     uint32_t scale_offset;       // bytes from the row's start to its scales, unless they lie apart
     bool scales_apart;           // scales of a page stand together after its rows

@@ -28,7 +28,13 @@ typedef enum clmla_status {
     CLMLA_E_TENSOR_TYPE,    // a tensor's element type cannot be used where it stands
     CLMLA_E_CACHE_FULL,     // the cache has too few free pages; nothing was changed
     CLMLA_E_SEQUENCE,       // no such sequence in the cache
-    CLMLA_E_UNSUPPORTED     // a valid request that this device or this build cannot serve
+    CLMLA_E_UNSUPPORTED,    // a valid request that this device or this build cannot serve
+    // A saved cache that cannot be loaded (cache_file.h); nothing was changed:
+    CLMLA_E_FOREIGN,   // the bytes are no saved cache of clmla's
+    CLMLA_E_NEWER,     // saved by a newer version, in a layout this one does not know
+    CLMLA_E_TRUNCATED, // it ends before its end
+    CLMLA_E_CORRUPTED, // a checksum does not fit, or what it says contradicts itself
+    CLMLA_E_MISMATCH   // a good one, of another model or row format; the sentence names the field
 } clmla_status;
 
 // The name of a status, e.g. "CLMLA_E_CONFIG"; "CLMLA_E_?" for a number that is none.

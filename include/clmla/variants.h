@@ -21,6 +21,7 @@ typedef enum clmla_operation {
     CLMLA_OP_PLAN,   // the schedule of a step from lengths on the device
     CLMLA_OP_GATHER,
     CLMLA_OP_COPY_PAGES,
+    CLMLA_OP_CONVERT_ROWS,
     CLMLA_OP_MOVE_ROWS, // within a cache: copies on write, removed rows
     CLMLA_OP_SHIFT,     // within a cache: rope parts rotated where they lie
     CLMLA_OPERATION_COUNT
@@ -29,13 +30,25 @@ typedef enum clmla_operation {
 // "project", "rms_norm", ...; "?" for a number that is none. Threads: any.
 CLMLA_API const char *clmla_operation_name(clmla_operation operation);
 
+// How exact attention has to be.
+typedef enum clmla_compute {
+    CLMLA_COMPUTE_EXACT = 0, // products and sums in f32
+    CLMLA_COMPUTE_FAST       // queries and softmax weights may be rounded to bf16 or to 8 bits for dot-product units
+} clmla_compute;
+
+// "exact", "fast"; "?" for a number that is none. Threads: any.
+CLMLA_API const char *clmla_compute_name(clmla_compute compute);
+// The mode of a name. Errors: CLMLA_E_ARGUMENT, listing the names. Threads: any.
+CLMLA_API clmla_status clmla_compute_parse(clmla_compute *out, const char *name);
+
 // What a choice looks at besides the device. Zero fields stand for "any".
 typedef struct clmla_shape {
     clmla_type weights;      // project, absorb, output
-    clmla_row_format format; // append, attend, gather, copy_pages
-    uint32_t latent_dim, rope_dim, head_count;
-    uint32_t row_count; // tokens or rows of the call
-    bool recorded;      // it is kept in a recording (recording.h)
+    clmla_row_format format; // append, attend, gather, copy_pages; convert_rows: what it writes
+    uint32_t latent_dim, rope_dim, value_dim, head_count;
+    clmla_compute compute; // attend
+    uint32_t row_count;    // tokens or rows of the call
+    bool recorded;         // it is kept in a recording (recording.h)
 } clmla_shape;
 
 typedef struct clmla_variant {
@@ -51,6 +64,13 @@ typedef struct clmla_variant {
 CLMLA_API clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t *count,
                                           const clmla_device_facts *facts, clmla_operation operation,
                                           const clmla_shape *shape);
+
+// The same for a context: variants that need an instruction (vpdpbusd, vdpbf16ps) are tried on its device, and refused
+// when the trial fails or shows no gain. The first such question builds a small program and waits for the device some
+// milliseconds. Errors: CLMLA_E_ARGUMENT. Threads: any.
+CLMLA_API clmla_status clmla_variant_list_tried(clmla_variant *variants, size_t capacity, size_t *count,
+                                                clmla_context *context, clmla_operation operation,
+                                                const clmla_shape *shape);
 
 // One tunable number of a context: its name ("attend.vector.block_tokens"), meaning, range and present value.
 typedef struct clmla_tuning {

@@ -42,7 +42,7 @@ typedef struct scene {
     clmla_context *context;
     clmla_cache *cache;
     cl_command_queue queue;
-    cl_mem slots, values, found; // values [TOKENS_MOST][LATENT + ROPE] f32
+    cl_mem slots, deltas, turns, values, found; // values [TOKENS_MOST][LATENT + ROPE] f32
     sequence sequences[SEQUENCES];
     test_random random;
     uint32_t next_content;
@@ -139,6 +139,11 @@ static void open_scene(scene *s, const run_shape *shape, uint64_t seed) {
     ck_assert_uint_eq(s->cache->group_count, 2);
     s->queue = shape->unordered ? test_device_get()->unordered : test_device_get()->queue;
     s->slots = buffer(TOKENS_MOST * sizeof(int64_t));
+    s->deltas = buffer(TOKENS_MOST * sizeof(int32_t));
+    s->turns = buffer(ROPE / 2 * sizeof(uint64_t));
+    uint64_t turns[ROPE / 2];
+    TEST_OK(clmla_rope_turns(turns, &config));
+    TEST_CL(clEnqueueWriteBuffer(s->queue, s->turns, CL_TRUE, 0, sizeof turns, turns, 0, NULL, NULL));
     s->values = buffer(TOKENS_MOST * (LATENT + ROPE) * sizeof(float));
     s->found = buffer(TOKENS_MOST * (LATENT + ROPE) * sizeof(float));
 }
@@ -146,6 +151,8 @@ static void open_scene(scene *s, const run_shape *shape, uint64_t seed) {
 static void close_scene(scene *s) {
     TEST_CL(clFinish(s->queue));
     clReleaseMemObject(s->slots);
+    clReleaseMemObject(s->deltas);
+    clReleaseMemObject(s->turns);
     clReleaseMemObject(s->values);
     clReleaseMemObject(s->found);
     clmla_cache_destroy(&s->cache);
@@ -165,15 +172,16 @@ static void row_of(double *row, const scene *s, const token *t, uint32_t layer) 
     for (uint32_t i = 0; i < LATENT; i++) row[i] = base_value(t->content, layer, i);
     for (uint32_t pair = 0; pair < ROPE / 2; pair++) {
         double angle = t->position * pow(10000.0, -2.0 * pair / ROPE);
-        double a = base_value(t->content, layer, LATENT + 2 * pair), b = base_value(t->content, layer, LATENT + 2 * pair + 1);
+        double a = base_value(t->content, layer, LATENT + 2 * pair),
+               b = base_value(t->content, layer, LATENT + 2 * pair + 1);
         bool halves = s->shape.order == CLMLA_ROPE_HALVES;
         row[LATENT + (halves ? pair : 2 * pair)] = a * cos(angle) - b * sin(angle);
         row[LATENT + (halves ? pair + ROPE / 2 : 2 * pair + 1)] = a * sin(angle) + b * cos(angle);
     }
 }
 
-// A blocking write may return before the device's memory holds it (Intel's CPU runtime): finished, or what comes next on
-// an out-of-order queue reads what was there.
+// A blocking write may return before the device's memory holds it (Intel's CPU runtime): finished, or what comes next
+// on an out-of-order queue reads what was there.
 static void write_now(const scene *s, cl_mem memory, const void *values, size_t bytes) {
     TEST_CL(clEnqueueWriteBuffer(s->queue, memory, CL_TRUE, 0, bytes, values, 0, NULL, NULL));
     TEST_CL(clFinish(s->queue));
@@ -220,20 +228,27 @@ static void append_rows(scene *s, const sequence *q, uint32_t first) {
     }
 }
 
+static bool is_scaled(const scene *s) {
+    return s->shape.format >= CLMLA_ROWS_FP8;
+}
+
+// Scaled rows keep their codes: no number of shifts makes them less exact.
 static void check_row(const scene *s, const float *found, const token *t, uint32_t layer, uint32_t index) {
-    static const double steps[] = {[CLMLA_ROWS_F32] = 1.2e-7,
-                                   [CLMLA_ROWS_F16] = 1e-3,
-                                   [CLMLA_ROWS_BF16] = 8e-3,
-                                   [CLMLA_ROWS_FP8] = 8e-3,
-                                   [CLMLA_ROWS_FP8_PAGED] = 8e-3};
-    bool scaled = s->shape.format >= CLMLA_ROWS_FP8;
-    double row[LATENT + ROPE], latent_bar = scaled ? 0.13 : 0.0, step = steps[s->shape.format];
+    static const struct {
+        double latent, step;
+    } bars[] = {
+        [CLMLA_ROWS_F32] = {0, 1.2e-7},  [CLMLA_ROWS_F16] = {0, 1e-3},         [CLMLA_ROWS_BF16] = {0, 8e-3},
+        [CLMLA_ROWS_FP8] = {0.13, 8e-3}, [CLMLA_ROWS_FP8_FLAT] = {0.13, 6e-2}, [CLMLA_ROWS_FP8_PAGED] = {0.13, 8e-3},
+        [CLMLA_ROWS_Q8] = {0.03, 1.2e-2}, [CLMLA_ROWS_Q6] = {0.08, 1.3e-2},     [CLMLA_ROWS_Q5] = {0.11, 1.3e-2},
+        [CLMLA_ROWS_Q4] = {0.32, 1.3e-2}};
+    double row[LATENT + ROPE], latent_bar = bars[s->shape.format].latent;
+    double rope_bar = 3.0 * bars[s->shape.format].step * (is_scaled(s) ? 1.5 : 1 + t->shifts);
     row_of(row, s, t, layer);
     for (uint32_t i = 0; i < LATENT; i++)
         TEST_ASSERT(fabs(found[i] - row[i]) <= latent_bar, "layer %u, row %u, value %u: %g, expected %g", layer, index,
                     i, (double)found[i], row[i]);
     for (uint32_t i = LATENT; i < LATENT + ROPE; i++)
-        TEST_ASSERT(fabs(found[i] - row[i]) <= 3.0 * step * (1 + t->shifts),
+        TEST_ASSERT(fabs(found[i] - row[i]) <= rope_bar,
                     "layer %u, row %u, rope value %u: %g, expected %g after %u shifts", layer, index, i,
                     (double)found[i], row[i], t->shifts);
 }
@@ -250,9 +265,16 @@ static void check_sequence(scene *s, const sequence *q) {
     TEST_OK(clmla_cache_sequence_positions(positions, s->cache, q->id, 0, q->count));
     for (uint32_t i = 0; i < q->count; i++) ck_assert_int_eq(positions[i], q->tokens[i].position);
     write_now(s, s->slots, slots, q->count * sizeof *slots);
+    if (is_scaled(s)) {
+        int32_t deltas[TOKENS_MOST];
+        TEST_OK(clmla_cache_sequence_deltas(deltas, s->cache, q->id, 0, q->count));
+        write_now(s, s->deltas, deltas, q->count * sizeof *deltas);
+    }
     for (uint32_t layer = 0; layer < LAYERS; layer++) {
         clmla_gather_params params = {.token_count = q->count,
                                       .places = {.slots = {s->slots, 0}},
+                                      .deltas = {is_scaled(s) ? s->deltas : NULL, 0},
+                                      .rope_turns = {s->turns, 0},
                                       .output = {s->found, 0},
                                       .output_stride = LATENT + ROPE};
         TEST_OK(clmla_cache_rows(&params.rows, s->cache, layer));
@@ -271,7 +293,8 @@ static bool done(scene *s, clmla_status status) {
     if (status == CLMLA_OK) return true;
     s->full += status == CLMLA_E_CACHE_FULL;
     s->failed += status == CLMLA_E_MEMORY;
-    TEST_ASSERT(status == CLMLA_E_CACHE_FULL || (s->shape.faults && status == CLMLA_E_MEMORY), "%s", clmla_last_error());
+    TEST_ASSERT(status == CLMLA_E_CACHE_FULL || (s->shape.faults && status == CLMLA_E_MEMORY), "%s",
+                clmla_last_error());
     return false;
 }
 
@@ -311,7 +334,6 @@ static void shift(scene *s, sequence *q, uint32_t from, uint32_t to) {
     int32_t delta = (int32_t)test_random_below(&s->random, 30) - 8;
     for (uint32_t i = from; i < to; i++)
         if (q->tokens[i].position + delta < 0) return;
-    if (s->shape.format >= CLMLA_ROWS_FP8) return; // kept as a delta: gather does not know it
     if (!done(s, clmla_cache_sequence_shift(s->cache, q->id, from, to, delta))) return;
     for (uint32_t i = from; i < to; i++) q->tokens[i].position += delta, q->tokens[i].shifts++;
 }
@@ -354,6 +376,8 @@ static const run_shape shapes[] = {
     {CLMLA_ROWS_F32, CLMLA_ROPE_INTERLEAVED, 4, false, false}, {CLMLA_ROWS_F16, CLMLA_ROPE_HALVES, 8, false, false},
     {CLMLA_ROWS_BF16, CLMLA_ROPE_INTERLEAVED, 3, true, false}, {CLMLA_ROWS_F32, CLMLA_ROPE_HALVES, 5, false, true},
     {CLMLA_ROWS_FP8, CLMLA_ROPE_INTERLEAVED, 4, false, false}, {CLMLA_ROWS_FP8_PAGED, CLMLA_ROPE_HALVES, 6, true, true},
+    {CLMLA_ROWS_Q8, CLMLA_ROPE_HALVES, 4, false, false},       {CLMLA_ROWS_Q6, CLMLA_ROPE_INTERLEAVED, 7, true, false},
+    {CLMLA_ROWS_Q5, CLMLA_ROPE_INTERLEAVED, 4, false, true},   {CLMLA_ROWS_Q4, CLMLA_ROPE_HALVES, 5, false, false},
 };
 
 START_TEST(random_steps) {
@@ -375,7 +399,8 @@ START_TEST(random_steps) {
 }
 END_TEST
 
-// 64 shifts by -1 are one rotation by -64 when nothing is flushed in between: the same bits as one shift.
+// 64 shifts by -1 are one rotation by -64 when nothing is flushed in between: the same bits as one shift. Quantised
+// rows keep a delta and are not touched at all.
 START_TEST(many_shifts_are_one) {
     float found[2][TOKENS_MOST][LATENT + ROPE];
     int32_t positions[APPEND_MOST];
@@ -383,14 +408,15 @@ START_TEST(many_shifts_are_one) {
     for (int way = 0; way < 2; way++) {
         scene s;
         sequence *q = &s.sequences[0];
-        open_scene(&s, &shapes[1], 1);
+        open_scene(&s, &shapes[_i], 1);
         TEST_OK(clmla_cache_sequence_create(&q->id, s.cache));
         for (int i = 0; i < APPEND_MOST; i++) positions[i] = 100 + i;
         TEST_OK(clmla_cache_reserve(s.cache, &(clmla_batch){1, &q->id, &count, positions}));
         for (; q->count < count; q->count++) q->tokens[q->count] = (token){q->count + 1, positions[q->count], 0};
         append_rows(&s, q, 0);
-        for (int i = 0; i < (way ? 64 : 1); i++) TEST_OK(clmla_cache_sequence_shift(s.cache, q->id, 0, count, way ? -1 : -64));
-        ck_assert_uint_eq(s.cache->pages.work.count, 2); // pages of 8 rows
+        for (int i = 0; i < (way ? 64 : 1); i++)
+            TEST_OK(clmla_cache_sequence_shift(s.cache, q->id, 0, count, way ? -1 : -64));
+        ck_assert_uint_eq(s.cache->pages.work.count, is_scaled(&s) ? 0 : 2); // pages of 8 rows
         for (uint32_t i = 0; i < count; i++) q->tokens[i].position -= 64, q->tokens[i].shifts = 1;
         check(&s);
         TEST_CL(clEnqueueReadBuffer(s.queue, s.found, CL_TRUE, 0, sizeof found[way], found[way], 0, NULL, NULL));
@@ -402,7 +428,8 @@ END_TEST
 
 static void add(TCase *tcase) {
     tcase_add_loop_test(tcase, random_steps, 0, sizeof shapes / sizeof *shapes);
-    tcase_add_test(tcase, many_shifts_are_one);
+    tcase_add_loop_test(tcase, many_shifts_are_one, 1, 2);
+    tcase_add_loop_test(tcase, many_shifts_are_one, 8, 9);
 }
 
 int main(void) {

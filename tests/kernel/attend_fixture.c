@@ -27,7 +27,12 @@ uint64_t attend_cost(const attend_shape *s) {
 }
 
 clmla_shape attend_variant_shape(const attend_shape *s) {
-    return (clmla_shape){.format = s->format, .latent_dim = s->latent, .rope_dim = s->rope, .head_count = s->heads};
+    return (clmla_shape){.format = s->format,
+                         .latent_dim = s->latent,
+                         .rope_dim = s->rope,
+                         .value_dim = s->value,
+                         .head_count = s->heads,
+                         .compute = s->compute};
 }
 
 const double **attend_keys(attend_fixture *f, uint32_t sequence, uint32_t kv_head) {
@@ -132,6 +137,7 @@ void attend_plan(attend_fixture *f, const char *variant) {
         .full = s->full,
         .window = s->window,
         .parallel = s->parallel,
+        .compute = s->compute,
         .attend_variant = variant,
     };
     clmla_lengths lengths = attend_lengths(f);

@@ -67,6 +67,7 @@ typedef struct attend_shape {
     uint32_t absorb_nope; // queries of so many values, through W_UK; 0 = absorbed already
     ref_type absorb_type;
     bool missing_page; // the table's first entry in use names no page
+    clmla_compute compute;
     uint64_t seed;
 } attend_shape;
 

@@ -44,10 +44,11 @@ static const struct {
 static const struct {
     clmla_row_format format;
     int width;
-} rows[] = {{CLMLA_ROWS_F32, 0},      {CLMLA_ROWS_F32, 9},      {CLMLA_ROWS_F16, 0},      {CLMLA_ROWS_F16, 1},
-            {CLMLA_ROWS_F16, 3},      {CLMLA_ROWS_F16, 8},      {CLMLA_ROWS_BF16, 2},     {CLMLA_ROWS_BF16, 4},
-            {CLMLA_ROWS_FP8, 0},      {CLMLA_ROWS_FP8_FLAT, 0}, {CLMLA_ROWS_FP8_FLAT, 5}, {CLMLA_ROWS_FP8_PAGED, 2},
-            {CLMLA_ROWS_FP8_PAGED, 7}};
+} rows[] = {{CLMLA_ROWS_F32, 0},       {CLMLA_ROWS_F32, 9},      {CLMLA_ROWS_F16, 0},      {CLMLA_ROWS_F16, 1},
+            {CLMLA_ROWS_F16, 3},       {CLMLA_ROWS_F16, 8},      {CLMLA_ROWS_BF16, 2},     {CLMLA_ROWS_BF16, 4},
+            {CLMLA_ROWS_FP8, 0},       {CLMLA_ROWS_FP8_FLAT, 0}, {CLMLA_ROWS_FP8_FLAT, 5}, {CLMLA_ROWS_FP8_PAGED, 2},
+            {CLMLA_ROWS_FP8_PAGED, 7}, {CLMLA_ROWS_Q8, 0},       {CLMLA_ROWS_Q6, 3},       {CLMLA_ROWS_Q5, 0},
+            {CLMLA_ROWS_Q5, 6},        {CLMLA_ROWS_Q4, 5}};
 #define ROWS_PAIRWISE ((int)(sizeof rows / sizeof *rows))
 
 static const uint32_t head_counts[] = {1, 3, 5, 9, 12, 16, 20, 40, 63, 64, 96, 126, 128},

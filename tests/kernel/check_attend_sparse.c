@@ -26,10 +26,8 @@ enum {
 static const struct {
     clmla_row_format format;
     uint32_t latent, rope, value;
-} rows[] = {{CLMLA_ROWS_FP8, 512, 64, 0},
-            {CLMLA_ROWS_FP8_PAGED, 448, 64, 512},
-            {CLMLA_ROWS_F16, 37, 6, 0},
-            {CLMLA_ROWS_F32, 5, 2, 6}};
+} rows[] = {{CLMLA_ROWS_FP8, 512, 64, 0}, {CLMLA_ROWS_FP8_PAGED, 448, 64, 512}, {CLMLA_ROWS_F16, 37, 6, 0},
+            {CLMLA_ROWS_F32, 5, 2, 6},    {CLMLA_ROWS_Q6, 64, 16, 0},           {CLMLA_ROWS_Q5, 40, 6, 43}};
 static const uint32_t head_counts[] = {1, 3, 16, 64, 128}, kv_head_counts[] = {1, 2},
                       token_counts[] = {1, 2, 4, 17, 74};
 static const uint32_t list_lengths[] = {1, 64, 576, 2048};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // gather: every variant, format, output type, form of places and way rows can lie, against tests/ref/ref_gather.c: rows
 // of any bytes, and rows that append wrote.
+#include "tests/ref/ref_append.h"
 #include "tests/ref/ref_gather.h"
 #include "tests/support/pairwise.h"
 #include "tests/support/row_places.h"
@@ -201,7 +202,8 @@ END_TEST
 
 // --- round trip ----------------------------------------------------------------------------------------------------
 
-// Half a unit in the last place: of the value for plain formats; of 1.75 · 2^8, the largest code, for scaled ones.
+// Half a unit in the last place: of the value for plain formats; of 1.75 · 2^8, the largest code, for scaled ones; half
+// the step between the outermost levels of the quantised ones, and a half more for the scale.
 static double allowed(clmla_row_format format, double value, double peak) {
     switch (format) {
     case CLMLA_ROWS_F32:
@@ -212,6 +214,14 @@ static double allowed(clmla_row_format format, double value, double peak) {
         return fabs(value) * 0x1p-8;
     case CLMLA_ROWS_FP8_PAGED:
         return peak * 2 * 16 / 448; // the scale may be up to twice as large
+    case CLMLA_ROWS_Q8:
+        return peak * 0.006;
+    case CLMLA_ROWS_Q6:
+        return peak * 0.038;
+    case CLMLA_ROWS_Q5:
+        return peak * 0.054;
+    case CLMLA_ROWS_Q4:
+        return peak * 0.158;
     default:
         return peak * 16 / 448;
     }
@@ -256,6 +266,80 @@ static void round_trip(clmla_row_format format) {
 
 START_TEST(gives_back_what_was_appended) {
     for (int format = 0; format < CLMLA_ROW_FORMAT_COUNT; format++) round_trip((clmla_row_format)format);
+}
+END_TEST
+
+// --- rows that are turned on the way
+// -------------------------------------------------------------------------------------
+
+#define TURNED_TOKENS 20u
+#define TURNED_ROPE 6u
+
+static void turn(double *rope, bool halves, int32_t delta) {
+    for (uint32_t pair = 0; pair < TURNED_ROPE / 2; pair++) {
+        double *a = &rope[halves ? pair : 2 * pair], *b = &rope[halves ? pair + TURNED_ROPE / 2 : 2 * pair + 1], x = *a;
+        double angle = delta * pow(10000.0, -2.0 * pair / TURNED_ROPE);
+        *a = x * cos(angle) - *b * sin(angle);
+        *b = x * sin(angle) + *b * cos(angle);
+    }
+}
+
+// Latent values are as without, in f32; rope values are off by what rounding a cosine costs.
+static void check_turned(fixture *f, const int32_t *deltas, const char *variant) {
+    const test_view_shape *v = &f->shape.view;
+    for (uint32_t t = 0; t < TURNED_TOKENS; t++) {
+        double expected[64];
+        ref_row row = test_view_row(&f->view, false, f->places.at[t].page, f->places.at[t].row, 0);
+        ref_gather(expected, &row, &f->view.kind);
+        turn(expected + v->latent, v->order == CLMLA_ROPE_HALVES, deltas[t]);
+        const float *found = test_buffer_found(&f->output) + t * f->params.output_stride;
+        double peak = 0;
+        for (uint32_t i = 0; i < v->rope; i++) peak = fmax(peak, fabs(expected[v->latent + i]));
+        for (uint32_t i = 0; i < v->latent + v->rope; i++)
+            TEST_ASSERT(
+                fabs((double)found[i] - expected[i]) <= (i < v->latent ? 1.2e-7 * fabs(expected[i]) : 6e-7 * peak),
+                "%s: value %u of token %u is %.9g, expected %.9g", variant, i, t, (double)found[i], expected[i]);
+    }
+}
+
+static void turned_case(clmla_row_format format, clmla_rope_order order) {
+    int32_t deltas[TURNED_TOKENS];
+    uint64_t turns[TURNED_ROPE / 2];
+    float values[40 + TURNED_ROPE];
+    test_random random = test_random_make((uint64_t)format + 50);
+    shape s = {.view = {format, order, 40, TURNED_ROPE, 7, 4, 1, TEST_VIEW_GAPS, true},
+               .tokens = TURNED_TOKENS,
+               .form = TEST_PLACES_SLOTS};
+    fixture f;
+    test_buffer deltas_buffer, turns_buffer;
+    test_case_begin("gather turned", (int)format, "%s 40 + 6, order %d", clmla_row_format_name(format), (int)order);
+    make(&f, &s, &random);
+    for (uint32_t t = 0; t < TURNED_TOKENS; t++) {
+        ref_row row = test_view_row(&f.view, false, f.places.at[t].page, f.places.at[t].row, 0);
+        test_random_fill(&random, values, 40 + TURNED_ROPE, 0.0, 1.0);
+        ref_append(&row, &f.view.kind, values, values + 40);
+        deltas[t] = t % 4 == 0 ? 0 : (int32_t)(test_random_bits(&random) >> (t % 31)) * (t % 2 ? 1 : -1);
+    }
+    test_view_upload(&f.view);
+    for (uint32_t pair = 0; pair < TURNED_ROPE / 2; pair++)
+        turns[pair] = (uint64_t)(pow(10000.0, -2.0 * pair / TURNED_ROPE) / (2 * acos(-1.0)) * 0x1p64);
+    test_buffer_make(&deltas_buffer, sizeof deltas, deltas);
+    test_buffer_make(&turns_buffer, sizeof turns, turns);
+    f.params.deltas = deltas_buffer.view;
+    f.params.rope_turns = turns_buffer.view;
+    for (int v = 0; v < 2; v++) {
+        f.params.variant = v ? "naive" : NULL;
+        test_run_twice(&f.run);
+        check_turned(&f, deltas, v ? "naive" : "chosen");
+    }
+    test_buffer_free(&deltas_buffer);
+    test_buffer_free(&turns_buffer);
+    finish(&f);
+}
+
+START_TEST(turns_rows_on_the_way) {
+    for (int format = CLMLA_ROWS_FP8; format < CLMLA_ROW_FORMAT_COUNT; format++)
+        turned_case((clmla_row_format)format, format % 2 ? CLMLA_ROPE_HALVES : CLMLA_ROPE_INTERLEAVED);
 }
 END_TEST
 
@@ -307,6 +391,8 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(rows.scales.memory = NULL, "gather: rows.scales");
     REFUSED(places.slots = test_buffer_tiny(), "gather: places.slots");
     REFUSED(places.indices = f.places.view.slots, "gather: places.slots and places.indices");
+    REFUSED(deltas = test_buffer_tiny(), "gather: deltas");
+    REFUSED(deltas = f.places.view.slots, "gather: rope_turns");
     REFUSED(output_type = CLMLA_TYPE_F8_E4M3, "gather: output_type");
     REFUSED(output = test_buffer_tiny(), "gather: output");
     REFUSED(output.memory = NULL, "gather: output");
@@ -322,6 +408,7 @@ END_TEST
 
 static void add(TCase *tcase) {
     tcase_add_test(tcase, matches_the_reference);
+    tcase_add_test(tcase, turns_rows_on_the_way);
     tcase_add_test(tcase, reads_every_code);
     tcase_add_test(tcase, gives_back_what_was_appended);
     tcase_add_test(tcase, honours_events);

@@ -15,9 +15,10 @@ typedef struct shape {
 } shape;
 
 static const shape shapes[] = {
-    {CLMLA_ROWS_F32, 37, 6, 5, 1},         {CLMLA_ROWS_F16, 512, 64, 64, 2},      {CLMLA_ROWS_BF16, 1, 0, 2, 3},
-    {CLMLA_ROWS_FP8, 130, 8, 16, 2},       {CLMLA_ROWS_FP8_FLAT, 64, 16, 7, 3},   {CLMLA_ROWS_FP8_PAGED, 100, 8, 11, 2},
-    {CLMLA_ROWS_FP8_PAGED, 448, 64, 3, 1}, {CLMLA_ROWS_F16, 256, 32, 1, 4},
+    {CLMLA_ROWS_F32, 37, 6, 5, 1},         {CLMLA_ROWS_F16, 512, 64, 64, 2},    {CLMLA_ROWS_BF16, 1, 0, 2, 3},
+    {CLMLA_ROWS_FP8, 130, 8, 16, 2},       {CLMLA_ROWS_FP8_FLAT, 64, 16, 7, 3}, {CLMLA_ROWS_FP8_PAGED, 100, 8, 11, 2},
+    {CLMLA_ROWS_FP8_PAGED, 448, 64, 3, 1}, {CLMLA_ROWS_F16, 256, 32, 1, 4},     {CLMLA_ROWS_Q5, 100, 12, 7, 2},
+    {CLMLA_ROWS_Q8, 37, 6, 4, 2},
 };
 
 typedef struct fixture {
@@ -28,7 +29,8 @@ typedef struct fixture {
     test_run run;
 } fixture;
 
-static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                            cl_event *event) {
     fixture *f = payload;
     clmla_context *context = test_device_get()->context;
     host_chain chain;
@@ -42,7 +44,8 @@ static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count
 static void make(fixture *f, const shape *s, test_random *random) {
     clmla_row_layout layout;
     int32_t page = (int32_t)s->page_tokens, part = page > 1 ? page / 2 : 1, down = page > 1 ? 1 : 0;
-    const int32_t list[MOVES][8] = {{1, down, 1, 0, page - down}, {4, 0, 2, 0, page}, {4, page - part, 6, page / 3, part}};
+    const int32_t list[MOVES][8] = {
+        {1, down, 1, 0, page - down}, {4, 0, 2, 0, page}, {4, page - part, 6, page / 3, part}};
     *f = (fixture){0};
     TEST_OK(clmla_row_layout_make(&layout, s->format, CLMLA_ROPE_INTERLEAVED, s->latent, s->rope));
     row_layers_make(&f->rows, &layout, s->page_tokens, s->layers, random);
@@ -69,8 +72,8 @@ static void check_result(const fixture *f) {
         }
     }
     for (size_t i = 0; i < f->rows.rows.bytes; i++)
-        TEST_ASSERT(f->rows.rows.found[i] == expected[i], "%s: byte %zu of %zu is 0x%02x, expected 0x%02x", f->variant, i,
-                    f->rows.rows.bytes, f->rows.rows.found[i], expected[i]);
+        TEST_ASSERT(f->rows.rows.found[i] == expected[i], "%s: byte %zu of %zu is 0x%02x, expected 0x%02x", f->variant,
+                    i, f->rows.rows.bytes, f->rows.rows.found[i], expected[i]);
     free(expected);
 }
 
@@ -81,8 +84,8 @@ START_TEST(matches_the_reference) {
     test_random random = test_random_make(40 + (uint64_t)_i);
     fixture f;
     if (!test_case_wanted(_i) || (test_device_get()->short_form && s->latent * s->page_tokens > 200)) return;
-    test_case_begin("move_rows", _i, "%s %u + %u, page %u, layers %u", clmla_row_format_name(s->format), s->latent, s->rope,
-                    s->page_tokens, s->layers);
+    test_case_begin("move_rows", _i, "%s %u + %u, page %u, layers %u", clmla_row_format_name(s->format), s->latent,
+                    s->rope, s->page_tokens, s->layers);
     make(&f, s, &random);
     size_t count = test_variants(variants, CLMLA_OP_MOVE_ROWS, &asked);
     for (size_t i = 0; i < count; i++) {

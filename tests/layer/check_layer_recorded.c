@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole steps recorded once and replayed for every later step of other lengths: a layer over a cache, updated from the host
-// between replays, and the operations of a runtime whose lengths are on the device. Same bits as enqueueing them.
+// Whole steps recorded once and replayed for every later step of other lengths: a layer over a cache, updated from the
+// host between replays, and the operations of a runtime whose lengths are on the device. Same bits as enqueueing them.
 // And fixed splits: what a sequence gets from a whole layer step does not depend, bit for bit, on its company.
 #include "lib/recording.h"
 #include "tests/layer/layer_model.h"
@@ -23,11 +23,12 @@ typedef struct scene {
     test_buffer x, y;
 } scene;
 
-static void scene_open(scene *s, const layer_model *model, bool capacity, uint32_t split_tokens) {
+static void scene_open_of(scene *s, const layer_model *model, clmla_row_format format, bool capacity,
+                          uint32_t split_tokens) {
     clmla_context *context = test_device_get()->context;
     clmla_rows rows;
     s->layer = layer_model_load(model, context, 0, 0);
-    clmla_cache_params params = {.format = CLMLA_ROWS_F16, .page_tokens = PAGE, .page_count = PAGES};
+    clmla_cache_params params = {.format = format, .page_tokens = PAGE, .page_count = PAGES};
     TEST_OK(clmla_cache_create(&s->cache, context, &model->config, &params));
     for (int i = 0; i < SEQUENCES; i++) TEST_OK(clmla_cache_sequence_create(&s->sequences[i], s->cache));
     TEST_OK(clmla_cache_rows(&rows, s->cache, 0));
@@ -36,6 +37,10 @@ static void scene_open(scene *s, const layer_model *model, bool capacity, uint32
     TEST_OK(clmla_plan_create(&s->plan, context, &plan));
     test_buffer_make(&s->x, sizeof(float) * TOKENS * HIDDEN, NULL);
     test_buffer_make(&s->y, sizeof(float) * TOKENS * HIDDEN, NULL);
+}
+
+static void scene_open(scene *s, const layer_model *model, bool capacity, uint32_t split_tokens) {
+    scene_open_of(s, model, CLMLA_ROWS_F16, capacity, split_tokens);
 }
 
 static void scene_close(scene *s) {
@@ -47,11 +52,13 @@ static void scene_close(scene *s) {
 }
 
 static clmla_status enqueue(const scene *s) {
-    return clmla_layer_enqueue(s->layer, s->plan, s->cache, s->x.view, s->y.view, test_device_get()->queue, 0, NULL, NULL);
+    return clmla_layer_enqueue(s->layer, s->plan, s->cache, s->x.view, s->y.view, test_device_get()->queue, 0, NULL,
+                               NULL);
 }
 
 // Reserves and schedules a step of `tokens` new tokens of `count` sequences and brings its input to the device.
-static uint32_t begin_step(scene *s, const clmla_sequence *sequences, const uint32_t *tokens, uint32_t count, const float *x) {
+static uint32_t begin_step(scene *s, const clmla_sequence *sequences, const uint32_t *tokens, uint32_t count,
+                           const float *x) {
     cl_command_queue queue = test_device_get()->queue;
     clmla_batch batch = {.sequence_count = count, .sequences = sequences, .query_tokens = tokens};
     uint32_t all = 0;
@@ -59,8 +66,8 @@ static uint32_t begin_step(scene *s, const clmla_sequence *sequences, const uint
     TEST_OK(clmla_cache_reserve(s->cache, &batch));
     TEST_OK(clmla_plan_update(s->plan, s->cache, &batch, queue, 0, NULL, NULL));
     if (all)
-        TEST_CL(clEnqueueWriteBuffer(queue, s->x.view.memory, CL_TRUE, (size_t)s->x.view.offset, sizeof(float) * all * HIDDEN, x, 0,
-                                     NULL, NULL));
+        TEST_CL(clEnqueueWriteBuffer(queue, s->x.view.memory, CL_TRUE, (size_t)s->x.view.offset,
+                                     sizeof(float) * all * HIDDEN, x, 0, NULL, NULL));
     return all;
 }
 
@@ -75,20 +82,27 @@ START_TEST(layer_steps_replay) {
     clmla_recording *recording = NULL;
     float x[TOKENS * HIDDEN];
     cl_command_queue queue = test_device_get()->queue;
-    test_case_begin("layer recorded", _i, _i ? "one by one" : "by command buffer where there is one");
+    clmla_row_format format = _i / 2 ? CLMLA_ROWS_Q5 : CLMLA_ROWS_F16;
+    test_case_begin("layer recorded", _i, "%s rows, %s", clmla_row_format_name(format),
+                    _i % 2 ? "one by one" : "by command buffer where there is one");
     layer_model_make(&model, &shape);
-    scene_open(&kept, &model, true, 0);
-    scene_open(&capacity, &model, true, 0);
-    scene_open(&plain, &model, false, 0);
+    scene_open_of(&kept, &model, format, true, 0);
+    scene_open_of(&capacity, &model, format, true, 0);
+    scene_open_of(&plain, &model, format, false, 0);
     for (size_t i = 0; i < STEPS; i++) {
         fill(x, 70 + i);
+        if (i == 2) { // positions shift between replays: quantised rows by deltas, which recorded kernels read
+            scene *all[] = {&kept, &capacity, &plain};
+            for (int a = 0; a < 3; a++)
+                TEST_OK(clmla_cache_sequence_shift(all[a]->cache, all[a]->sequences[0], 1, 4, 5));
+        }
         uint32_t tokens = begin_step(&kept, kept.sequences, steps[i], SEQUENCES, x);
         begin_step(&capacity, capacity.sequences, steps[i], SEQUENCES, x);
         begin_step(&plain, plain.sequences, steps[i], SEQUENCES, x);
         if (!recording) {
             TEST_OK(clmla_recording_begin(&recording, test_device_get()->context, queue));
             TEST_OK(enqueue(&kept));
-            recording->host.plain = _i;
+            recording->host.plain = _i % 2;
             TEST_OK(clmla_recording_end(recording));
         }
         TEST_OK(clmla_recording_replay(recording, 0, NULL, NULL));
@@ -111,7 +125,8 @@ START_TEST(layer_steps_replay) {
 }
 END_TEST
 
-// --- a runtime's own memory, lengths on the device --------------------------------------------------------------------
+// --- a runtime's own memory, lengths on the device
+// --------------------------------------------------------------------
 
 enum { HEADS = 5, LATENT = 37, ROPE = 6, WIDTH = LATENT + ROPE, TABLE = KEYS / PAGE };
 
@@ -179,8 +194,8 @@ static void runtime_enqueue(runtime *r) {
 }
 
 static void write(const test_buffer *to, const void *data) {
-    TEST_CL(clEnqueueWriteBuffer(test_device_get()->queue, to->view.memory, CL_TRUE, (size_t)to->view.offset, to->bytes, data, 0, NULL,
-                                 NULL));
+    TEST_CL(clEnqueueWriteBuffer(test_device_get()->queue, to->view.memory, CL_TRUE, (size_t)to->view.offset, to->bytes,
+                                 data, 0, NULL, NULL));
 }
 
 static uint32_t runtime_step(runtime *r, size_t step, uint32_t held[SEQUENCES]) {
@@ -230,11 +245,12 @@ START_TEST(device_lengths_replay) {
         test_buffer_fetch(&plain.output);
         test_buffer_fetch(&kept.lse);
         test_buffer_fetch(&plain.lse);
-        TEST_ASSERT(memcmp(kept.output.found, plain.output.found, kept.output.bytes) == 0, "step %zu: outputs differ", i);
+        TEST_ASSERT(memcmp(kept.output.found, plain.output.found, kept.output.bytes) == 0, "step %zu: outputs differ",
+                    i);
         TEST_ASSERT(memcmp(kept.lse.found, plain.lse.found, kept.lse.bytes) == 0, "step %zu: lse differ", i);
         for (uint32_t p = 0; p < tokens * HEADS; p++)
-            TEST_ASSERT(test_buffer_found(&kept.lse)[p] > -100.0f && test_buffer_found(&kept.lse)[p] < 100.0f, "step %zu: lse %u is %g", i,
-                        p, (double)test_buffer_found(&kept.lse)[p]);
+            TEST_ASSERT(test_buffer_found(&kept.lse)[p] > -100.0f && test_buffer_found(&kept.lse)[p] < 100.0f,
+                        "step %zu: lse %u is %g", i, p, (double)test_buffer_found(&kept.lse)[p]);
     }
     clmla_recording_destroy(&recording);
     runtime_close(&kept);
@@ -242,7 +258,8 @@ START_TEST(device_lengths_replay) {
 }
 END_TEST
 
-// --- fixed splits -------------------------------------------------------------------------------------------------------
+// --- fixed splits
+// -------------------------------------------------------------------------------------------------------
 
 // Sequence 1 of a batch, and the same tokens decoded alone.
 START_TEST(fixed_splits_do_not_know_their_company) {
@@ -262,8 +279,9 @@ START_TEST(fixed_splits_do_not_know_their_company) {
         TEST_OK(enqueue(&alone));
         test_buffer_fetch(&together.y);
         test_buffer_fetch(&alone.y);
-        TEST_ASSERT(memcmp(together.y.found + sizeof(float) * first * HIDDEN, alone.y.found, sizeof(float) * own * HIDDEN) == 0,
-                    "step %zu: sequence 1 differs from itself alone", i);
+        TEST_ASSERT(
+            memcmp(together.y.found + sizeof(float) * first * HIDDEN, alone.y.found, sizeof(float) * own * HIDDEN) == 0,
+            "step %zu: sequence 1 differs from itself alone", i);
     }
     scene_close(&together);
     scene_close(&alone);
@@ -272,7 +290,7 @@ START_TEST(fixed_splits_do_not_know_their_company) {
 END_TEST
 
 static void add(TCase *tcase) {
-    tcase_add_loop_test(tcase, layer_steps_replay, 0, 2);
+    tcase_add_loop_test(tcase, layer_steps_replay, 0, 4);
     tcase_add_loop_test(tcase, device_lengths_replay, 0, 2);
     tcase_add_loop_test(tcase, fixed_splits_do_not_know_their_company, 0, 2);
 }

@@ -26,6 +26,12 @@ static const layer_case cases[] = {
     {"one head, one dimension of each kind, bf16 rows",
      {1, 1, 1, 1, 1, 2, 1, REF_F32, true, false, CLMLA_ROPE_HALVES, 5},
      {CLMLA_ROWS_BF16, CLMLA_ROPE_HALVES, 2, 40, 1, 0}},
+    {"f32 weights, q5 rows in halves, pages of 4",
+     {51, 3, 37, 0, 10, 6, 7, REF_F32, false, false, CLMLA_ROPE_INTERLEAVED, 6},
+     {CLMLA_ROWS_Q5, CLMLA_ROPE_HALVES, 4, 30, 0, 0}},
+    {"bf16 weights, q-LoRA, q8 rows, contiguous",
+     {40, 5, 64, 23, 9, 16, 12, REF_BF16, true, false, CLMLA_ROPE_INTERLEAVED, 7},
+     {CLMLA_ROWS_Q8, CLMLA_ROPE_INTERLEAVED, 64, 3, 0, 0}},
 };
 #define CASES (sizeof cases / sizeof *cases)
 

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                            cl_event *event) {
     layer_session *s = payload;
     return clmla_layer_enqueue(s->layer, s->plan, s->cache, s->input.view, s->output.view, queue, count, wait, event);
 }
@@ -24,8 +25,10 @@ static void make_plan(layer_session *s) {
     TEST_OK(clmla_plan_create(&s->plan, s->context, &params));
 }
 
-void layer_session_open(layer_session *out, const layer_model *model, clmla_context *context, const session_shape *shape) {
-    *out = (layer_session){.model = model, .shape = *shape, .context = context, .random = test_random_make(model->shape.seed + 1)};
+void layer_session_open(layer_session *out, const layer_model *model, clmla_context *context,
+                        const session_shape *shape) {
+    *out = (layer_session){
+        .model = model, .shape = *shape, .context = context, .random = test_random_make(model->shape.seed + 1)};
     clmla_cache_params params = {.format = shape->format,
                                  .rope_order = shape->order,
                                  .rope_order_given = true,
@@ -52,7 +55,8 @@ void layer_session_close(layer_session *session) {
 void layer_session_begin(layer_session *s, const uint32_t new_tokens[SESSION_SEQUENCES], cl_command_queue queue) {
     int32_t positions[SESSION_SEQUENCES * SESSION_TOKENS_MAX];
     size_t hidden = s->model->shape.hidden;
-    clmla_batch batch = {.sequence_count = SESSION_SEQUENCES, .sequences = s->sequences, .query_tokens = s->query_tokens};
+    clmla_batch batch = {
+        .sequence_count = SESSION_SEQUENCES, .sequences = s->sequences, .query_tokens = s->query_tokens};
     s->tokens = 0;
     for (uint32_t i = 0; i < SESSION_SEQUENCES; i++) {
         s->query_tokens[i] = new_tokens[i];
@@ -79,8 +83,8 @@ static double *read_rows(const layer_session *s, uint32_t index) {
     TEST_OK(clmla_cache_sequence_pages(pages, SESSION_TOKENS_MAX, &count, s->cache, s->sequences[index]));
     size_t bytes = (size_t)(rows.view.page_count * rows.view.latent_page_stride);
     rows.latent.found = test_allocate(bytes, 1);
-    TEST_CL(clEnqueueReadBuffer(test_device_get()->queue, rows.view.latent.memory, CL_TRUE, (size_t)rows.view.latent.offset, bytes,
-                                rows.latent.found, 0, NULL, NULL));
+    TEST_CL(clEnqueueReadBuffer(test_device_get()->queue, rows.view.latent.memory, CL_TRUE,
+                                (size_t)rows.view.latent.offset, bytes, rows.latent.found, 0, NULL, NULL));
     double *out = test_allocate(s->lengths[index] * width, sizeof *out), *row = test_allocate(width, sizeof *row);
     for (uint32_t t = 0; t < s->lengths[index]; t++) {
         test_rows_load(row, &rows, (uint64_t)pages[t / rows.view.page_tokens], t % rows.view.page_tokens);
@@ -98,16 +102,19 @@ static double *read_rows(const layer_session *s, uint32_t index) {
 }
 
 // Relative to the row's own length: the format's rounding and no more.
-static void check_row(const layer_session *s, const double *stored, const double *expected, uint32_t sequence, uint32_t token) {
-    static const double bars[] = {[CLMLA_ROWS_F32] = 2e-6, [CLMLA_ROWS_F16] = 5e-4, [CLMLA_ROWS_BF16] = 3e-3};
+static void check_row(const layer_session *s, const double *stored, const double *expected, uint32_t sequence,
+                      uint32_t token) {
+    static const double bars[] = {
+        [CLMLA_ROWS_F32] = 2e-6, [CLMLA_ROWS_F16] = 5e-4,  [CLMLA_ROWS_BF16] = 3e-3, [CLMLA_ROWS_Q8] = 1.5e-2,
+        [CLMLA_ROWS_Q6] = 4e-2,  [CLMLA_ROWS_Q5] = 6.5e-2, [CLMLA_ROWS_Q4] = 0.15};
     size_t width = s->model->shape.latent + s->model->shape.rope;
     double error = 0, square = 0;
     for (size_t i = 0; i < width; i++) {
         error += (stored[i] - expected[i]) * (stored[i] - expected[i]);
         square += expected[i] * expected[i];
     }
-    TEST_ASSERT(sqrt(error / square) <= bars[s->shape.format], "sequence %u, row %u: relative error %.2e, allowed %.2e", sequence,
-                token, sqrt(error / square), bars[s->shape.format]);
+    TEST_ASSERT(sqrt(error / square) <= bars[s->shape.format], "sequence %u, row %u: relative error %.2e, allowed %.2e",
+                sequence, token, sqrt(error / square), bars[s->shape.format]);
 }
 
 void layer_session_check(layer_session *s) {
@@ -125,7 +132,8 @@ void layer_session_check(layer_session *s) {
             check_row(s, rows + t * width, row, i, t);
             ref_layer_token(expected, &s->model->reference, input, angles, rows, t + 1);
             snprintf(name, sizeof name, "sequence %u token %u", i, t);
-            test_compare_rows(test_buffer_found(&s->output) + token * m->hidden, m->hidden, expected, 1, m->hidden, 4e-6, name);
+            test_compare_rows(test_buffer_found(&s->output) + token * m->hidden, m->hidden, expected, 1, m->hidden,
+                              4e-6, name);
         }
         free(rows);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Quotients and scales are f32 by definition: a double quotient of two f32 rounds to the f32 nearest to the true one.
 #include "tests/ref/ref_append.h"
+#include "tests/ref/ref_quantised.h"
 #include <float.h>
 #include <math.h>
 
@@ -58,6 +59,11 @@ static void append_latent(const ref_row *row, const ref_row_kind *kind, const fl
 }
 
 void ref_append(const ref_row *row, const ref_row_kind *kind, const float *latent, const float *rope) {
+    if (ref_is_quantised(kind->format)) {
+        ref_quantised_encode(row->latent, &(ref_quantised){kind->format, false, kind->latent_dim}, latent);
+        ref_quantised_encode(row->rope, &(ref_quantised){kind->format, true, kind->rope_dim}, rope);
+        return;
+    }
     append_latent(row, kind, latent);
     for (size_t i = 0; i < kind->rope_dim; i++) {
         if (kind->format == REF_ROWS_FP8_FLAT)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/ref/ref_row.h"
+#include "tests/ref/ref_quantised.h"
 
 static const struct {
     ref_type latent, rope;
@@ -11,6 +12,10 @@ static const struct {
     [REF_ROWS_FP8] = {REF_F8_E4M3, REF_BF16, 128, 4},
     [REF_ROWS_FP8_FLAT] = {REF_F8_E4M3, REF_F8_E4M3, 128, 4},
     [REF_ROWS_FP8_PAGED] = {REF_F8_E4M3, REF_BF16, 64, 1},
+    [REF_ROWS_Q8] = {REF_F32, REF_F32, 0, 0},
+    [REF_ROWS_Q6] = {REF_F32, REF_F32, 0, 0},
+    [REF_ROWS_Q5] = {REF_F32, REF_F32, 0, 0},
+    [REF_ROWS_Q4] = {REF_F32, REF_F32, 0, 0},
 };
 
 ref_type ref_row_latent_type(ref_row_format format) {
@@ -19,6 +24,18 @@ ref_type ref_row_latent_type(ref_row_format format) {
 
 ref_type ref_row_rope_type(ref_row_format format) {
     return formats[format].rope;
+}
+
+size_t ref_row_latent_bytes(const ref_row_kind *kind) {
+    if (ref_is_quantised(kind->format))
+        return ref_quantised_bytes(&(ref_quantised){kind->format, false, kind->latent_dim});
+    return kind->latent_dim * ref_bytes(formats[kind->format].latent);
+}
+
+size_t ref_row_rope_bytes(const ref_row_kind *kind) {
+    if (ref_is_quantised(kind->format))
+        return ref_quantised_bytes(&(ref_quantised){kind->format, true, kind->rope_dim});
+    return kind->rope_dim * ref_bytes(formats[kind->format].rope);
 }
 
 static bool has_scales(const ref_row_kind *kind) {

@@ -12,7 +12,11 @@ typedef enum ref_row_format {
     REF_ROWS_BF16,
     REF_ROWS_FP8,
     REF_ROWS_FP8_FLAT,
-    REF_ROWS_FP8_PAGED
+    REF_ROWS_FP8_PAGED,
+    REF_ROWS_Q8,
+    REF_ROWS_Q6,
+    REF_ROWS_Q5,
+    REF_ROWS_Q4
 } ref_row_format;
 
 typedef struct ref_row_kind {
@@ -28,8 +32,12 @@ typedef struct ref_row {
     unsigned char *latent, *rope, *scales;
 } ref_row;
 
+// Types of elements; not of the quantised formats, whose parts are tests/ref/ref_quantised.h's.
 ref_type ref_row_latent_type(ref_row_format format);
 ref_type ref_row_rope_type(ref_row_format format);
+// Bytes of a part, unpadded but in the quantised formats.
+size_t ref_row_latent_bytes(const ref_row_kind *kind);
+size_t ref_row_rope_bytes(const ref_row_kind *kind);
 // Latent values that share a scale; 0 = none do. And bytes of such a scale.
 size_t ref_row_group(const ref_row_kind *kind);
 size_t ref_row_scale_bytes(const ref_row_kind *kind);

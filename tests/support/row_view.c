@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/row_view.h"
+#include "tests/ref/ref_quantised.h"
 #include <math.h>
 #include <string.h>
 
@@ -18,8 +19,8 @@ static void set_kind(test_view *out, const test_view_shape *s) {
         .scaled = flat && s->flat_scales,
     };
     size_t group = ref_row_group(&out->kind), groups = group ? (s->latent + group - 1) / group : 0;
-    out->parts[TEST_LATENT].bytes = s->latent * ref_bytes(ref_row_latent_type(out->kind.format));
-    out->parts[TEST_ROPE].bytes = s->rope * ref_bytes(ref_row_rope_type(out->kind.format));
+    out->parts[TEST_LATENT].bytes = ref_row_latent_bytes(&out->kind);
+    out->parts[TEST_ROPE].bytes = ref_row_rope_bytes(&out->kind);
     out->parts[TEST_SCALES].bytes = groups * ref_row_scale_bytes(&out->kind);
 }
 
@@ -159,6 +160,13 @@ static void compare_part(const unsigned char *found, const unsigned char *expect
     }
 }
 
+static void compare_bytes(const unsigned char *found, const unsigned char *expected, size_t bytes, const char *part,
+                          const char *variant) {
+    for (size_t i = 0; i < bytes; i++)
+        TEST_ASSERT(found[i] == expected[i], "%s: %s byte %zu is 0x%02x, expected 0x%02x", variant, part, i, found[i],
+                    expected[i]);
+}
+
 void test_view_compare_row(test_view *view, const ref_row *expected, int64_t page, int64_t row, uint32_t head,
                            const char *variant) {
     ref_row found = test_view_row(view, true, page, row, head), initial = test_view_row(view, false, page, row, head);
@@ -169,10 +177,15 @@ void test_view_compare_row(test_view *view, const ref_row *expected, int64_t pag
     for (size_t i = 0; ref_row_scale_bytes(&view->kind) == 1 && i < scales; i++)
         TEST_ASSERT(found.scales[i] == expected->scales[i], "%s: scale %zu is 2^(%u - 127), expected 2^(%u - 127)",
                     variant, i, found.scales[i], expected->scales[i]);
-    compare_part(found.latent, expected->latent, parts[TEST_LATENT].bytes, ref_row_latent_type(view->kind.format),
-                 "latent", variant);
-    compare_part(found.rope, expected->rope, parts[TEST_ROPE].bytes, ref_row_rope_type(view->kind.format), "rope",
-                 variant);
+    if (ref_is_quantised(view->kind.format)) {
+        compare_bytes(found.latent, expected->latent, parts[TEST_LATENT].bytes, "latent", variant);
+        compare_bytes(found.rope, expected->rope, parts[TEST_ROPE].bytes, "rope", variant);
+    } else {
+        compare_part(found.latent, expected->latent, parts[TEST_LATENT].bytes, ref_row_latent_type(view->kind.format),
+                     "latent", variant);
+        compare_part(found.rope, expected->rope, parts[TEST_ROPE].bytes, ref_row_rope_type(view->kind.format), "rope",
+                     variant);
+    }
     memcpy(found.latent, initial.latent, parts[TEST_LATENT].bytes);
     if (parts[TEST_ROPE].bytes) memcpy(found.rope, initial.rope, parts[TEST_ROPE].bytes);
     if (scales) memcpy(found.scales, initial.scales, scales);

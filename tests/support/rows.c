@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/rows.h"
+#include "tests/ref/ref_quantised.h"
 #include <math.h>
 
 const test_width test_widths[TEST_WIDTHS] = {{512, 64}, {512, 0}, {256, 64}, {256, 32},
@@ -12,6 +13,14 @@ const test_width test_widths[TEST_WIDTHS] = {{512, 64}, {512, 0}, {256, 64}, {25
 
 static uint64_t up4(uint64_t bytes) {
     return (bytes + 3) / 4 * 4;
+}
+
+static ref_quantised quantised(const clmla_row_layout *layout, bool rope) {
+    return (ref_quantised){(ref_row_format)layout->format, rope, rope ? layout->rope_dim : layout->latent_dim};
+}
+
+static bool is_quantised(const clmla_row_layout *layout) {
+    return ref_is_quantised((ref_row_format)layout->format);
 }
 
 static ref_type latent_type(clmla_row_format format) {
@@ -42,6 +51,11 @@ static void make_apart(test_rows *out) {
              rope = layout->rope_dim * ref_bytes(rope_type(layout->format)), scales = layout->scale_row_bytes;
     if (layout->format == CLMLA_ROWS_FP8_FLAT)
         scales = (layout->latent_dim + FLAT_GROUP - 1) / FLAT_GROUP * sizeof(float);
+    if (is_quantised(layout)) {
+        ref_quantised parts[] = {quantised(layout, false), quantised(layout, true)};
+        latent = ref_quantised_bytes(&parts[0]);
+        rope = ref_quantised_bytes(&parts[1]);
+    }
     apart(&out->latent, &view->latent_row_stride, &view->latent_page_stride, &view->latent_head_stride, latent, 4,
           view);
     view->latent = out->latent.view;
@@ -191,6 +205,12 @@ static void store_scale(const test_rows *rows, const row_bytes *at, uint32_t d, 
 
 static void load(double *out, const test_rows *rows, const row_bytes *at) {
     const clmla_row_layout *layout = &rows->view.layout;
+    if (is_quantised(layout)) {
+        ref_quantised parts[] = {quantised(layout, false), quantised(layout, true)};
+        ref_quantised_decode(out, &parts[0], at->latent);
+        ref_quantised_decode(out + layout->latent_dim, &parts[1], at->rope);
+        return;
+    }
     double rope = layout->format == CLMLA_ROWS_FP8_FLAT ? (double)rows->view.rope_scale : 1.0;
     for (uint32_t i = 0; i < layout->latent_dim; i++)
         out[i] = ref_load(latent_type(layout->format), at->latent, i) * scale_of(rows, at, i);
@@ -202,6 +222,13 @@ void test_rows_store_head(double *stored, test_rows *rows, uint64_t page, uint32
                           const float *values) {
     const clmla_row_layout *layout = &rows->view.layout;
     row_bytes at = find(rows, false, page, row, kv_head);
+    if (is_quantised(layout)) {
+        ref_quantised parts[] = {quantised(layout, false), quantised(layout, true)};
+        ref_quantised_encode(at.latent, &parts[0], values);
+        ref_quantised_encode(at.rope, &parts[1], values + layout->latent_dim);
+        load(stored, rows, &at);
+        return;
+    }
     uint32_t group = group_of(rows);
     for (uint32_t d = 0; group && d < layout->latent_dim; d += group)
         store_scale(rows, &at, d, values + d, layout->latent_dim - d < group ? layout->latent_dim - d : group);

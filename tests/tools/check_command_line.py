@@ -30,7 +30,8 @@ class CommandLine(tool.ToolTest):
     # --- what every command does ---------------------------------------------------------------------------------
 
     def test_usage(self):
-        for arguments in (['--help'], ['info', '--help'], ['verify', '--help'], ['generate', '-h']):
+        for arguments in (['--help'], ['info', '--help'], ['verify', '--help'], ['generate', '-h'], ['formats', '-h'],
+                          ['bench', '--help']):
             result = self.run_tool(*arguments)
             self.assertEqual((result.returncode, result.stderr), (0, b''))
             self.assertTrue(result.stdout.startswith(b'usage: clmla'))
@@ -39,7 +40,7 @@ class CommandLine(tool.ToolTest):
 
     def test_unknown_words(self):
         self.assert_refused('', 'dance', says="unknown command 'dance'")
-        for command in ('info', 'verify', 'generate'):
+        for command in ('info', 'verify', 'generate', 'compare', 'formats', 'bench'):
             self.assert_refused(command, '--dance', says="unknown option '--dance'")
             self.assert_refused(command, '--device', says='--device needs a value')
             self.assert_refused(command, '--json=1', says='--json takes no value')
@@ -62,6 +63,7 @@ class CommandLine(tool.ToolTest):
         self.assert_refused('info', '--device', 'gpu', says='device', environment=environment)
         self.assert_refused('verify', self.cases / 'a_v2_tiny', says='device', environment=environment)
         self.assert_refused('generate', self.model, '--prompt', 'And', says='device', environment=environment)
+        self.assert_refused('bench', '--op', 'attend', says='device', environment=environment)
 
     # --- info ------------------------------------------------------------------------------------------------------
 
@@ -69,13 +71,14 @@ class CommandLine(tool.ToolTest):
         answer = self.run_json('info')
         self.assertGreater(len(answer['devices']), 0)
         self.assertEqual({f['name']: f['row_bytes'] for f in answer['row_formats']}, {
-            'f32': 2304, 'f16': 1152, 'bf16': 1152, 'fp8': 656, 'fp8_flat': 576, 'fp8_paged': 640})
+            'f32': 2304, 'f16': 1152, 'bf16': 1152, 'fp8': 656, 'fp8_flat': 576, 'fp8_paged': 640,
+            'q8': 612, 'q6': 468, 'q5': 432, 'q4': 340})
         for device in answer['devices']:
             recordings = device['recordings']
             self.assertEqual(recordings['command_buffer'], recordings['reason'] == '', recordings)
             if not device['has_command_buffer']:
                 self.assertIn('cl_khr_command_buffer', recordings['reason'])
-            self.assertEqual(len(device['operations']), 2 * 13)
+            self.assertEqual(len(device['operations']), 2 * 14)
             for operation in device['operations']:
                 variants = operation['variants']
                 self.assertEqual(sum(v['chosen'] for v in variants), 1, operation)
@@ -95,7 +98,7 @@ class CommandLine(tool.ToolTest):
 
     def test_verify_bad_values(self):
         case = self.cases / 'a_v2_tiny'
-        self.assert_refused('verify', case, '--cache', 'f64', says=['f64', 'f32', 'f16', 'bf16'])
+        self.assert_refused('verify', case, '--cache', 'f64', says=['f64', 'f32', 'f16', 'bf16', 'fp8', 'q8', 'q6', 'q5', 'q4'])
         self.assert_refused('verify', case, '--weights', 'f64', says=['--weights', "'f64'"])
         self.assert_refused('verify', case, '--rope-order', 'thirds', says=['--rope-order', "'thirds'"])
         for number in ('-1', '1.5', 'x', '', '99999999999', '2147483648'):
@@ -144,6 +147,10 @@ class CommandLine(tool.ToolTest):
         self.assert_refused('generate', self.model, '--prompt', 'And', '--cache', 'q9', says='q9')
         self.assert_refused('generate', self.model, '--prompt', 'And', '-n', 1024, says='max_position_embeddings is 1024')
         self.assert_refused('generate', self.model, '--nll', self.here / 'none', says='none')
+        self.assert_refused('generate', self.model, '--nll', 'x', '--load', 'x', says='--load')
+        self.assert_refused('generate', self.model, '--nll', 'x', '--save', 'x', says='--save')
+        self.assert_refused('generate', self.model, '--prompt', 'And', '--fork', 0, says='--fork')
+        self.assert_refused('generate', self.model, '--load', self.here / 'none', says='none')
         self.assert_refused('generate', self.model, '--nll', self.model / 'eval.bin', '--segment', 1, says='--segment')
         (self.here / 'one').write_bytes(b'x')
         self.assert_refused('generate', self.model, '--nll', self.here / 'one', says='nothing to score')

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundled language model writes and scores exactly what Hugging Face's implementation does."""
 import json
+import pathlib
 import tempfile
 
 import tool
@@ -53,9 +54,10 @@ class Generate(tool.ToolTest):
 
     def test_cache_bytes(self):
         # 64 + 16 elements a layer, 4 layers; multi-head attention: 8 heads of 32 + 16 + 32.
-        for cache, size in (('f32', 4), ('f16', 2), ('bf16', 2)):
+        for cache, row, size in (('f32', 320, 4), ('f16', 160, 2), ('bf16', 160, 2), ('fp8', 100, 2), ('fp8_flat', 80, 2),
+                                 ('q8', 88, 2), ('q6', 76, 2), ('q5', 72, 2), ('q4', 60, 2)):
             answer = self.run_json('generate', self.model, '--prompt', 'And', '-n', 5, '--cache', cache, '--page', 4)
-            self.assertEqual(answer['bytes_per_token'], 80 * 4 * size)
+            self.assertEqual(answer['bytes_per_token'], 4 * row)
             self.assertEqual(answer['mha_bytes_per_token'], 8 * 80 * 4 * size)
             self.assertEqual(answer['cache_bytes'], 8 * answer['bytes_per_token'])
             self.assertEqual(len(answer['tokens']), 5)
@@ -67,11 +69,73 @@ class Generate(tool.ToolTest):
         self.assertAlmostEqual(mean, self.facts['eval_mean_nll'], delta=1e-6)
         text = bytes(self.tensors['eval_bytes'][1])
         self.assertEqual((self.model / 'eval.bin').read_bytes(), text)
-        for cache, tolerance in (('f32', NLL_TOLERANCE), ('f16', 1e-3), ('bf16', 5e-3)):
+        for cache, tolerance in (('f32', NLL_TOLERANCE), ('f16', 1e-3), ('bf16', 5e-3), ('fp8', 5e-3), ('q8', 2e-3),
+                                 ('q6', 3e-3), ('q5', 3e-3), ('q4', 1e-2)):
             with self.subTest(cache=cache):
                 answer = self.run_json('generate', self.model, '--nll', self.model / 'eval.bin', '--cache', cache)
                 self.assertAlmostEqual(answer['nll'], mean, delta=tolerance)
                 self.assertEqual((answer['segments'], answer['scored_bytes']), (shape[0], len(values)))
+
+    # --- saved texts and forks ---------------------------------------------------------------------------------------
+
+    def test_a_saved_text_goes_on_as_if_never_interrupted(self):
+        prompt, generated = self.expected(2)
+        for cache, pages in (('f32', (64, 7, 0)), ('f16', (1, 64, 5)), ('bf16', (16, 3, 64))):
+            whole = self.run_json('generate', self.model, '--prompt', prompt.decode(), '-n', 120, '--cache', cache)
+            if cache == 'f32':
+                self.assertEqual(bytes(whole['tokens']), generated[:120])
+            with self.subTest(cache=cache), tempfile.TemporaryDirectory() as folder:
+                one, two = f'{folder}/one', f'{folder}/two'
+                written = self.run_json('generate', self.model, '--prompt', prompt.decode(), '-n', 50, '--cache', cache,
+                                        '--page', pages[0], '--save', one)['tokens']
+                # The saved text's own format is the default; page sizes may differ.
+                answer = self.run_json('generate', self.model, '--load', one, '-n', 30, '--page', pages[1], '--save', two)
+                self.assertEqual(answer['cache'], cache)
+                written += answer['tokens']
+                written += self.run_json('generate', self.model, '--load', two, '-n', 40, '--page', pages[2])['tokens']
+                self.assertEqual(bytes(written), bytes(whole['tokens']))
+
+    def test_a_saved_text_and_a_prompt_behind_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            first = self.run_json('generate', self.model, '--prompt', 'And ', '-n', 20, '--save', f'{folder}/x')['text']
+            later = self.run_json('generate', self.model, '--load', f'{folder}/x', '--prompt', ' Then', '-n', 20)
+            plain = self.run_json('generate', self.model, '--prompt', 'And ' + first + ' Then', '-n', 20)
+            self.assertEqual(later['text'], plain['text'])
+
+    def test_saved_texts_that_do_not_fit(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, 'x')
+            self.run_json('generate', self.model, '--prompt', 'And ', '-n', 5, '--save', path)
+            self.assert_refused('generate', self.model, '--load', path, '--cache', 'f16', says=['row format', 'f16', 'f32'])
+            self.assert_refused('generate', self.model, '--load', folder, says='not a regular file')
+            self.assert_refused('generate', self.model, '--load', path, '-n', 1020, says='max_position_embeddings')
+            self.assert_refused('generate', self.model, '--prompt', 'A', '-n', 2, '--json', '--save', f'{folder}/no/x',
+                                says='cannot be made')
+            data = path.read_bytes()
+            path.write_bytes(data[:-1])
+            self.assert_refused('generate', self.model, '--load', path, says=[f'after {len(data) - 1} of {len(data)} bytes'])
+            path.write_bytes(data[:-5] + bytes([data[-5] ^ 1]) + data[-4:])
+            self.assert_refused('generate', self.model, '--load', path, says='checksum')
+
+    def test_forks_write_the_same_and_share_pages(self):
+        prompt, generated = self.expected(8)
+        text = (prompt + generated[:100]).decode()
+        alone = self.run_json('generate', self.model, '--prompt', text, '-n', 40, '--page', 16)
+        forked = self.run_json('generate', self.model, '--prompt', text, '-n', 40, '--page', 16, '--fork', 5)
+        self.assertEqual(forked['tokens'], alone['tokens'])
+        tokens = len(text) + 40 - 1 # the last byte's row is not needed any more
+        pages, full = -(-tokens // 16), len(text) // 16
+        self.assertEqual((alone['sequences'], alone['pages_used'], alone['pages_shared']), (1, pages, 0))
+        self.assertEqual(forked['sequences'], 5)
+        self.assertEqual(forked['cached_tokens'], 5 * tokens)
+        self.assertEqual(forked['pages_shared'], full)
+        self.assertEqual(forked['pages_used'], full + 5 * (pages - full))
+        self.assertEqual(forked['pages_without_sharing'], 5 * pages)
+        self.assertAlmostEqual(forked['bytes_per_cached_token'],
+                               forked['pages_used'] * 16 * forked['bytes_per_token'] / (5 * tokens))
+        result = self.run_tool('generate', self.model, '--prompt', text, '-n', 40, '--page', 16, '--fork', 5)
+        self.assertEqual(result.stdout, bytes(alone['tokens']))
+        self.assertIn(f'{forked["pages_used"]} pages of 16, {full} of them shared'.encode(), result.stderr)
 
     def score(self, text, segment):
         with tempfile.NamedTemporaryFile() as file:

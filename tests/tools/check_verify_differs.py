@@ -77,6 +77,18 @@ class VerifyDiffers(tool.ToolTest):
             self.assertEqual((code, answer['pass']), (0, True))
             self.assertGreater(answer['layers'][0]['latent']['rel_l2'], least)
 
+    def test_scaled_rows_do_not_pass_as_finer_ones(self):
+        for cache, least, most in (('fp8', 2e-2, 4e-2), ('q8', 4e-3, 1.5e-2), ('q6', 1.5e-2, 4e-2), ('q5', 2e-2, 6.5e-2),
+                                   ('q4', 5e-2, 0.15)):
+            with self.subTest(cache=cache):
+                code, answer = self.verify('--cache', cache)
+                self.assertEqual((code, answer['pass'], answer['cache']), (0, True, cache))
+                self.assertGreater(answer['layers'][0]['latent']['rel_l2'], least)
+                self.assertLess(answer['layers'][0]['latent']['rel_l2'], most)
+                self.spoil('layers.1.latent', 1e3)
+                self.assertEqual(self.verify('--cache', cache)[0], 1)
+                self.spoil('layers.1.latent', -1e3)
+
     def test_text_says_which(self):
         self.spoil('layers.1.latent', 1.0)
         result = self.run_tool('verify', self.case, '--chunk', 0)

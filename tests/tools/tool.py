@@ -45,9 +45,9 @@ class ToolTest(unittest.TestCase):
         command = [self.clmla, *(str(argument) for argument in arguments)]
         return subprocess.run(command, capture_output=True, env=environment, timeout=timeout, check=False)
 
-    def run_json(self, *arguments, environment=None):
+    def run_json(self, *arguments, environment=None, timeout=120):
         """The object --json prints, for a run that must succeed and print nothing else."""
-        result = self.run_tool(*arguments, '--json', environment=environment)
+        result = self.run_tool(*arguments, '--json', environment=environment, timeout=timeout)
         self.assertEqual(result.returncode, 0, result.stderr.decode(errors='replace'))
         self.assertEqual(result.stderr, b'')
         return json.loads(result.stdout.decode('utf-8'))

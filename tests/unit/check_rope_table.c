@@ -41,6 +41,30 @@ START_TEST(plain_angles) {
 }
 END_TEST
 
+// delta · turns modulo 2^64 is the fraction of a turn that delta positions make.
+START_TEST(turns) {
+    uint64_t made[PAIRS];
+    clmla_config c = make_config("10000", "null");
+    EXPECT_OK(clmla_rope_turns(made, &c));
+    for (size_t p = 0; p < POSITIONS; p++)
+        for (int i = 0; i < PAIRS; i++) {
+            long double exact = positions[p] * powl(10000, -2.0L * i / 64) / (2 * acosl(-1)), found;
+            found = (long double)((uint64_t)(int64_t)positions[p] * made[i]) * 0x1p-64L;
+            long double off = remainderl(found - exact, 1);
+            ck_assert_msg(fabsl(off) <= 1e-18L + fabsl((long double)positions[p]) * 0x1p-54L,
+                          "position %d, pair %d: off by %Lg turns", (int)positions[p], i, off);
+        }
+    // Many shifts are one.
+    uint64_t sum = 0;
+    for (int i = 0; i < 64; i++) sum += (uint64_t)INT64_C(-1) * made[3];
+    ck_assert_uint_eq(sum, (uint64_t)INT64_C(-64) * made[3]);
+    c.rope_type = CLMLA_ROPE_NONE;
+    EXPECT_OK(clmla_rope_turns(made, &c));
+    for (int i = 0; i < PAIRS; i++) ck_assert_uint_eq(made[i], 0);
+    ck_assert_int_eq(clmla_rope_turns(NULL, &c), CLMLA_E_ARGUMENT);
+}
+END_TEST
+
 // Under YaRN both carry g(mscale)/g(mscale_all_dim).
 START_TEST(scaled_angles) {
     float table[POSITIONS][PAIRS][2];
@@ -114,6 +138,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("rope_table");
     TCase *tests = tcase_create("rope_table");
+    tcase_add_test(tests, turns);
     tcase_add_loop_test(tests, plain_angles, 0, 3);
     tcase_add_test(tests, scaled_angles);
     tcase_add_test(tests, narrow_angles);

@@ -34,19 +34,53 @@ START_TEST(test_every_device_gets_every_operation) {
 }
 END_TEST
 
-START_TEST(test_cpu_gets_vectors_gpu_does_not) {
+static clmla_variant attend_variant(const char *name, const clmla_device_facts *facts, clmla_shape shape) {
     clmla_variant variants[MOST];
+    size_t count = 0;
+    ck_assert_int_eq(clmla_variant_list(variants, MOST, &count, facts, CLMLA_OP_ATTEND, &shape), CLMLA_OK);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(variants[i].name, name) == 0) return variants[i];
+    ck_abort_msg("attend has no variant %s", name);
+}
+
+START_TEST(test_cpu_gets_vectors_gpu_does_not) {
+    clmla_device_facts cpu = {.type = CL_DEVICE_TYPE_CPU, .float_vector_width = 16}, gpu = {.type = CL_DEVICE_TYPE_GPU};
     clmla_shape shape = {.latent_dim = 512, .rope_dim = 64, .head_count = 16};
-    list(variants, CL_DEVICE_TYPE_CPU, 16, CLMLA_OP_ATTEND, shape);
-    ck_assert_str_eq(variants[0].name, "vector");
-    ck_assert(variants[0].chosen);
-    list(variants, CL_DEVICE_TYPE_GPU, 1, CLMLA_OP_ATTEND, shape);
-    ck_assert(!variants[0].accepted);
-    ck_assert_ptr_nonnull(strstr(variants[0].reason, "CPU"));
+    ck_assert(attend_variant("vector", &cpu, shape).chosen);
+    ck_assert(!attend_variant("vector", &gpu, shape).accepted);
+    ck_assert_ptr_nonnull(strstr(attend_variant("vector", &gpu, shape).reason, "CPU"));
     shape.latent_dim = 4096;
-    list(variants, CL_DEVICE_TYPE_CPU, 16, CLMLA_OP_ATTEND, shape);
-    ck_assert(!variants[0].accepted);
-    ck_assert_ptr_nonnull(strstr(variants[0].reason, "2048"));
+    ck_assert(!attend_variant("vector", &cpu, shape).accepted);
+    ck_assert_ptr_nonnull(strstr(attend_variant("vector", &cpu, shape).reason, "2048"));
+}
+END_TEST
+
+// Dot products serve plans of fast compute, over their own rows, on CPUs that have the instruction.
+START_TEST(test_dot_products_are_asked_for) {
+    clmla_device_facts facts = {.type = CL_DEVICE_TYPE_CPU, .float_vector_width = 16, .has_int8_dot = true,
+                                .has_bf16_dot = true};
+    clmla_shape shape = {.format = CLMLA_ROWS_Q8, .latent_dim = 512, .rope_dim = 64, .head_count = 16,
+                         .compute = CLMLA_COMPUTE_FAST};
+    ck_assert(attend_variant("int8_dot", &facts, shape).chosen);
+    ck_assert_ptr_nonnull(strstr(attend_variant("bf16_dot", &facts, shape).reason, "bf16 rows"));
+    shape.format = CLMLA_ROWS_BF16;
+    ck_assert(attend_variant("bf16_dot", &facts, shape).chosen);
+    shape.rope_dim = 7;
+    ck_assert_ptr_nonnull(strstr(attend_variant("bf16_dot", &facts, shape).reason, "odd"));
+    shape.format = CLMLA_ROWS_Q8;
+    shape.latent_dim = 500;
+    ck_assert_ptr_nonnull(strstr(attend_variant("int8_dot", &facts, shape).reason, "64"));
+    shape.latent_dim = 512;
+    shape.value_dim = 519;
+    ck_assert_ptr_nonnull(strstr(attend_variant("int8_dot", &facts, shape).reason, "rope part"));
+    shape.value_dim = 0;
+    facts.float_vector_width = 8;
+    ck_assert_ptr_nonnull(strstr(attend_variant("int8_dot", &facts, shape).reason, "16 floats"));
+    facts.has_int8_dot = false;
+    ck_assert_ptr_nonnull(strstr(attend_variant("int8_dot", &facts, shape).reason, "vpdpbusd"));
+    shape.compute = CLMLA_COMPUTE_EXACT;
+    ck_assert_ptr_nonnull(strstr(attend_variant("int8_dot", &facts, shape).reason, "fast"));
+    ck_assert(attend_variant("vector", &facts, shape).chosen);
 }
 END_TEST
 
@@ -82,6 +116,7 @@ int main(void) {
     TCase *tests = tcase_create("variants");
     tcase_add_test(tests, test_every_device_gets_every_operation);
     tcase_add_test(tests, test_cpu_gets_vectors_gpu_does_not);
+    tcase_add_test(tests, test_dot_products_are_asked_for);
     tcase_add_test(tests, test_recorded_products_are_our_own);
     tcase_add_test(tests, test_wrong_arguments);
     suite_add_tcase(suite, tests);

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/instruction.h"
+#include "host/error.h"
+#include "host/launch.h"
+#include "host/memory.h"
+#include "host/os.h"
+#include <stdio.h>
+#include <string.h>
+
+#define LANES 16
+#define TURNS 20000 // of a timed kernel: some 0.05 ms
+#define TIMINGS 5   // of which the shortest counts
+
+// trial_sum: one instruction on 16 lanes of each operand. trial_rate: `turns` times 12 of them, whose sums are
+// independent as in the kernels that use the instruction; trial_fma: as many f32 multiply-adds.
+static const char text[] =
+    "#ifdef BF16\n"
+    "typedef float16 sum_t;\n"
+    "#define ASM \"vdpbf16ps %2, %1, %0\"\n"
+    "#else\n"
+    "typedef int16 sum_t;\n"
+    "#define ASM \"vpdpbusd %2, %1, %0\"\n"
+    "#endif\n"
+    "static inline sum_t dot_add(sum_t sum, uint16 a, uint16 b) {\n"
+    "    __asm__(ASM : \"+v\"(sum) : \"v\"(a), \"v\"(b));\n"
+    "    return sum;\n"
+    "}\n"
+    "__kernel void trial_sum(__global const uint *in, __global uint *out, int turns) {\n"
+    "    sum_t sum = dot_add((sum_t)0, vload16(0, in), vload16(1, in));\n"
+    "    vstore16(as_uint16(sum), 0, out);\n"
+    "}\n"
+    "__kernel void trial_rate(__global const uint *in, __global uint *out, int turns) {\n"
+    "    uint16 a = vload16(0, in), b = vload16(1, in);\n"
+    "    sum_t sums[12], total = (sum_t)0;\n"
+    "    for (int i = 0; i < 12; i++) sums[i] = (sum_t)i;\n"
+    "    for (int t = 0; t < turns; t++)\n"
+    "        _Pragma(\"unroll\") for (int i = 0; i < 12; i++) sums[i] = dot_add(sums[i], a, b);\n"
+    "    for (int i = 0; i < 12; i++) total += sums[i];\n"
+    "    vstore16(as_uint16(total), 0, out);\n"
+    "}\n"
+    "__kernel void trial_fma(__global const uint *in, __global uint *out, int turns) {\n"
+    "    float16 a = convert_float16(vload16(0, in)) * 0x1p-32f, b = convert_float16(vload16(1, in));\n"
+    "    float16 sums[12], total = (float16)0;\n"
+    "    for (int i = 0; i < 12; i++) sums[i] = (float16)i;\n"
+    "    for (int t = 0; t < turns; t++)\n"
+    "        _Pragma(\"unroll\") for (int i = 0; i < 12; i++) sums[i] = fma(sums[i], a, b);\n"
+    "    for (int i = 0; i < 12; i++) total += sums[i];\n"
+    "    vstore16(as_uint16(total), 0, out);\n"
+    "}\n";
+static const host_source source = {"instruction", text, sizeof text - 1};
+
+static const struct {
+    const char *name, *options;
+    int products; // of a lane
+} instructions[HOST_INSTRUCTION_COUNT] = {
+    [HOST_INSTRUCTION_INT8_DOT] = {"dot products of bytes", "-cl-std=CL1.2 -DINT8", 4},
+    [HOST_INSTRUCTION_BF16_DOT] = {"dot products of bf16 values", "-cl-std=CL1.2 -DBF16", 2},
+};
+
+struct host_instructions {
+    host_mutex lock; // held while a trial runs
+    bool done[HOST_INSTRUCTION_COUNT];
+    host_instruction_trial trials[HOST_INSTRUCTION_COUNT];
+};
+
+void host_instruction_facts(clmla_device_facts *facts) {
+    facts->has_int8_dot = facts->has_bf16_dot = false;
+#if defined(__x86_64__) && defined(__GNUC__)
+    // Elsewhere inline assembly was seen to be refused, or is compiled by way of SPIR-V, which has none.
+    if (!(facts->type & CL_DEVICE_TYPE_CPU) || !strstr(facts->platform_name, "Portable Computing Language")) return;
+    __builtin_cpu_init();
+    facts->has_int8_dot = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw");
+    facts->has_bf16_dot = __builtin_cpu_supports("avx512bf16");
+#endif
+}
+
+clmla_status host_instructions_create(host_instructions **out, host_context *context) {
+    host_instructions *made = host_allocate(&context->allocator, 1, sizeof *made);
+    if (!made)
+        return host_fail(&context->log, CLMLA_E_MEMORY, 0, "instructions: no memory for %zu bytes", sizeof *made);
+    pthread_mutex_init(&made->lock, NULL);
+    *out = made;
+    return CLMLA_OK;
+}
+
+void host_instructions_destroy(host_instructions **instructions_, host_context *context) {
+    if (!*instructions_) return;
+    pthread_mutex_destroy(&(*instructions_)->lock);
+    host_release(&context->allocator, *instructions_);
+    *instructions_ = NULL;
+}
+
+typedef struct trial_run {
+    host_context *context;
+    cl_command_queue queue;
+    cl_mem in, out;
+    const char *options;
+} trial_run;
+
+// Values of both operands: bytes of either sign, and bf16 values that are small whole numbers.
+static void make_operands(uint32_t operands[2 * LANES], host_instruction instruction) {
+    for (uint32_t i = 0; i < 2 * LANES; i++) {
+        uint32_t x = (i + 1) * 2654435761u;
+        if (instruction == HOST_INSTRUCTION_INT8_DOT)
+            operands[i] = x;
+        else // 1, 2, 4 or 8, of either sign
+            operands[i] = (0x3f80u + (x >> 8 & 3) * 0x80u + (x >> 16 & 1) * 0x8000u) << 16 |
+                          (0x3f80u + (x >> 10 & 3) * 0x80u + (x >> 17 & 1) * 0x8000u);
+    }
+}
+
+static float bf16(uint32_t bits) {
+    float value;
+    bits <<= 16;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static uint32_t expected(const uint32_t *operands, int lane, host_instruction instruction) {
+    uint32_t a = operands[lane], b = operands[LANES + lane], bits;
+    if (instruction == HOST_INSTRUCTION_INT8_DOT) {
+        int32_t sum = 0;
+        for (int i = 0; i < 32; i += 8) sum += (int32_t)(a >> i & 255) * (int8_t)(b >> i & 255);
+        return (uint32_t)sum;
+    }
+    float sum = bf16(a >> 16) * bf16(b >> 16) + bf16(a & 0xffff) * bf16(b & 0xffff);
+    memcpy(&bits, &sum, sizeof bits);
+    return bits;
+}
+
+static clmla_status run_kernel(const trial_run *run, const char *kernel, double *seconds) {
+    host_chain chain;
+    size_t one = 1;
+    STATUS_OR_RETURN(host_chain_begin(&chain, run->context, run->queue, 0, NULL, false));
+    host_launch launch = host_launch_begin(run->context, "trial", &source, run->options, kernel);
+    host_arg_buffer(&launch, run->in);
+    host_arg_buffer(&launch, run->out);
+    host_arg_int(&launch, TURNS);
+    double begin = host_seconds();
+    STATUS_OR_RETURN(host_chain_finish(&chain, host_launch_enqueue(&launch, &chain, 1, &one, &one), NULL));
+    cl_int code = run->context->calls->Finish(run->queue);
+    if (seconds) *seconds = host_seconds() - begin;
+    return code == CL_SUCCESS ? CLMLA_OK
+                              : host_fail_cl(&run->context->log, "clFinish", code, "a trial of an instruction");
+}
+
+static clmla_status shortest(const trial_run *run, const char *kernel, double *seconds) {
+    *seconds = 1e9;
+    for (int i = 0; i <= TIMINGS; i++) {
+        double once;
+        STATUS_OR_RETURN(run_kernel(run, kernel, &once));
+        if (i > 0 && once < *seconds) *seconds = once; // the first one compiles
+    }
+    return CLMLA_OK;
+}
+
+static clmla_status compare(const trial_run *run, const uint32_t *operands, host_instruction instruction,
+                            host_instruction_trial *trial) {
+    uint32_t found[LANES];
+    STATUS_OR_RETURN(run_kernel(run, "trial_sum", NULL));
+    cl_int code =
+        run->context->calls->EnqueueReadBuffer(run->queue, run->out, CL_TRUE, 0, sizeof found, found, 0, NULL, NULL);
+    if (code != CL_SUCCESS)
+        return host_fail_cl(&run->context->log, "clEnqueueReadBuffer", code, "a trial of an instruction");
+    for (int lane = 0; lane < LANES; lane++)
+        if (found[lane] != expected(operands, lane, instruction)) {
+            snprintf(trial->reason, sizeof trial->reason, "a trial of its %s gave wrong sums",
+                     instructions[instruction].name);
+            return CLMLA_OK;
+        }
+    trial->right = true;
+    return CLMLA_OK;
+}
+
+static clmla_status run_trial(trial_run *run, host_instruction instruction, host_instruction_trial *trial) {
+    uint32_t operands[2 * LANES];
+    double dot, fma;
+    cl_int code = CL_SUCCESS;
+    make_operands(operands, instruction);
+    run->queue =
+        run->context->calls->CreateCommandQueueWithProperties(run->context->cl, run->context->device, NULL, &code);
+    if (code != CL_SUCCESS) {
+        run->queue = NULL;
+        return host_fail_cl(&run->context->log, "clCreateCommandQueueWithProperties", code,
+                            "a trial of an instruction");
+    }
+    STATUS_OR_RETURN(
+        host_buffer_create(&run->in, run->context, sizeof operands, operands, "a trial of an instruction"));
+    STATUS_OR_RETURN(
+        host_buffer_create(&run->out, run->context, LANES * sizeof(uint32_t), NULL, "a trial of an instruction"));
+    STATUS_OR_RETURN(compare(run, operands, instruction, trial));
+    if (!trial->right) return CLMLA_OK;
+    STATUS_OR_RETURN(shortest(run, "trial_rate", &dot));
+    STATUS_OR_RETURN(shortest(run, "trial_fma", &fma));
+    trial->gain = dot > 0 ? (float)(instructions[instruction].products * fma / dot) : 0.0f;
+    return CLMLA_OK;
+}
+
+static void try_instruction(host_context *context, host_instruction instruction, host_instruction_trial *trial) {
+    host_context quiet = *context; // a trial that fails is no failed call: it leaves one warning
+    quiet.log.callback = NULL;
+    quiet.profile.callback = NULL;
+    trial_run run = {.context = &quiet, .options = instructions[instruction].options};
+    if (run_trial(&run, instruction, trial) != CLMLA_OK) {
+        trial->right = false;
+        snprintf(trial->reason, sizeof trial->reason, "a trial of its %s failed: %.100s",
+                 instructions[instruction].name, clmla_last_error());
+    }
+    host_buffer_release(context, &run.in);
+    host_buffer_release(context, &run.out);
+    if (run.queue) context->calls->ReleaseCommandQueue(run.queue);
+    if (trial->reason[0]) host_log(&context->log, CLMLA_LOG_WARNING, "%s: %s", context->facts.name, trial->reason);
+}
+
+const host_instruction_trial *host_instruction_try(host_context *context, host_instruction instruction) {
+    host_instructions *all = context->instructions;
+    pthread_mutex_lock(&all->lock);
+    if (!all->done[instruction]) try_instruction(context, instruction, &all->trials[instruction]);
+    all->done[instruction] = true;
+    pthread_mutex_unlock(&all->lock);
+    return &all->trials[instruction];
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dot-product instructions of x86 CPUs, which OpenCL C 1.2 reaches by inline assembly alone. The device's facts say
+// whether the CPU has them and the driver's compiler is known to take assembly; a trial then shows whether it is so, and
+// whether it pays.
+#ifndef HOST_INSTRUCTION_H
+#define HOST_INSTRUCTION_H
+
+#include "host/context.h"
+
+typedef enum host_instruction {
+    HOST_INSTRUCTION_NONE,
+    HOST_INSTRUCTION_INT8_DOT, // vpdpbusd: 16 lanes of 4 products of bytes
+    HOST_INSTRUCTION_BF16_DOT, // vdpbf16ps: 16 lanes of 2 products of bf16 values
+    HOST_INSTRUCTION_COUNT
+} host_instruction;
+
+// What a trial found: constant once there.
+typedef struct host_instruction_trial {
+    bool right;       // it compiles, runs and gives the right sums
+    float gain;       // products in the time of one product of an f32 multiply-add
+    char reason[160]; // why it is not right; "" when it is
+} host_instruction_trial;
+
+// Sets facts->has_int8_dot and has_bf16_dot: an x86 CPU with the instruction, under PoCL.
+void host_instruction_facts(clmla_device_facts *facts);
+
+typedef struct host_instructions host_instructions;
+clmla_status host_instructions_create(host_instructions **out, host_context *context);
+void host_instructions_destroy(host_instructions **instructions, host_context *context);
+
+// The context's trial of an instruction the facts have, run now if it was not yet: builds a small program and waits for
+// the device some milliseconds. Threads: any. Logs a warning when it fails.
+const host_instruction_trial *host_instruction_try(host_context *context, host_instruction instruction);
+
+#endif

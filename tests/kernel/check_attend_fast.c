@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+// attend of fast compute: variants that round queries and weights, against tests/ref/ref_attend.c over the same stored rows. They
+// are measured over whole outputs, at scores of spread 2 or less. A device without the instructions must fall back to what exact
+// plans run.
+#include "tests/kernel/attend_fixture.h"
+#include "tests/support/compare.h"
+#include "tests/support/pairwise.h"
+#include "tests/support/variants.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INT8_COSINE 1.5e-4 // of the computation; with the 2.5e-5 of q8 rows themselves below the 2e-4 that plan.h promises
+#define BF16_COSINE 1e-5
+#define LSE_BAR 2e-2
+#define FEW_KEYS 2.5 // ln of the keys that count as much as the largest
+
+enum { FORMAT, WIDTH, HEADS, LENGTHS, QUERIES, MASK, PAGE, LIST, SCORES, SOFTCAP, SINK, LAYOUT, SPLIT, QUERY_TYPE, FACTORS };
+static const struct {
+    uint32_t latent, rope;
+} widths[] = {{512, 64}, {512, 0}, {128, 6}, {64, 40}};
+static const uint32_t head_counts[] = {1, 5, 16, 20, 40, 128}, pages[] = {0, 1, 16, 53}, splits[] = {0, 50};
+static const uint32_t lengths[][3] = {{1, 140, 20}, {96, 97, 0}, {4, 95, 193}, {700, 3, 1}};
+static const uint32_t queries[][3] = {{1, 1, 1}, {2, 1, 3}, {4, 8, 2}};
+static const attend_scores scores[] = {ATTEND_RANDOM, ATTEND_ZERO, ATTEND_SAME_KEYS};
+static const clmla_row_format formats[] = {CLMLA_ROWS_Q8, CLMLA_ROWS_BF16};
+enum { MASK_CAUSAL, MASK_FULL, MASK_WINDOW, MASK_KINDS };
+
+static attend_shape shape_of(const int *chosen, uint64_t seed) {
+    attend_shape s = {
+        .format = formats[chosen[FORMAT]],
+        .compute = CLMLA_COMPUTE_FAST,
+        .latent = widths[chosen[WIDTH]].latent,
+        .rope = widths[chosen[WIDTH]].rope,
+        .heads = head_counts[chosen[HEADS]],
+        .sequences = 3,
+        .page_tokens = pages[chosen[PAGE]],
+        .scores = scores[chosen[SCORES]],
+        .softcap = chosen[SOFTCAP] ? 20.0f : 0.0f,
+        .sink = chosen[SINK] ? ATTEND_SINK_RANDOM : ATTEND_SINK_NONE,
+        .layout = (test_rows_layout)chosen[LAYOUT],
+        .split_tokens = splits[chosen[SPLIT]],
+        .query_type = (clmla_type)(CLMLA_TYPE_F32 + chosen[QUERY_TYPE]),
+        .full = chosen[MASK] == MASK_FULL,
+        .window = chosen[MASK] == MASK_WINDOW ? 30 : 0,
+        .lse = true,
+        .max_logit = true,
+        .seed = seed,
+    };
+    for (uint32_t i = 0; i < s.sequences; i++) {
+        s.kv_tokens[i] = lengths[chosen[LENGTHS]][i];
+        s.query_tokens[i] = queries[chosen[QUERIES]][i];
+    }
+    if (chosen[LIST]) {
+        s.window = 0;
+        s.list_count = 1;
+        s.lists[0] = (attend_list){.index_count = 150, .page_tokens = 53, .page_count = 9, .counted = 150};
+        for (uint32_t i = 0; i < s.sequences; i++) s.query_tokens[i] = 1, s.kv_tokens[i] = 150;
+    }
+    return s;
+}
+
+static bool accept(const int *chosen, const void *payload) {
+    (void)payload;
+    attend_shape s = shape_of(chosen, 0);
+    if (test_device_get()->short_form) return attend_cost(&s) <= 60000;
+    return attend_cost(&s) <= 30000000;
+}
+
+// NaN, infinities and empty rows stand where the reference has them; over all of it the direction is the reference's.
+static void compare_whole(attend_fixture *f, const char *variant, double bar_of_cosine) {
+    const attend_shape *s = &f->shape;
+    double both = 0, product = 0;
+    for (size_t pair = 0; pair < (size_t)f->tokens * s->heads; pair++) {
+        const double *expected = f->expected + pair * s->value;
+        const float *found = test_buffer_found(&f->output) + pair * s->value;
+        test_difference d = test_compare(found, expected, s->value);
+        TEST_ASSERT(d.first_misplaced == s->value, "%s pair %zu value %zu is %g, expected %g", variant, pair,
+                    d.first_misplaced, (double)found[d.first_misplaced], expected[d.first_misplaced]);
+        for (uint32_t i = 0; i < s->value; i++) {
+            product += (double)found[i] * expected[i];
+            both += (double)found[i] * (double)found[i] + expected[i] * expected[i];
+        }
+        const double numbers[] = {f->expected_lse[pair], f->expected_max[pair]};
+        const test_buffer *buffers[] = {&f->lse, &f->max_logit};
+        for (int i = 0; i < 2; i++) {
+            d = test_compare(test_buffer_found(buffers[i]) + pair, &numbers[i], 1);
+            // Many keys' errors cancel in their lse; those of equal keys, of the largest one, or where few count, do not.
+            bool few = f->expected_lse[pair] - f->expected_max[pair] < FEW_KEYS;
+            double alone = i == 1 || s->scores == ATTEND_SAME_KEYS || few ? 2.0 : 1.0;
+            double bar = LSE_BAR * alone * fmax(1.0, f->largest_score[pair] / 4.0);
+            TEST_ASSERT(d.first_misplaced == 1 && d.largest_error <= bar, "%s pair %zu: %s is %g, expected %g", variant,
+                        pair, i ? "max_logit" : "lse", (double)test_buffer_found(buffers[i])[pair], numbers[i]);
+        }
+    }
+    double cosine = both > 0 ? 1 - 2 * product / both : 0;
+    TEST_ASSERT(cosine < bar_of_cosine, "%s: cosine difference %.2e", variant, cosine);
+}
+
+// Refused because its instruction does not pay here, not because it is wrong: it runs when it is named.
+static bool is_slow(const clmla_variant *variant) {
+    return strstr(variant->reason, "times the products of f32") != NULL;
+}
+
+// What a plan of fast compute runs on this device, and what it could.
+static void run_case(int number, const int *chosen) {
+    attend_shape s = shape_of(chosen, (uint64_t)number + 21000);
+    clmla_variant variants[TEST_VARIANTS_MAX];
+    clmla_shape shape = attend_variant_shape(&s);
+    shape.value_dim = s.latent;
+    size_t count = 0;
+    test_case_begin("attend fast", number, "%s %u + %u, heads %u, lengths %d, queries %d, mask %d, page %u, list %u, scores %d, "
+                                           "softcap %g, sink %d, layout %d, split %u, query type %d",
+                    clmla_row_format_name(s.format), s.latent, s.rope, s.heads, chosen[LENGTHS], chosen[QUERIES], chosen[MASK], s.page_tokens,
+                    s.list_count, (int)s.scores, (double)s.softcap, (int)s.sink, (int)s.layout, s.split_tokens,
+                    (int)s.query_type);
+    TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context, CLMLA_OP_ATTEND,
+                                     &shape));
+    attend_fixture f;
+    attend_make(&f, &s);
+    attend_expect(&f);
+    attend_plan(&f, NULL);
+    const char *planned = clmla_plan_facts_get(f.plan).attend_variant;
+    for (size_t i = 0; i < count; i++) {
+        TEST_ASSERT(!variants[i].chosen || strcmp(variants[i].name, planned) == 0, "%s is chosen, the plan has %s",
+                    variants[i].name, planned);
+        if (!variants[i].chosen && !is_slow(&variants[i])) continue;
+        attend_plan(&f, variants[i].name);
+        test_run_twice(&f.run);
+        if (strcmp(variants[i].name, "int8_dot") == 0)
+            compare_whole(&f, variants[i].name, INT8_COSINE);
+        else if (strcmp(variants[i].name, "bf16_dot") == 0)
+            compare_whole(&f, variants[i].name, BF16_COSINE);
+        else
+            attend_compare(&f, variants[i].name);
+    }
+    attend_finish(&f);
+}
+
+static const pairwise factors = {.factor_count = FACTORS,
+                                 .levels = {2, 4, 6, 4, 3, MASK_KINDS, 4, 2, 3, 2, 2, TEST_ROWS_LAYOUTS, 2, 3},
+                                 .accept = accept,
+                                 .seed = 31};
+
+START_TEST(matches_the_reference) {
+    for (int f = 0; f < 2; f++) {
+        clmla_variant variants[TEST_VARIANTS_MAX];
+        clmla_shape shape = {.format = formats[f], .latent_dim = 512, .rope_dim = 64, .compute = CLMLA_COMPUTE_FAST};
+        size_t count = 0;
+        TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context, CLMLA_OP_ATTEND,
+                                         &shape));
+        for (size_t i = 0; i < count; i++)
+            printf("attend fast: %s by %s: %s%s\n", clmla_row_format_name(formats[f]), variants[i].name,
+                   variants[i].chosen ? "chosen" : "not chosen: ", variants[i].chosen ? "" : variants[i].reason);
+    }
+    pairwise_run(&factors, "attend fast", run_case);
+}
+END_TEST
+
+// A NaN in a query or a visible key shows in its rows alone; behind the mask it does not.
+START_TEST(shows_what_is_no_number) {
+    attend_shape s = {.format = CLMLA_ROWS_Q8, .compute = CLMLA_COMPUTE_FAST, .latent = 128, .rope = 6, .heads = 20,
+                      .sequences = 1, .query_tokens = {2}, .kv_tokens = {30}, .lse = true, .seed = 5};
+    attend_fixture f;
+    test_case_begin("attend fast, NaN in a query", 0, "token 0, head 3");
+    attend_make(&f, &s);
+    ((float *)f.query.initial)[3 * (128 + 6) + 7] = NAN;
+    f.queries[3 * (128 + 6) + 7] = (double)NAN;
+    test_buffer_reset(&f.query);
+    attend_expect(&f);
+    attend_plan(&f, NULL);
+    test_run_twice(&f.run);
+    for (uint32_t pair = 0; pair < 40; pair++)
+        TEST_ASSERT((pair == 3) == (isnan(test_buffer_found(&f.output)[(size_t)pair * 128]) != 0), "pair %u", pair);
+    attend_finish(&f);
+}
+END_TEST
+
+// A value that is no number, of a key that one token does not see: it shows in the other token alone.
+START_TEST(keeps_hidden_values_out) {
+    attend_shape s = {.format = CLMLA_ROWS_BF16, .compute = CLMLA_COMPUTE_FAST, .latent = 128, .rope = 6, .heads = 20,
+                      .sequences = 1, .query_tokens = {2}, .kv_tokens = {30}, .lse = true, .seed = 6};
+    clmla_variant variants[TEST_VARIANTS_MAX];
+    clmla_shape shape = attend_variant_shape(&s);
+    size_t count = 0;
+    shape.value_dim = 0;
+    TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context, CLMLA_OP_ATTEND,
+                                     &shape));
+    for (size_t i = 0; i < count; i++) {
+        if (!variants[i].accepted && !is_slow(&variants[i])) continue;
+        attend_fixture f;
+        test_case_begin("attend fast, NaN in the last key", (int)i, "%s", variants[i].name);
+        attend_make(&f, &s);
+        float values[128 + 6];
+        double stored[128 + 6];
+        for (int d = 0; d < 128 + 6; d++) values[d] = d == 5 ? NAN : 0.1f;
+        test_rows_store(stored, &f.rows, 0, 29, values);
+        test_rows_upload(&f.rows);
+        attend_plan(&f, variants[i].name);
+        test_run_twice(&f.run);
+        for (uint32_t pair = 0; pair < 40; pair++)
+            for (uint32_t d = 0; d < 128; d++)
+                TEST_ASSERT((pair >= 20) == (isnan(test_buffer_found(&f.output)[(size_t)pair * 128 + d]) != 0),
+                            "pair %u value %u", pair, d);
+        attend_finish(&f);
+    }
+}
+END_TEST
+
+START_TEST(needs_fast_compute) {
+    clmla_plan *plan = NULL;
+    clmla_plan_params params = {.head_count = 16, .attend_variant = "int8_dot"};
+    TEST_OK(clmla_row_layout_make(&params.layout, CLMLA_ROWS_Q8, CLMLA_ROPE_INTERLEAVED, 512, 64));
+    clmla_context *context = test_device_get()->context;
+    TEST_ASSERT(clmla_plan_create(&plan, context, &params) == CLMLA_E_ARGUMENT, "exact");
+    TEST_ASSERT(strstr(clmla_last_error(), "fast compute") != NULL, "%s", clmla_last_error());
+    params.compute = (clmla_compute)2;
+    TEST_ASSERT(clmla_plan_create(&plan, context, &params) == CLMLA_E_ARGUMENT, "compute 2");
+    TEST_ASSERT(strstr(clmla_last_error(), "compute is 2") != NULL, "%s", clmla_last_error());
+}
+END_TEST
+
+static void add_tests(TCase *tests) {
+    tcase_add_test(tests, matches_the_reference);
+    tcase_add_test(tests, shows_what_is_no_number);
+    tcase_add_test(tests, keeps_hidden_values_out);
+    tcase_add_test(tests, needs_fast_compute);
+}
+
+int main(void) {
+    return test_main("attend_fast", add_tests);
+}

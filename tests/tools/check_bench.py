@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""clmla bench: its JSON has exactly the stated fields, its rates follow from its times, its picture is whole."""
+import itertools
+import pathlib
+import tempfile
+import xml.etree.ElementTree
+
+import tool
+
+LATENT, ROPE, NOPE, VALUE = 512, 64, 128, 128
+LIMITS = {'fma_gflops', 'bf16_dot_gflops', 'int8_dot_gops', 'read_gbps'}
+NUMBERS = {'heads', 'tokens', 'batch', 'query_tokens', 'page', 'seconds_min', 'seconds_median', 'gflops', 'cache_gbps',
+           'fraction_of_fma', 'fraction_of_read'}
+NAMES = {'op', 'variant', 'format'}
+SVG = '{http://www.w3.org/2000/svg}'
+
+
+class Bench(tool.ToolTest):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.here = pathlib.Path(self.folder.name)
+
+    def assert_close(self, found, expected):
+        self.assertLessEqual(abs(found - expected), 1e-6 * abs(expected), (found, expected))
+
+    def check_answer(self, answer):
+        """What holds for every answer, whatever the cases."""
+        self.assertEqual(set(answer), {'device', 'limits', 'cases'})
+        self.assertIsInstance(answer['device'], str)
+        limits = answer['limits']
+        self.assertEqual(set(limits), LIMITS)
+        self.assertGreater(limits['fma_gflops'], 0)
+        self.assertGreater(limits['read_gbps'], 0)
+        for rate in limits.values():
+            self.assertGreaterEqual(rate, 0)
+        for case in answer['cases']:
+            self.assertEqual(set(case), NAMES | NUMBERS)
+            for name in NAMES:
+                self.assertIsInstance(case[name], str)
+                self.assertTrue(case[name], case)
+            for name in NUMBERS:
+                self.assertGreaterEqual(case[name], 0, case)
+            self.assertGreater(case['seconds_min'], 0)
+            self.assertGreaterEqual(case['seconds_median'], case['seconds_min'])
+            self.assert_close(case['fraction_of_fma'], case['gflops'] / limits['fma_gflops'])
+            self.assert_close(case['fraction_of_read'], case['cache_gbps'] / limits['read_gbps'])
+
+    def check_picture(self, path, cases):
+        root = xml.etree.ElementTree.parse(path).getroot()
+        self.assertEqual(root.tag, SVG + 'svg')
+        marks = [e for e in root.iter(SVG + 'path') if e.get('class') == 'mark']
+        self.assertEqual(len(marks), len(cases))
+        for mark, case in zip(marks, cases):
+            self.assertTrue(mark.find(SVG + 'title').text.startswith(f"{case['op']} {case['variant']} {case['format']}, "))
+            x, y = mark.get('d')[1:].split('m')[0].split()
+            self.assertTrue(0 < float(x) < float(root.get('width')) and 0 < float(y) < float(root.get('height')))
+        texts = ' '.join(e.text for e in root.iter(SVG + 'text'))
+        for words in ('GFLOP/s', 'floating-point operations for each byte', 'f32 multiply-add', 'read', 'clmla'):
+            self.assertIn(words, texts)
+        for op, group in itertools.groupby(sorted(case['op'] for case in cases)):
+            self.assertIn(f'{op} ({len(list(group))})', texts)
+
+    def test_attend(self):
+        picture = self.here / 'attend.svg'
+        answer = self.run_json('bench', '--op', 'attend', '--format', 'f16,f32', '--heads', '3,16', '--tokens', 70, '--batch',
+                               2, '--query-tokens', '1,2', '--page', '0,16', '--repeat', 2, '--plot', picture, timeout=300)
+        self.check_answer(answer)
+        self.check_picture(picture, answer['cases'])
+        shapes = [(c['format'], c['heads'], c['query_tokens'], c['page']) for c in answer['cases']]
+        self.assertEqual(shapes, list(itertools.product(('f16', 'f32'), (3, 16), (1, 2), (0, 16))))
+        for case in answer['cases']:
+            self.assertEqual((case['op'], case['tokens'], case['batch']), ('attend', 70, 2))
+            keys = 2 * case['tokens']
+            flops = 2 * case['heads'] * case['query_tokens'] * keys * (LATENT + ROPE + LATENT)
+            self.assert_close(case['gflops'] * 1e9, flops / case['seconds_min'])
+            row = {'f16': 2, 'f32': 4}[case['format']] * (LATENT + ROPE)
+            self.assert_close(case['cache_gbps'] * 1e9, keys * row / case['seconds_min'])
+
+    def test_all_operations_and_formats(self):
+        picture = self.here / 'all.svg'
+        ops = ('attend', 'attend_mixed', 'project', 'absorb', 'output', 'append', 'gather', 'merge', 'layer', 'layer_replayed')
+        answer = self.run_json('bench', '--op', ','.join(ops), '--format', 'all', '--heads', 4, '--tokens', 40, '--batch', 2,
+                               '--repeat', 1, '--plot', picture, timeout=300)
+        self.check_answer(answer)
+        self.check_picture(picture, answer['cases'])
+        formats = [f['name'] for f in self.run_json('info')['row_formats']]
+        weights, states = ['f32', 'f16', 'bf16', 'f8_e4m3'], ['f32', 'f16', 'bf16']
+        for op in ops:
+            kind = weights if op in ('project', 'absorb', 'output') else states if op == 'merge' else formats
+            cases = [c for c in answer['cases'] if c['op'] == op]
+            self.assertEqual([c['format'] for c in cases], kind)
+            for case in cases:
+                self.check_shape(op, case)
+
+    def check_shape(self, op, case):
+        """Numbers an operation does not have are 0, and its arithmetic is that of its formula."""
+        new, keys = 2, {'attend_mixed': 20 + 40}.get(op, 2 * 40)
+        attend = 2 * 4 * keys * (2 * LATENT + ROPE)
+        hidden, queries = 2048, 4 * (NOPE + ROPE)
+        absorb, values = 2 * new * 4 * NOPE * LATENT, 2 * new * 4 * VALUE * LATENT
+        project, output = 2 * new * queries * hidden, 2 * new * hidden * 4 * VALUE
+        flops = {'attend': attend, 'attend_mixed': attend, 'project': project, 'absorb': absorb, 'output': values + output,
+                 'append': 0, 'gather': 0, 'merge': 2 * 4 * new * 4 * LATENT}
+        layer = project + 2 * new * hidden * (LATENT + ROPE) + absorb + attend + values + output
+        self.assert_close(case['gflops'] * 1e9, flops.get(op, layer) / case['seconds_min'])
+        self.assertGreater(case['cache_gbps'], 0)
+        self.assertEqual(case['heads'], 0 if op in ('append', 'gather') else 4)
+        self.assertEqual(case['tokens'], 0 if op in ('project', 'absorb', 'output', 'merge') else 40)
+        self.assertEqual(case['page'], 0 if op in ('project', 'absorb', 'output', 'merge') else 64)
+        self.assertEqual(case['query_tokens'], 0 if op == 'gather' else 1)
+
+    def test_table(self):
+        result = self.run_tool('bench', '--op=attend', '--heads=2', '--tokens=20', '--variant=naive', '--seconds=0.01')
+        self.assertEqual((result.returncode, result.stderr), (0, b''))
+        lines = result.stdout.decode().split('\n')
+        head = next(i for i, line in enumerate(lines) if line.startswith('op '))
+        for words in ('variant', 'format', 'splits', 'min ms', 'median ms', 'GFLOP/s', 'of FMA', 'of read'):
+            self.assertIn(words, lines[head])
+        self.assertEqual(lines[head + 1].split()[:8], ['attend', 'naive', 'f16', '2', '20', '1', '1', '64'])
+        self.assertEqual(lines[head + 2], '')
+        for words in ('f32 multiply-add', 'bf16 dot', 'int8 dot', 'read', 'wall time'):
+            self.assertIn(words, result.stdout.decode())
+
+    def test_bad_values(self):
+        for option, least in (('--heads', 1), ('--tokens', 1), ('--batch', 1), ('--query-tokens', 1), ('--page', 0)):
+            for value in ('x', '-1', '1.5', '', ',', '1,', ',1', '1,,2', '1,x', '99999999999', '1,4294967297'):
+                self.assert_refused('bench', f'{option}={value}', says=[option, f"whole numbers from {least} to", f"'{value}'"])
+            if least:
+                self.assert_refused('bench', option, 0, says=[option, 'from 1 to', "'0'"])
+        self.assert_refused('bench', '--heads', ','.join(['1'] * 65), says=['--heads', 'up to 64'])
+        self.assert_refused('bench', '--op', 'dance', says=['--op', 'attend', 'layer_replayed', "'dance'"])
+        self.assert_refused('bench', '--compute', 'slow', says=['--compute', 'exact', 'fast', "slow"])
+        self.assert_refused('bench', '--op', 'attend,', says=['--op', "'attend,'"])
+        self.assert_refused('bench', '--format', 'q99', says=['--format', 'attend', 'f16', "'q99'"])
+        self.assert_refused('bench', '--op', 'project', '--format', 'fp8', says=['--format', 'project', 'f8_e4m3', "'fp8'"])
+        self.assert_refused('bench', '--query-tokens', 8, '--tokens', 7, says=['--query-tokens 8', '--tokens 7'])
+        for option in ('--repeat', '--latent'):
+            self.assert_refused('bench', option, 0, says=[option, "from 1 to", "'0'"])
+        self.assert_refused('bench', '--rope', 257, says=['--rope', '256', "'257'"])
+        for value in ('0', 'x', '-1', '1e3', '3601', '1.2.3', ''):
+            self.assert_refused('bench', f'--seconds={value}', says=['--seconds', f"'{value}'"])
+        many = ','.join(str(n) for n in range(1, 65))
+        self.assert_refused('bench', '--heads', many, '--batch', many, '--page', '1,2', says='more than 4096 cases')
+        self.assert_refused('bench', 'attend', says="unexpected argument 'attend'")
+        self.assert_refused('bench', '--device', 'no such device', says='no such device')
+        self.assert_refused('bench', '--plot', self.here / 'none/x.svg', says=['--plot', 'none/x.svg'])
+
+    def test_fast_compute(self):
+        answer = self.run_json('bench', '--op', 'attend,layer', '--format', 'bf16,q8', '--heads', 16, '--tokens', 100, '--compute', 'fast',
+                               '--repeat', 1, timeout=300)
+        self.check_answer(answer)
+        self.assertEqual(len(answer['cases']), 4)
+
+    def test_cases_that_cannot_run(self):
+        result = self.run_tool('bench', '--op', 'attend', '--variant', 'waltz', '--tokens', 16, '--json')
+        self.assertEqual((result.returncode, result.stdout), (2, b''))
+        self.assertRegex(result.stderr.decode(), r"^clmla bench: attend f16, heads 128, tokens 16, .*waltz.*\n$")
+
+
+if __name__ == '__main__':
+    tool.main()

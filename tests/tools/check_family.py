@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Four models that differ in their attention alone: scores, texts and sizes as Hugging Face's implementation has them."""
+import json
+import pathlib
+import shutil
+import tempfile
+
+import tool
+
+NLL_TOLERANCE = 1e-4
+LAYERS = 4
+
+
+class Family(tool.ToolTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.family = cls.model.parent / 'family'
+        cls.reference = json.loads((cls.family / 'reference.json').read_text(encoding='utf-8'))
+        cls.names = ['mha', 'gqa', 'mqa', 'mla']
+
+    def changed(self, name, **fields):
+        """A copy of a model with other fields in its config; None removes one."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        copy = pathlib.Path(shutil.copytree(self.family / name, pathlib.Path(folder.name) / name))
+        config = json.loads((copy / 'config.json').read_text()) | fields
+        (copy / 'config.json').write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+        return copy
+
+    def check_model(self, name, model):
+        expected = self.reference[name]
+        self.assertEqual(model['attention'], name)
+        self.assertAlmostEqual(model['nll'], expected['nats_per_byte'], delta=NLL_TOLERANCE)
+        self.assertEqual(model['scored_bytes'], 65536 // 256 * 255)
+        self.assertEqual(model['parameters'], expected['parameters'])
+        self.assertEqual(model['cache_bytes_per_token'], 4 * LAYERS * expected['cache_elements_per_token_per_layer'])
+        self.assertEqual([rate['tokens'] for rate in model['tokens_per_second']], [112, 496, 1008])
+        self.assertTrue(all(rate['rate'] > 0 for rate in model['tokens_per_second']))
+
+    def test_scores(self):
+        for name in self.names:
+            with self.subTest(model=name):
+                answer = self.run_json('compare', '--models', self.family / name)
+                self.assertEqual((answer['segment'], answer['cache']), (256, 'f32'))
+                self.check_model(name, *answer['models'])
+
+    def test_several_models_and_a_text(self):
+        text = self.model / 'eval.bin'
+        models = self.run_json('compare', '--models', *(self.family / name for name in self.names), '--nll', text)['models']
+        self.assertEqual([model['attention'] for model in models], self.names)
+        for name, model in zip(self.names, models):
+            self.assertEqual(model['nll'], self.run_json('generate', self.family / name, '--nll', text)['nll'])
+
+    def test_greedy_texts(self):
+        for name in self.names:
+            for prompt, text in self.reference[name]['greedy'].items():
+                for page in (64, 7):
+                    with self.subTest(model=name, prompt=prompt, page=page):
+                        answer = self.run_json('generate', self.family / name, '--prompt', prompt, '-n', len(text), '--page', page)
+                        self.assertEqual(answer['text'], text)
+
+    def test_sixteen_bit_caches(self):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write((self.family / 'heldout.bin').read_bytes()[:4096])
+            file.flush()
+            for name in ('mha', 'gqa', 'mqa'):
+                exact = self.run_json('generate', self.family / name, '--nll', file.name)
+                for cache, tolerance in (('f16', 1e-3), ('bf16', 5e-3)):
+                    with self.subTest(model=name, cache=cache):
+                        answer = self.run_json('generate', self.family / name, '--nll', file.name, '--cache', cache)
+                        self.assertAlmostEqual(answer['nll'], exact['nll'], delta=tolerance)
+                        self.assertEqual(answer['bytes_per_token'] * 2, exact['bytes_per_token'])
+
+    def test_what_is_not_run(self):
+        for fields, says in (({'rope_scaling': {'type': 'linear'}}, 'rope_scaling is set'), ({'attention_bias': True}, 'attention_bias'),
+                             ({'num_key_value_heads': 3}, 'num_attention_heads is 8, no multiple of num_key_value_heads, 3'), ({'head_dim': 40}, 'head_dim is 40'),
+                             ({'rope_theta': 'ten'}, 'rope_theta'), ({'num_attention_heads': None}, 'num_attention_heads'),
+                             ({'intermediate_size': 512}, 'model.layers.0.mlp.gate_proj.weight')):
+            with self.subTest(fields=fields):
+                self.assert_refused('generate', self.changed('gqa', **fields), '--prompt', 'And', says=says)
+        self.assert_refused('generate', self.family / 'mha', '--prompt', 'And', '--cache', 'fp8', says='not fp8')
+        self.assert_refused('generate', self.family / 'mha', '--prompt', 'And', '-n', 1100, says='max_position_embeddings is 1024')
+
+    def test_refusals(self):
+        self.assert_refused('compare', '--models', says='--models needs a value')
+        self.assert_refused('compare', '--models', self.family / 'none', '--nll', self.family / 'heldout.bin', says='none')
+        self.assert_refused('compare', '--models', self.family / 'mha', '--nll', self.family / 'none', says='none')
+        self.assert_refused('compare', '--models', self.family / 'mha', '--segment', 2000, says='segments take 2000')
+        self.assert_refused('compare', f'--models={self.family / "gqa"}', '--cache', 'q9', says='q9')
+        self.assert_refused('compare', '--models', *['x'] * 17, says='up to 16 folders')
+
+
+if __name__ == '__main__':
+    tool.main()

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// The step of a whole layer over a cache, enqueued anew each time or recorded once and replayed. Reserve and plan,
+// which all layers of a model share, are done before; every run writes the same new rows.
+#include "bench.h"
+#include "bench_data.h"
+#include "bench_model.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct step {
+    const session *session;
+    const bench_case *bench;
+    clmla_config config;
+    clmla_layer *layer;
+    clmla_cache *cache;
+    clmla_plan *plan;
+    clmla_sequence *sequences; // [batch]
+    uint32_t *counts;          // [batch] tokens of each to reserve
+    clmla_rows rows;           // the cache's, as a view
+    cl_mem input, output;
+    clmla_recording *recording; // NULL = enqueued anew
+} step;
+
+static uint32_t new_tokens(const bench_case *b) {
+    return b->batch * b->query_tokens;
+}
+
+// --- weights
+// -----------------------------------------------------------------------------------------------------------
+
+static uint64_t largest(const clmla_config *c) {
+    uint64_t heads = c->head_count, columns = c->q_lora_rank ? c->q_lora_rank : c->hidden_size;
+    uint64_t sizes[] = {
+        heads * (c->qk_nope_head_dim + c->qk_rope_head_dim) * columns, (uint64_t)c->q_lora_rank * c->hidden_size,
+        (uint64_t)(c->kv_lora_rank + c->qk_rope_head_dim) * c->hidden_size,
+        heads * (c->qk_nope_head_dim + c->v_head_dim) * c->kv_lora_rank, heads * c->v_head_dim * c->hidden_size};
+    uint64_t most = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) most = sizes[i] > most ? sizes[i] : most;
+    return most;
+}
+
+// All matrices are the same random bf16 values: what they are does not change what a step takes.
+static bool load_layer(step *s, failure *failure) {
+    uint64_t count = largest(&s->config);
+    uint16_t *values = malloc((size_t)count * sizeof *values);
+    if (!values) return failure_memory(failure);
+    bench_fill_bf16(values, count);
+    clmla_host_matrix matrix = {.type = CLMLA_TYPE_BF16, .values = values};
+    clmla_layer_tensors tensors = {.kv_a_proj_with_mqa = matrix,
+                                   .kv_b_proj = matrix,
+                                   .o_proj = matrix,
+                                   .q_a_layernorm_type = CLMLA_TYPE_BF16,
+                                   .kv_a_layernorm_type = CLMLA_TYPE_BF16,
+                                   .q_a_layernorm = values,
+                                   .kv_a_layernorm = values};
+    if (s->config.q_lora_rank)
+        tensors.q_a_proj = tensors.q_b_proj = matrix;
+    else
+        tensors.q_proj = matrix;
+    clmla_status status = clmla_layer_create(&s->layer, s->session->context, &s->config, &tensors, 0, NULL);
+    free(values);
+    return status == CLMLA_OK || failure_library(failure);
+}
+
+// --- cache and plan
+// ----------------------------------------------------------------------------------------------------
+
+// Lengthens every sequence.
+static bool reserve(step *s, uint32_t tokens, clmla_batch *batch, failure *failure) {
+    for (uint32_t i = 0; i < s->bench->batch; i++) s->counts[i] = tokens;
+    *batch = (clmla_batch){.sequence_count = s->bench->batch, .sequences = s->sequences, .query_tokens = s->counts};
+    return clmla_cache_reserve(s->cache, batch) == CLMLA_OK || failure_library(failure);
+}
+
+static bool make_cache(step *s, failure *failure) {
+    const bench_case *b = s->bench;
+    uint32_t page = b->page ? b->page : b->tokens;
+    clmla_cache_params params = {.format = b->rows,
+                                 .layer_count = 1,
+                                 .page_tokens = page,
+                                 .page_count = ((uint64_t)b->tokens + page - 1) / page * b->batch};
+    if (clmla_cache_create(&s->cache, s->session->context, &s->config, &params) != CLMLA_OK ||
+        clmla_cache_rows(&s->rows, s->cache, 0) != CLMLA_OK)
+        return failure_library(failure);
+    for (uint32_t i = 0; i < b->batch; i++)
+        if (clmla_cache_sequence_create(&s->sequences[i], s->cache) != CLMLA_OK) return failure_library(failure);
+    return bench_rows_fill(&s->rows, s->session, failure);
+}
+
+static bool make_plan(step *s, bool replayed, failure *failure) {
+    const bench_case *b = s->bench;
+    clmla_batch batch;
+    clmla_plan_params params = {
+        .head_count = b->heads, .layout = s->rows.layout, .compute = b->compute, .attend_variant = b->variant};
+    if (replayed) params.capacity = (clmla_plan_capacity){b->batch, new_tokens(b), b->tokens};
+    if (clmla_plan_create(&s->plan, s->session->context, &params) != CLMLA_OK) return failure_library(failure);
+    if (b->tokens > b->query_tokens && !reserve(s, b->tokens - b->query_tokens, &batch, failure)) return false;
+    if (!reserve(s, b->query_tokens, &batch, failure)) return false;
+    if (clmla_plan_update(s->plan, s->cache, &batch, s->session->queue, 0, NULL, NULL) != CLMLA_OK)
+        return failure_library(failure);
+    cl_int code = clFinish(s->session->queue);
+    return code == CL_SUCCESS || failure_opencl(failure, "clFinish", code);
+}
+
+// --- running
+// -----------------------------------------------------------------------------------------------------------
+
+static bool enqueue(void *payload, failure *failure) {
+    step *s = payload;
+    return clmla_layer_enqueue(s->layer, s->plan, s->cache, (clmla_buffer){s->input, 0}, (clmla_buffer){s->output, 0},
+                               s->session->queue, 0, NULL, NULL) == CLMLA_OK ||
+           failure_library(failure);
+}
+
+static bool replay(void *payload, failure *failure) {
+    step *s = payload;
+    return clmla_recording_replay(s->recording, 0, NULL, NULL) == CLMLA_OK || failure_library(failure);
+}
+
+static bool record(step *s, failure *failure) {
+    if (clmla_recording_begin(&s->recording, s->session->context, s->session->queue) != CLMLA_OK)
+        return failure_library(failure);
+    return enqueue(s, failure) && (clmla_recording_end(s->recording) == CLMLA_OK || failure_library(failure));
+}
+
+static bool open_step(step *s, bool replayed, failure *failure) {
+    const bench_case *b = s->bench;
+    uint64_t values = (uint64_t)new_tokens(b) * s->config.hidden_size;
+    s->sequences = calloc(b->batch, sizeof *s->sequences);
+    s->counts = calloc(b->batch, sizeof *s->counts);
+    if (!s->sequences || !s->counts) return failure_memory(failure);
+    return load_layer(s, failure) && make_cache(s, failure) && make_plan(s, replayed, failure) &&
+           bench_values(&s->input, s->session, CLMLA_TYPE_F32, values, failure) &&
+           session_buffer(&s->output, s->session, values * sizeof(float), NULL, failure) &&
+           (!replayed || record(s, failure));
+}
+
+static void close_step(step *s) {
+    clFinish(s->session->queue);
+    clmla_recording_destroy(&s->recording);
+    clmla_plan_destroy(&s->plan);
+    clmla_cache_destroy(&s->cache);
+    clmla_layer_destroy(&s->layer);
+    bench_release(&s->input);
+    bench_release(&s->output);
+    free(s->sequences);
+    free(s->counts);
+}
+
+// Operations a new token takes in all products and attention.
+static double token_flops(const bench_case *b, const clmla_config *c) {
+    double heads = b->heads, hidden = c->hidden_size, latent = b->latent_dim, rope = b->rope_dim;
+    double queries = heads * (BENCH_NOPE_DIM + rope), lora = c->q_lora_rank;
+    double query = lora > 0.0 ? hidden * lora + lora * queries : hidden * queries;
+    double absorbed = heads * (BENCH_NOPE_DIM + BENCH_VALUE_DIM) * latent;
+    double attended = heads * b->tokens * (2.0 * latent + rope);
+    return 2.0 * (query + hidden * (latent + rope) + absorbed + attended + heads * BENCH_VALUE_DIM * hidden);
+}
+
+static bool measure(bench_result *out, step *s, bool replayed, const bench_effort *effort, failure *failure) {
+    const bench_case *b = s->bench;
+    s->config = bench_config(b, b->tokens);
+    bool done = open_step(s, replayed, failure) &&
+                bench_time(&out->times, s->session, effort, replayed ? replay : enqueue, s, failure);
+    if (done) {
+        clmla_plan_facts facts = clmla_plan_facts_get(s->plan);
+        snprintf(out->variant, sizeof out->variant, "%s", facts.attend_variant);
+        out->parts = facts.part_count;
+        out->splits = facts.split_count;
+        out->flops = token_flops(b, &s->config) * new_tokens(b);
+        out->bytes =
+            bench_rows_bytes(&s->rows.layout, (double)b->tokens * b->batch) + (double)clmla_layer_bytes(s->layer);
+    }
+    close_step(s);
+    return done;
+}
+
+bool bench_layer(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
+                 failure *failure) {
+    step s = {.session = session, .bench = bench};
+    return measure(out, &s, false, effort, failure);
+}
+
+bool bench_layer_replayed(bench_result *out, const session *session, const bench_case *bench,
+                          const bench_effort *effort, failure *failure) {
+    step s = {.session = session, .bench = bench};
+    return measure(out, &s, true, effort, failure);
+}

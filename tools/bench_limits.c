@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench_limits.h"
+#include "bench_data.h"
+#include "bench_limits_text.h"
+#include "bench_time.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#ifdef __unix__
+#include <unistd.h>
+#endif
+
+#define ACCUMULATORS 12
+#define CPU_GROUPS_A_UNIT 8 // groups are dealt out as cores get free
+#define GPU_ITEMS_A_UNIT 2048
+#define GPU_GROUP 256
+#define LANES 16             // of a 512-bit dot product
+#define LAUNCH_SECONDS 0.001 // long against the launch itself, short against other programs' turns
+#define SEARCHES 10
+#define READ_PIECE_BYTES 33554432.0 // of a CPU: about a millisecond
+#define READ_LEAST_BYTES 268435456.0
+#define READ_LEAST_BYTES_GPU 1073741824.0 // and in one piece: its launches take longer and its memory is faster
+static const bench_effort limit_effort = {.seconds = 0.4};
+
+// A program of bench_limits.cl on its way to a rate.
+typedef struct meter {
+    const session *session;
+    const clmla_device_facts *facts;
+    cl_program program;
+    cl_kernel kernel;
+    cl_mem out;
+    size_t items, group;
+    uint64_t count;              // reading: vectors of a work-item in a launch
+    uint32_t piece, piece_count; // reading: what the next launch reads, of how many
+} meter;
+
+static bool is_cpu(const clmla_device_facts *facts) {
+    return (facts->type & CL_DEVICE_TYPE_CPU) != 0;
+}
+
+static uint32_t vector_width(const clmla_device_facts *facts) {
+    if (!is_cpu(facts)) return 1;
+    return facts->float_vector_width >= 16 ? 16 : facts->float_vector_width >= 8 ? 8 : 4;
+}
+
+static void meter_close(meter *meter) {
+    if (meter->kernel) clReleaseKernel(meter->kernel);
+    if (meter->program) clReleaseProgram(meter->program);
+    if (meter->out) clReleaseMemObject(meter->out);
+}
+
+// *built is false if the compiler refuses the text.
+static bool meter_open(meter *out, bool *built, const session *session, const char *define, failure *failure) {
+    cl_int code;
+    char flags[96], real[16] = "float";
+    cl_context context = clmla_context_opencl(session->context);
+    cl_device_id device = clmla_context_device(session->context);
+    *out = (meter){.session = session, .facts = clmla_context_facts(session->context)};
+    uint32_t width = vector_width(out->facts);
+    if (width > 1) snprintf(real, sizeof real, "float%u", width);
+    snprintf(flags, sizeof flags, "-cl-std=CL1.2 -D%s -DREAL=%s", define, real);
+    out->group = is_cpu(out->facts) ? 1 : GPU_GROUP < out->facts->max_group_size ? GPU_GROUP : 1;
+    out->items = (size_t)out->facts->compute_units * (is_cpu(out->facts) ? CPU_GROUPS_A_UNIT : GPU_ITEMS_A_UNIT);
+    out->program = clCreateProgramWithSource(context, BENCH_LIMITS_TEXT_LINES,
+                                             (const char **)(uintptr_t)bench_limits_text, NULL, &code);
+    if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateProgramWithSource", code);
+    *built = clBuildProgram(out->program, 1, &device, flags, NULL, NULL) == CL_SUCCESS;
+    if (!*built) return true;
+    out->kernel = clCreateKernel(out->program, "rate", &code);
+    if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateKernel", code);
+    return session_buffer(&out->out, session, (uint64_t)out->items * LANES * sizeof(float), NULL, failure);
+}
+
+static bool set(cl_kernel kernel, cl_uint index, size_t bytes, const void *value, failure *failure) {
+    cl_int code = clSetKernelArg(kernel, index, bytes, value);
+    return code == CL_SUCCESS || failure_opencl(failure, "clSetKernelArg", code);
+}
+
+static bool launch(void *payload, failure *failure) {
+    const meter *meter = payload;
+    cl_int code = clEnqueueNDRangeKernel(meter->session->queue, meter->kernel, 1, NULL, &meter->items, &meter->group, 0,
+                                         NULL, NULL);
+    return code == CL_SUCCESS || failure_opencl(failure, "clEnqueueNDRangeKernel", code);
+}
+
+// The shortest launch. Other programs' turns only lengthen one, so the search goes on until it twice found none
+// shorter.
+static bool find_shortest(double *seconds, meter *meter, bench_run run, failure *failure) {
+    bench_times times;
+    *seconds = HUGE_VAL;
+    for (int i = 0, in_vain = 0; i < SEARCHES && in_vain < 2; i++) {
+        if (!bench_time(&times, meter->session, &limit_effort, run, meter, failure)) return false;
+        in_vain = times.minimum < 0.99 * *seconds ? 0 : in_vain + 1;
+        *seconds = fmin(*seconds, times.minimum);
+    }
+    return true;
+}
+
+// --- multiply-adds and dot products
+// ------------------------------------------------------------------------------------
+
+static bool set_rounds(meter *meter, cl_int rounds, failure *failure) {
+    return set(meter->kernel, 3, sizeof rounds, &rounds, failure);
+}
+
+// Operations a second of a kernel whose work-item does `operations` a round. Arguments 1 and 2 are set.
+static bool measure_rounds(double *rate, meter *meter, double operations, failure *failure) {
+    const bench_effort once = {.repeat = 3};
+    bench_times times = {0};
+    cl_int rounds = 256;
+    if (!set(meter->kernel, 0, sizeof meter->out, &meter->out, failure)) return false;
+    for (; times.minimum < 0.5 * LAUNCH_SECONDS && rounds < 1 << 28; rounds *= 2)
+        if (!set_rounds(meter, rounds, failure) || !bench_time(&times, meter->session, &once, launch, meter, failure))
+            return false;
+    double seconds = 0.0;
+    if (!set_rounds(meter, rounds, failure) || !find_shortest(&seconds, meter, launch, failure)) return false;
+    *rate = operations * (double)rounds * (double)meter->items / seconds;
+    return true;
+}
+
+static bool measure_fma(bench_limit *out, const session *session, failure *failure) {
+    meter meter;
+    bool built = false;
+    const cl_float scale = 0.999f, shift = 1e-3f;
+    bool done = meter_open(&meter, &built, session, "FMA", failure);
+    if (done && !built) done = failure_set(failure, "the device's compiler refuses the FMA kernel of bench_limits.cl");
+    double operations = 2.0 * ACCUMULATORS * vector_width(meter.facts), rate = 0.0;
+    done = done && set(meter.kernel, 1, sizeof scale, &scale, failure) &&
+           set(meter.kernel, 2, sizeof shift, &shift, failure) && measure_rounds(&rate, &meter, operations, failure);
+    out->rate = rate * 1e-9;
+    meter_close(&meter);
+    return done;
+}
+
+// The two 512-bit dot products. What is refused has a reason.
+typedef struct dot {
+    const char *define, *instruction;
+    uint32_t left, right; // a lane's factors while the rate is measured
+    double products;      // of a lane
+    // A lane's factors and their sum as bits, for a check of each lane.
+    void (*example)(uint32_t lane, uint32_t *left, uint32_t *right, uint32_t *sum);
+} dot;
+
+static uint32_t bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+// (lane + 1) · 3 − 2 · lane: small whole numbers are exact in bf16.
+static void example_bf16(uint32_t lane, uint32_t *left, uint32_t *right, uint32_t *sum) {
+    float l = (float)lane;
+    *left = bits_of(l + 1.0f) >> 16 | (bits_of(-2.0f) & 0xffff0000u);
+    *right = bits_of(3.0f) >> 16 | (bits_of(l) & 0xffff0000u);
+    *sum = bits_of(3.0f * (l + 1.0f) - 2.0f * l);
+}
+
+// 200 · −lane + lane · 1 + 1 · 2 + 0 · 7: unsigned times signed.
+static void example_int8(uint32_t lane, uint32_t *left, uint32_t *right, uint32_t *sum) {
+    *left = 200u | lane << 8 | 1u << 16;
+    *right = (-lane & 0xffu) | 1u << 8 | 2u << 16 | 7u << 24;
+    *sum = (uint32_t)(-200 * (int32_t)lane + (int32_t)lane + 2);
+}
+
+// An instruction the processor does not know ends the process, so it is asked first.
+static bool processor_has(const char *instruction) {
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+    if (strcmp(instruction, "vdpbf16ps") == 0) return __builtin_cpu_supports("avx512bf16");
+    if (strcmp(instruction, "vpdpbusd") == 0) return __builtin_cpu_supports("avx512vnni");
+#endif
+    (void)instruction;
+    return false;
+}
+
+static const char *refusal(const clmla_device_facts *facts, const dot *dot) {
+    if (!is_cpu(facts)) return "the instruction is a CPU's, and the device is none";
+    if (facts->float_vector_width < LANES) return "the device's native vectors are narrower than 512 bits";
+    if (!processor_has(dot->instruction)) return "the processor does not have the instruction";
+    return NULL;
+}
+
+static bool run_check(uint32_t *sums, cl_kernel kernel, const meter *meter, cl_mem left, cl_mem right,
+                      failure *failure) {
+    const size_t one = 1;
+    cl_command_queue queue = meter->session->queue;
+    if (!set(kernel, 0, sizeof left, &left, failure) || !set(kernel, 1, sizeof right, &right, failure) ||
+        !set(kernel, 2, sizeof meter->out, &meter->out, failure))
+        return false;
+    cl_int code = clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &one, &one, 0, NULL, NULL);
+    if (code == CL_SUCCESS)
+        code = clEnqueueReadBuffer(queue, meter->out, CL_TRUE, 0, LANES * sizeof *sums, sums, 0, NULL, NULL);
+    return code == CL_SUCCESS || failure_opencl(failure, "the check of a dot product", code);
+}
+
+static bool check(bool *right_answer, const meter *meter, const dot *dot, failure *failure) {
+    uint32_t left[LANES], right[LANES], expected[LANES], found[LANES] = {0};
+    cl_mem buffers[2] = {NULL, NULL};
+    cl_int code;
+    for (uint32_t i = 0; i < LANES; i++) dot->example(i, &left[i], &right[i], &expected[i]);
+    cl_kernel kernel = clCreateKernel(meter->program, "check", &code);
+    if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateKernel", code);
+    bool done = session_buffer(&buffers[0], meter->session, sizeof left, left, failure) &&
+                session_buffer(&buffers[1], meter->session, sizeof right, right, failure) &&
+                run_check(found, kernel, meter, buffers[0], buffers[1], failure);
+    *right_answer = memcmp(found, expected, sizeof found) == 0;
+    for (int i = 0; i < 2; i++)
+        if (buffers[i]) clReleaseMemObject(buffers[i]);
+    clReleaseKernel(kernel);
+    return done;
+}
+
+static bool measure_built_dot(bench_limit *out, meter *meter, const dot *dot, failure *failure) {
+    bool right_answer = false;
+    double rate = 0.0;
+    if (!check(&right_answer, meter, dot, failure)) return false;
+    if (!right_answer) {
+        snprintf(out->reason, sizeof out->reason, "%s gave wrong sums", dot->instruction);
+        return true;
+    }
+    if (!set(meter->kernel, 1, sizeof dot->left, &dot->left, failure) ||
+        !set(meter->kernel, 2, sizeof dot->right, &dot->right, failure) ||
+        !measure_rounds(&rate, meter, 2.0 * dot->products * LANES * ACCUMULATORS, failure))
+        return false;
+    out->rate = rate * 1e-9;
+    return true;
+}
+
+static bool measure_dot(bench_limit *out, const session *session, const dot *dot, failure *failure) {
+    const char *reason = refusal(clmla_context_facts(session->context), dot);
+    if (reason) {
+        snprintf(out->reason, sizeof out->reason, "%s: %s", dot->instruction, reason);
+        return true;
+    }
+    meter meter;
+    bool built = false, done = meter_open(&meter, &built, session, dot->define, failure);
+    if (done && !built)
+        snprintf(out->reason, sizeof out->reason, "%s: the device's compiler refuses the inline assembly",
+                 dot->instruction);
+    if (done && built) done = measure_built_dot(out, &meter, dot, failure);
+    meter_close(&meter);
+    return done;
+}
+
+// --- reading
+// -----------------------------------------------------------------------------------------------------------
+
+// The device's cache. Some drivers call the second level of a CPU that; the host, which is the device, knows the last.
+static double cache_bytes(const clmla_device_facts *facts) {
+    double bytes = (double)facts->cache_bytes;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    double last = (double)sysconf(_SC_LEVEL3_CACHE_SIZE); // -1 or 0: not known
+    if (is_cpu(facts) && last > bytes) bytes = last;
+#endif
+    return bytes;
+}
+
+// A launch reads one of some pieces and the next one the next, so that launches are short and what they read was long
+// ago. All pieces together are four times the cache, as far as the device has room.
+static void choose_pieces(meter *meter) {
+    const clmla_device_facts *facts = meter->facts;
+    bool cpu = is_cpu(facts);
+    double bytes = fmax(4.0 * cache_bytes(facts), cpu ? READ_LEAST_BYTES : READ_LEAST_BYTES_GPU);
+    bytes = fmin(bytes, fmin((double)facts->max_buffer_bytes, 0.25 * (double)facts->global_bytes));
+    meter->piece_count = cpu && bytes > READ_PIECE_BYTES ? (uint32_t)(bytes / READ_PIECE_BYTES) : 1;
+    double vector = (double)vector_width(facts) * sizeof(float);
+    meter->count = (uint64_t)(bytes / meter->piece_count / vector / (double)meter->items) / 8 * 8;
+}
+
+static bool launch_reading(void *payload, failure *failure) {
+    meter *meter = payload;
+    cl_ulong base = meter->piece * meter->count * meter->items;
+    meter->piece = (meter->piece + 1) % meter->piece_count;
+    return set(meter->kernel, 5, sizeof base, &base, failure) && launch(meter, failure);
+}
+
+static bool set_reading(meter *meter, cl_mem in, failure *failure) {
+    cl_ulong count = meter->count, first = is_cpu(meter->facts) ? count : 1,
+             step = is_cpu(meter->facts) ? 1 : meter->items;
+    return set(meter->kernel, 0, sizeof in, &in, failure) &&
+           set(meter->kernel, 1, sizeof meter->out, &meter->out, failure) &&
+           set(meter->kernel, 2, sizeof first, &first, failure) && set(meter->kernel, 3, sizeof step, &step, failure) &&
+           set(meter->kernel, 4, sizeof count, &count, failure);
+}
+
+static bool fill(const meter *meter, cl_mem memory, uint64_t bytes, failure *failure) {
+    const cl_float value = 1e-9f;
+    cl_int code =
+        clEnqueueFillBuffer(meter->session->queue, memory, &value, sizeof value, 0, (size_t)bytes, 0, NULL, NULL);
+    return code == CL_SUCCESS || failure_opencl(failure, "clEnqueueFillBuffer", code);
+}
+
+static bool measure_read(bench_limits *out, const session *session, failure *failure) {
+    meter meter;
+    bool built = false;
+    cl_mem in = NULL;
+    double seconds = 1.0;
+    bool done = meter_open(&meter, &built, session, "READ", failure);
+    if (done && !built) done = failure_set(failure, "the device's compiler refuses the READ kernel of bench_limits.cl");
+    choose_pieces(&meter);
+    uint64_t piece = meter.count * meter.items * vector_width(meter.facts) * sizeof(float),
+             bytes = piece * meter.piece_count;
+    done = done && session_buffer(&in, session, bytes, NULL, failure) && fill(&meter, in, bytes, failure) &&
+           set_reading(&meter, in, failure) && find_shortest(&seconds, &meter, launch_reading, failure);
+    out->read.rate = (double)piece / seconds * 1e-9;
+    out->read_bytes = (double)bytes;
+    bench_release(&in);
+    meter_close(&meter);
+    return done;
+}
+
+bool bench_limits_measure(bench_limits *out, const session *session, failure *failure) {
+    static const dot bf16 = {"BF16_DOT", "vdpbf16ps", 0x3f803f80u, 0x3a833a83u, 2.0, example_bf16};
+    static const dot int8 = {"INT8_DOT", "vpdpbusd", 0x01010101u, 0x01010101u, 4.0, example_int8};
+    *out = (bench_limits){0};
+    return measure_fma(&out->fma, session, failure) && measure_dot(&out->bf16_dot, session, &bf16, failure) &&
+           measure_dot(&out->int8_dot, session, &int8, failure) && measure_read(out, session, failure);
+}

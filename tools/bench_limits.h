@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device's own limits, measured in the process that measures the operations: absolute figures drift between
+// machines and hours, ratios of one run do not.
+#ifndef TOOLS_BENCH_LIMITS_H
+#define TOOLS_BENCH_LIMITS_H
+
+#include "session.h"
+
+// A rate, or 0 with the reason why the device has none.
+typedef struct bench_limit {
+    double rate;
+    char reason[160];
+} bench_limit;
+
+typedef struct bench_limits {
+    bench_limit fma;      // f32 multiply-adds with operands in registers, GFLOP/s
+    bench_limit bf16_dot; // bf16 dot products summed in f32, GFLOP/s
+    bench_limit int8_dot; // 8-bit dot products summed in int32, GOP/s
+    bench_limit read;     // a buffer that no cache holds, read once, GB/s
+    double read_bytes;    // of that buffer
+} bench_limits;
+
+// Best of repeated runs. A limit the device does not have is no failure.
+bool bench_limits_measure(bench_limits *out, const session *session, failure *failure);
+
+#endif

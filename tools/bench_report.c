@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Results as a table for people and as JSON for programs.
+#include "bench.h"
+#include "json_output.h"
+#include <stdio.h>
+
+bench_rates bench_rates_of(const bench_limits *limits, const bench_result *result) {
+    double seconds = result->times.minimum, read = limits->read.rate, fma = limits->fma.rate;
+    bench_rates rates = {.gflops = result->flops / seconds * 1e-9, .cache_gbps = result->bytes / seconds * 1e-9};
+    rates.fraction_of_fma = fma > 0.0 ? rates.gflops / fma : 0.0;
+    rates.fraction_of_read = read > 0.0 ? rates.cache_gbps / read : 0.0;
+    return rates;
+}
+
+// --- table
+// -------------------------------------------------------------------------------------------------------------
+
+static void print_limit(const char *name, const bench_limit *limit, const char *unit, const char *note) {
+    if (limit->reason[0])
+        printf("  %-26s %s\n", name, limit->reason);
+    else
+        printf("  %-26s %8.1f %s%s\n", name, limit->rate, unit, note);
+}
+
+void bench_print_head(const bench_report *report) {
+    char note[64];
+    const bench_limits *limits = &report->limits;
+    snprintf(note, sizeof note, ", a buffer of %.0f MiB", limits->read_bytes / 1048576.0);
+    printf("clmla %s on %s\n\nlimits of the device, best of many runs\n", clmla_version(), report->device);
+    print_limit("f32 multiply-add", &limits->fma, "GFLOP/s", "");
+    print_limit("bf16 dot", &limits->bf16_dot, "GFLOP/s", "");
+    print_limit("int8 dot", &limits->int8_dot, "GOP/s", "");
+    print_limit("read", &limits->read, "GB/s", note);
+    printf("\n%-14s %-10s %-9s %5s %7s %5s %5s %5s %5s %6s %10s %10s %8s %7s %6s %7s\n", "op", "variant", "format",
+           "heads", "tokens", "batch", "query", "page", "parts", "splits", "min ms", "median ms", "GFLOP/s", "GB/s",
+           "of FMA", "of read");
+    fflush(stdout);
+}
+
+void bench_print_row(const bench_report *report, const bench_entry *entry) {
+    const bench_case *b = &entry->bench;
+    const bench_result *r = &entry->result;
+    bench_rates rates = bench_rates_of(&report->limits, r);
+    printf("%-14s %-10s %-9s %5u %7u %5u %5u %5u %5u %6u %10.4f %10.4f %8.1f %7.2f %6.3f %7.3f\n", b->operation->name,
+           r->variant, bench_format_name(b), b->heads, b->tokens, b->batch, b->query_tokens, b->page, r->parts,
+           r->splits, r->times.minimum * 1e3, r->times.median * 1e3, rates.gflops, rates.cache_gbps,
+           rates.fraction_of_fma, rates.fraction_of_read);
+    fflush(stdout);
+}
+
+void bench_print_foot(void) {
+    printf(
+        "\nTimes are wall time from a call to the end of clFinish, after two unmeasured runs; rates are those of the\n"
+        "shortest run. GB/s counts the rows, weights or states that must be moved once: what a cache keeps from run\n"
+        "to run reads faster than the limit. 0: the operation has no such number.\n");
+}
+
+// --- JSON
+// --------------------------------------------------------------------------------------------------------------
+
+static void add_limits(cJSON *object, const bench_limits *limits) {
+    cJSON *list = cJSON_AddObjectToObject(object, "limits");
+    cJSON_AddNumberToObject(list, "fma_gflops", limits->fma.rate);
+    cJSON_AddNumberToObject(list, "bf16_dot_gflops", limits->bf16_dot.rate);
+    cJSON_AddNumberToObject(list, "int8_dot_gops", limits->int8_dot.rate);
+    cJSON_AddNumberToObject(list, "read_gbps", limits->read.rate);
+}
+
+static cJSON *case_json(const bench_report *report, const bench_entry *entry) {
+    const bench_case *b = &entry->bench;
+    bench_rates rates = bench_rates_of(&report->limits, &entry->result);
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"heads", b->heads},
+                   {"tokens", b->tokens},
+                   {"batch", b->batch},
+                   {"query_tokens", b->query_tokens},
+                   {"page", b->page},
+                   {"seconds_min", entry->result.times.minimum},
+                   {"seconds_median", entry->result.times.median},
+                   {"gflops", rates.gflops},
+                   {"cache_gbps", rates.cache_gbps},
+                   {"fraction_of_fma", rates.fraction_of_fma},
+                   {"fraction_of_read", rates.fraction_of_read}};
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "op", b->operation->name);
+    cJSON_AddStringToObject(object, "variant", entry->result.variant);
+    cJSON_AddStringToObject(object, "format", bench_format_name(b));
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        cJSON_AddNumberToObject(object, numbers[i].name, numbers[i].value);
+    return object;
+}
+
+bool bench_print_json(const bench_report *report, failure *failure) {
+    cJSON *object = cJSON_CreateObject();
+    json_add_text(object, "device", report->device);
+    add_limits(object, &report->limits);
+    cJSON *list = cJSON_AddArrayToObject(object, "cases");
+    for (size_t i = 0; i < report->count; i++) cJSON_AddItemToArray(list, case_json(report, &report->entries[i]));
+    return json_print(object) || failure_memory(failure);
+}

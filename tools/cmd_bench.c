@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// clmla bench: operations and layer steps timed on a device, beside what the device can do at most.
+#include "bench.h"
+#include "commands.h"
+#include "options.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct arguments {
+    const char *device, *plot;
+    bench_request request;
+    bench_effort effort;
+    bool json;
+} arguments;
+
+static options_outcome read_arguments(arguments *out, int argc, char **argv, failure *failure) {
+    bench_request *r = &out->request;
+    const option table[] = {
+        {"--op", OPTION_TEXT, &r->op, "NAME,..",
+         "attend, attend_mixed, project, absorb, output, append, gather, merge, layer, layer_replayed (attend)", 0, 0},
+        {"--format", OPTION_TEXT, &r->format, "NAME,..", "of cached rows, weights or states, or all", 0, 0},
+        {"--heads", OPTION_TEXT, &r->heads, "N,..", "query heads (128)", 0, 0},
+        {"--tokens", OPTION_TEXT, &r->tokens, "N,..", "cached tokens of a sequence, new ones included (4096)", 0, 0},
+        {"--batch", OPTION_TEXT, &r->batch, "N,..", "sequences (1)", 0, 0},
+        {"--query-tokens", OPTION_TEXT, &r->query_tokens, "N,..", "new tokens of a sequence (1)", 0, 0},
+        {"--page", OPTION_TEXT, &r->page, "N,..", "tokens a page; 0 = contiguous (64)", 0, 0},
+        {"--variant", OPTION_TEXT, &r->variant, "NAME", "kernel variant; default: the library's choice", 0, 0},
+        {"--compute", OPTION_TEXT, &r->compute, "NAME", "of attention: exact, fast (exact)", 0, 0},
+        {"--latent", OPTION_NUMBER, &r->latent_dim, "N", "latent elements of a row (512)", 1, 8192},
+        {"--rope", OPTION_NUMBER, &r->rope_dim, "N", "rotary elements of a row (64)", 0, CLMLA_MAX_ROPE_DIM},
+        {"--repeat", OPTION_NUMBER, &out->effort.repeat, "N", "runs of a case, instead of --seconds", 1,
+         BENCH_MOST_RUNS},
+        {"--seconds", OPTION_DECIMAL, &out->effort.seconds, "S", "time for a case, at least 5 runs (0.5)", 0, 3600},
+        {"--device", OPTION_TEXT, &out->device, "Q", "gpu, cpu, P:D or part of a name", 0, 0},
+        {"--plot", OPTION_TEXT, &out->plot, "FILE", "the roofline with the cases on it, as SVG", 0, 0},
+        {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
+    };
+    const options known = {"bench",
+                           "Times operations and layer steps beside the device's own limits. Without an operation or a "
+                           "shape: a default set,\nwhich takes up to five minutes once programs are compiled.",
+                           NULL,
+                           NULL,
+                           table,
+                           sizeof table / sizeof table[0]};
+    return options_parse(&known, argc, argv, failure);
+}
+
+// The failure of a case, with the case's name before it.
+static bool name_case(failure *failure, const bench_case *b) {
+    struct failure why = *failure;
+    return failure_set(failure, "%s %s, heads %u, tokens %u, batch %u, query-tokens %u, page %u: %s",
+                       b->operation->name, bench_format_name(b), b->heads, b->tokens, b->batch, b->query_tokens,
+                       b->page, why.sentence);
+}
+
+static bool run_cases(bench_report *report, const session *session, const bench_cases *cases,
+                      const arguments *arguments, FILE *plot, failure *failure) {
+    if (!bench_limits_measure(&report->limits, session, failure)) return false;
+    if (!arguments->json) bench_print_head(report);
+    for (size_t i = 0; i < cases->count; i++) {
+        bench_entry *entry = &report->entries[report->count];
+        const bench_case *bench = &cases->list[i];
+        entry->bench = *bench;
+        if (!bench->operation->measure(&entry->result, session, bench, &arguments->effort, failure))
+            return name_case(failure, bench);
+        report->count++;
+        if (!arguments->json) bench_print_row(report, entry);
+    }
+    if (!arguments->json) bench_print_foot();
+    if (plot && !bench_plot(plot, arguments->plot, report, failure)) return false;
+    return !arguments->json || bench_print_json(report, failure);
+}
+
+static bool open_device(session *session, const char **name, const char *query, failure *failure) {
+    if (!session_open(session, query, false, failure)) return false;
+    const clmla_device_facts *facts = clmla_context_facts(session->context);
+    *name = facts->name;
+    if (!facts->is_interpreter) return true;
+    return failure_set(failure, "the device \"%s\" interprets kernels: their times say nothing", facts->name);
+}
+
+static bool bench(const arguments *arguments, failure *failure) {
+    bench_cases cases = {0};
+    bench_report report = {0};
+    session session = {0};
+    bool done = bench_cases_make(&cases, &arguments->request, failure);
+    report.entries = calloc(cases.count + 1, sizeof *report.entries);
+    if (done && !report.entries) done = failure_memory(failure);
+    done = done && open_device(&session, &report.device, arguments->device, failure);
+    FILE *plot = done && arguments->plot ? fopen(arguments->plot, "w") : NULL; // before the work: it may not open
+    if (done && arguments->plot && !plot) done = failure_set(failure, "--plot %s: cannot be opened", arguments->plot);
+    done = done && run_cases(&report, &session, &cases, arguments, plot, failure);
+    if (plot && fclose(plot) != 0 && done) done = failure_set(failure, "--plot %s: cannot be written", arguments->plot);
+    session_close(&session);
+    free(report.entries);
+    free(cases.list);
+    return done;
+}
+
+int command_bench(int argc, char **argv) {
+    failure failure = {0};
+    arguments arguments = {.request = {.latent_dim = 512, .rope_dim = 64}, .effort = {.seconds = 0.5}};
+    options_outcome outcome = read_arguments(&arguments, argc, argv, &failure);
+    if (outcome == OPTIONS_HELP) return EXIT_PASS;
+    return outcome == OPTIONS_GO && bench(&arguments, &failure) ? EXIT_PASS : failure_print(&failure, "bench");
+}
