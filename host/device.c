@@ -249,13 +249,16 @@ static bool matches(const clmla_device_facts *facts, const char *query) {
 static clmla_status no_device(const clmla_device_facts *facts, size_t count, const char *query) {
     char there[640] = "";
     size_t used = 0;
+    if (count == 0)
+        return host_fail(NULL, CLMLA_E_NO_DEVICE, 0,
+                         "there is no OpenCL device: no driver is installed, or none of the drivers exposes one");
     for (size_t i = 0; i < count && used < sizeof there; i++) {
         int written = snprintf(there + used, sizeof there - used, "%s%u:%u %s", i ? ", " : "", facts[i].platform_index,
                                facts[i].device_index, facts[i].name);
         if (written > 0) used += (size_t)written;
     }
     return host_fail(NULL, CLMLA_E_NO_DEVICE, 0, "no OpenCL device matches '%s'; there %s: %s", query ? query : "",
-                     count == 1 ? "is" : "are", count ? there : "none (is a driver installed?)");
+                     count == 1 ? "is" : "are", there);
 }
 
 clmla_status clmla_device_pick(size_t *index, const clmla_device_facts *facts, size_t count, const char *query) {

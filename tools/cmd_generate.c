@@ -37,7 +37,8 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
         {"--nll", OPTION_TEXT, &out->scored_file, "FILE", "or: the mean -log p, in nats, of a file's bytes", 0, 0},
         {"--segment", OPTION_NUMBER, &out->segment, "N",
          "cut into segments of so many bytes (256), each from an empty context", 2, 1 << 24},
-        {"--save", OPTION_TEXT, &out->save, "FILE", "then save the cache of the text so far", 0, 0},
+        {"--save", OPTION_TEXT, &out->save, "FILE",
+         "then save the cache of the text so far (of one sequence, also with --fork)", 0, 0},
         {"--load", OPTION_TEXT, &out->load, "FILE",
          "go on with a saved text, in its row format; --prompt, if any, comes behind it", 0, 0},
         {"--fork", OPTION_NUMBER, &out->forks, "N",
@@ -53,7 +54,8 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
     };
     const options known = {"generate",
                            "Runs a dense model of DeepSeek-V2's or Llama's form over bytes: the likeliest continuation "
-                           "of a prompt, or a file's score.",
+                           "of a prompt, or a file's score.\nMODEL is a folder with config.json and safetensors, such "
+                           "as data/tinylm.",
                            "MODEL",
                            &out->folder,
                            table,

@@ -125,15 +125,16 @@ static void print_variants(const clmla_device_facts *facts) {
         for (size_t h = 0; h < (same ? 1 : HEAD_COUNTS); h++) {
             char heads[32] = "";
             if (!same) snprintf(heads, sizeof heads, "%u heads: ", head_counts[h]);
-            printf("    %-10s %s%s\n", clmla_operation_name((clmla_operation)o), heads, texts[h]);
+            printf("    %-12s %s%s\n", clmla_operation_name((clmla_operation)o), heads, texts[h]);
         }
     }
 }
 
-static clmla_row_layout typical_layout(clmla_row_format format) {
+// Bytes of a row, with scales that lie apart from it.
+static uint32_t row_bytes(clmla_row_format format) {
     clmla_row_layout layout = {0};
     clmla_row_layout_make(&layout, format, CLMLA_ROPE_INTERLEAVED, LATENT_DIM, ROPE_DIM);
-    return layout;
+    return layout.row_bytes + (layout.scales_apart ? layout.scale_row_bytes : 0);
 }
 
 static void print_text(const device_list *devices) {
@@ -148,8 +149,7 @@ static void print_text(const device_list *devices) {
     }
     printf("row formats (bytes a token and layer for %d + %d elements)\n", LATENT_DIM, ROPE_DIM);
     for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++)
-        printf("  %-5s %u\n", clmla_row_format_name((clmla_row_format)f),
-               typical_layout((clmla_row_format)f).row_bytes);
+        printf("  %-9s %4u\n", clmla_row_format_name((clmla_row_format)f), row_bytes((clmla_row_format)f));
 }
 
 // --- JSON ------------------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ static bool print_json(const device_list *devices, failure *failure) {
     for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++) {
         cJSON *format = cJSON_CreateObject();
         cJSON_AddStringToObject(format, "name", clmla_row_format_name((clmla_row_format)f));
-        cJSON_AddNumberToObject(format, "row_bytes", typical_layout((clmla_row_format)f).row_bytes);
+        cJSON_AddNumberToObject(format, "row_bytes", row_bytes((clmla_row_format)f));
         cJSON_AddItemToArray(formats, format);
     }
     return json_print(object) || failure_memory(failure);

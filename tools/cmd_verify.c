@@ -31,13 +31,15 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
         {"--verbose", OPTION_FLAG, &out->verbose, NULL, "the library's log on stderr", 0, 0},
     };
-    const options known = {"verify",
-                           "Runs the attention layers of a reference case and compares outputs and cached rows with "
-                           "it.\nExit code: 0 within the limits, 1 not, 2 could not run.",
-                           "CASE",
-                           &out->folder,
-                           table,
-                           sizeof table / sizeof table[0]};
+    const options known = {
+        "verify",
+        "Runs the attention layers of a reference case and compares outputs and cached rows with "
+        "it. CASE is a folder\nwith config.json, model.safetensors and what another implementation "
+        "computed, such as tests/data/c_v2lite_dims.\nExit code: 0 within the limits, 1 not, 2 could not run.",
+        "CASE",
+        &out->folder,
+        table,
+        sizeof table / sizeof table[0]};
     return options_parse(&known, argc, argv, failure);
 }
 

@@ -71,7 +71,7 @@ class CommandLine(tool.ToolTest):
         answer = self.run_json('info')
         self.assertGreater(len(answer['devices']), 0)
         self.assertEqual({f['name']: f['row_bytes'] for f in answer['row_formats']}, {
-            'f32': 2304, 'f16': 1152, 'bf16': 1152, 'fp8': 656, 'fp8_flat': 576, 'fp8_paged': 640,
+            'f32': 2304, 'f16': 1152, 'bf16': 1152, 'fp8': 656, 'fp8_flat': 576, 'fp8_paged': 648,
             'q8': 612, 'q6': 468, 'q5': 432, 'q4': 340})
         for device in answer['devices']:
             recordings = device['recordings']
