@@ -113,19 +113,23 @@ static clmla_status rotate(const layer_step *step, uint32_t heads, clmla_buffer 
 static clmla_status append_rows(const layer_step *step, const clmla_rows *rows, host_chain *chain) {
     const clmla_config *c = &step->layer->config;
     uint32_t latent = c->kv_lora_rank, rope = c->qk_rope_head_dim, width = latent + rope;
-    clmla_buffer k_pe = at(step->row, latent);
-    STATUS_OR_RETURN(project(step, &step->layer->kv_a, step->input, step->row, chain));
-    STATUS_OR_RETURN(norm(step, step->row, width, latent, step->layer->kv_a_norm, chain));
-    STATUS_OR_RETURN(rotate(step, 1, k_pe, width, rope, k_pe, width, rope, chain));
     clmla_append_params params = {
         .token_count = step->tokens,
         .latent = step->row,
         .latent_stride = width,
-        .rope = k_pe,
+        .rope = at(step->row, latent),
         .rope_stride = width,
+        .latent_norm = step->layer->kv_a_norm,
+        .latent_norm_epsilon = c->latent_norm_eps,
+        .input_order = c->rope_order,
         .places = {.slots = {step->plan->step, step->plan->offsets.slots}},
         .rows = *rows,
     };
+    if (rope > 0) {
+        params.rope_table = (clmla_buffer){step->plan->step, step->plan->offsets.angles};
+        params.rope_table_rows = step->tokens;
+    }
+    STATUS_OR_RETURN(project(step, &step->layer->kv_a, step->input, step->row, chain));
     return append_enqueue(step->context, &params, chain);
 }
 
