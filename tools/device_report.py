@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the two files of tools/device_report.sh from what its steps left.
+
+    device_report.py WORK OUT DEVICE QUICK REVISION
+"""
+import datetime
+import json
+import pathlib
+import platform
+import re
+import sys
+
+KEPT = 20000  # bytes of an output that is no JSON: its end says what went wrong
+
+
+def text(path):
+    return path.read_text(encoding='utf-8', errors='replace') if path.is_file() else ''
+
+
+def sentence(error, output):
+    """The line that says why: the program's own, else the last one."""
+    lines = [line for line in (error or output).splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith('clmla ')]
+    return (own or lines or ['it said nothing'])[-1].strip()
+
+
+def read_step(folder):
+    step = {'name': text(folder / 'name'), 'command': text(folder / 'command').strip()}
+    if (folder / 'not_run').is_file():
+        return step | {'outcome': 'not run', 'reason': text(folder / 'not_run').strip()}
+    code, output, error = int(text(folder / 'code')), text(folder / 'out'), text(folder / 'err')
+    step |= {'exit_code': code, 'seconds': int(text(folder / 'seconds'))}
+    try:
+        step['result'] = json.loads(output)
+    except ValueError:
+        step['output'] = output[-KEPT:]
+    if code == 0:
+        return step | {'outcome': 'passed'}
+    # The program answers 2, with one sentence, to what it will not do.
+    refused = code == 2 and '/clmla ' in step['command']
+    outcome = 'refused' if refused else 'stopped' if code == 124 else 'failed'
+    return step | {'outcome': outcome, 'reason': sentence(error, output), 'errors': error[-KEPT:]}
+
+
+def read_tests(path):
+    """[{name, result, seconds}] of meson's log, with the output of those that did not pass."""
+    tests = []
+    for line in text(path).splitlines():
+        test = json.loads(line)
+        entry = {'name': test['name'], 'result': test['result'], 'seconds': round(test['duration'], 2)}
+        if test['result'] != 'OK':
+            entry['output'] = (test.get('stdout', '') + test.get('stderr', ''))[-KEPT:]
+        tests.append(entry)
+    return tests
+
+
+def device_of(steps):
+    """The facts of the device that was asked for, as clmla info gave them; {} if it gave none."""
+    for step in steps:
+        if step['name'] == 'info' and isinstance(step.get('result'), dict):
+            devices = step['result'].get('devices', [])
+            return devices[0] if devices else {}
+    return {}
+
+
+def table(rows):
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
+    return [('  ' + '  '.join(str(cell).ljust(width) for cell, width in zip(row, widths))).rstrip() for row in rows]
+
+
+def bench_lines(step):
+    rows = [('op', 'variant', 'format', 'heads', 'tokens', 'batch', 'ms', 'GFLOP/s', 'GB/s', 'of fma', 'of read')]
+    for case in step['result']['cases']:
+        rows.append((case['op'], case['variant'], case['format'], case['heads'], case['tokens'], case['batch'],
+                     f"{1e3 * case['seconds_min']:.3f}", f"{case['gflops']:.1f}", f"{case['cache_gbps']:.1f}",
+                     f"{case['fraction_of_fma']:.2f}", f"{case['fraction_of_read']:.2f}"))
+    limits = ', '.join(f'{name} {value:.1f}' for name, value in step['result']['limits'].items())
+    return ['', f'bench: {limits}'] + table(rows)
+
+
+def report_text(report):
+    device = report['device']
+    lines = [f"clmla on {device.get('name', 'an unknown device')}, {report['date']}",
+             f"driver {device.get('driver_version', '?')}, revision {report['revision']}, {report['host']}",
+             'quick form: small shapes, few tests' if report['quick'] else 'full form', '']
+    lines += table([('step', 'outcome', 'seconds')] +
+                   [(s['name'], s['outcome'], s.get('seconds', '')) for s in report['steps']])
+    lines += [''] + [f"{s['name']}: {s['outcome']}: {s['reason']}" for s in report['steps'] if 'reason' in s]
+    counts = report['test_counts']
+    if report['tests']:
+        lines += ['', 'tests: ' + ', '.join(f'{count} {result}' for result, count in sorted(counts.items()))]
+        for test in report['tests']:
+            if test['result'] != 'OK':
+                lines += [f"--- {test['name']}: {test['result']}"] + test['output'].splitlines()[-30:]
+    for step in report['steps']:
+        if step['name'] == 'bench' and 'result' in step and 'cases' in step['result']:
+            lines += bench_lines(step)
+    return '\n'.join(lines) + '\n'
+
+
+def main():
+    work, out = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    steps = [read_step(folder) for folder in sorted(work.iterdir()) if folder.is_dir()]
+    tests = read_tests(work / 'tests.json')
+    device = device_of(steps)
+    results = [test['result'] for test in tests]
+    date = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ')
+    report = {'format': 'clmla device report 1', 'date': date, 'query': sys.argv[3], 'quick': sys.argv[4] == 'true',
+              'revision': sys.argv[5], 'host': platform.platform(), 'device': device, 'steps': steps, 'tests': tests,
+              'test_counts': {result: results.count(result) for result in results}}
+    name = re.sub(r'[^A-Za-z0-9]+', '-', device.get('name', 'unknown')).strip('-')[:60] or 'unknown'
+    stem = out / f"clmla-report-{name}-{re.sub('[:-]', '', date)}"
+    for suffix, content in (('json', json.dumps(report, indent=1)), ('txt', report_text(report))):
+        path = pathlib.Path(f'{stem}.{suffix}')
+        path.write_text(content, encoding='utf-8')
+        print(path)
+    sys.exit(1 if any(step['outcome'] in ('failed', 'stopped') for step in steps) else 0)
+
+
+main()

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# One command for a device that clmla's authors do not have: builds, tests, measures, and leaves two files to send back,
+# clmla-report-DEVICE-DATE.json and .txt in the current folder. What could not run is in them with its reason.
+#
+#   tools/device_report.sh                 the default device
+#   tools/device_report.sh --device Q      gpu, cpu, P:D or part of a name; clmla info lists them
+#   tools/device_report.sh --quick         a few minutes: the main tests, small measurements
+#   tools/device_report.sh --only A,B      of the steps setup, info, tests, verify, bench, compare only these
+#   tools/device_report.sh --build DIR     a build folder (build)
+#   tools/device_report.sh --out DIR       where the two files go (.)
+#
+# Exit code: 0 = every step passed or was refused with a reason; 1 = a step failed, and the files say which.
+set -euo pipefail
+device='' quick=false only=setup,info,tests,verify,bench,compare build='' out=$PWD
+
+value() { [ $# -ge 2 ] || { echo "tools/device_report.sh: $1 needs a value" >&2; exit 2; }; }
+while [ $# -gt 0 ]; do
+  case $1 in
+    --device) value "$@"; device=$2; shift ;;
+    --only) value "$@"; only=$2; shift ;;
+    --build) value "$@"; mkdir -p "$2"; build=$(cd "$2" && pwd); shift ;;
+    --out) value "$@"; mkdir -p "$2"; out=$(cd "$2" && pwd); shift ;;
+    --quick) quick=true ;;
+    --help | -h) sed -n '3,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "tools/device_report.sh: unknown option '$1'" >&2; exit 2 ;;
+  esac
+  shift
+done
+for name in ${only//,/ }; do
+  case $name in
+    setup | info | tests | verify | bench | compare) ;;
+    *) echo "tools/device_report.sh: --only: '$name' is none of setup, info, tests, verify, bench, compare" >&2; exit 2 ;;
+  esac
+done
+cd "$(dirname "$0")/.."
+[ -n "$build" ] || build=$PWD/build
+clmla=$build/tools/clmla
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+at=0
+
+# step NAME SECONDS COMMAND...: runs it and keeps what it printed, its exit code and its time.
+step() {
+  local name=$1 limit=$2 code=0 begin
+  shift 2
+  at=$((at + 1))
+  local here
+  here=$work/$(printf '%02d' $at)
+  mkdir "$here"
+  printf '%s' "$name" >"$here/name"
+  printf '%s ' "$@" >"$here/command"
+  case ",$only," in *",${name%% *},"*) ;; *) echo "left out by --only" >"$here/not_run"; return 0 ;; esac
+  if [ "${name%% *}" != setup ] && [ ! -x "$clmla" ]; then
+    echo "there is no $clmla: the build failed or was left out" >"$here/not_run"
+    return 0
+  fi
+  printf '%-24s' "$name"
+  begin=$SECONDS
+  timeout "$limit" "$@" >"$here/out" 2>"$here/err" </dev/null || code=$?
+  echo "$code" >"$here/code"
+  echo $((SECONDS - begin)) >"$here/seconds"
+  case $code in 0) echo passed ;; 124) echo "stopped after $limit s" ;; *) echo "exit code $code" ;; esac
+}
+
+query=()
+[ -z "$device" ] || { query=(--device "$device"); export CLMLA_TEST_DEVICE=$device; }
+export CLMLA_TEST_SHORT=1
+
+if $quick; then
+  tests=(rope merge append attend gather)
+  cases=(a_v2_tiny)
+  bench=(--op attend --heads 16 --tokens 512 --repeat 5)
+  compare=(--tokens 256 --heads 16 --hidden 512 --q-lora 256 --seconds 0.05)
+else
+  tests=(--suite host --suite api --suite kernel --suite layer)
+  cases=(a_v2_tiny b_v3_tiny_yarn c_v2lite_dims f_v3_fp8)
+  bench=() compare=()
+fi
+
+step "setup packages" 1800 tools/setup.sh
+[ -f "$build/build.ninja" ] || step "setup build folder" 600 meson setup "$build"
+step "setup build" 3600 ninja -C "$build"
+step info 300 "$clmla" info --device "$device" --json # "" is the device that the others take by default
+logs=$build/meson-logs/device_report.json
+rm -f "$logs"
+step tests 7200 meson test -C "$build" --no-rebuild --print-errorlogs --logbase device_report "${tests[@]}"
+[ ! -f "$logs" ] || cp "$logs" "$work/tests.json"
+for case in "${cases[@]}"; do
+  step "verify $case" 600 "$clmla" verify "tests/data/$case" --cache f16 "${query[@]}" --json
+done
+step bench 3600 "$clmla" bench "${bench[@]}" "${query[@]}" --json
+step compare 3600 "$clmla" compare "${compare[@]}" "${query[@]}" --json
+python3 tools/device_report.py "$work" "$out" "$device" "$quick" "$(git rev-parse HEAD 2>/dev/null || echo unknown)"
