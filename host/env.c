@@ -11,6 +11,10 @@ const char *host_env_program_cache(void) {
     return read("CLMLA_PROGRAM_CACHE");
 }
 
+const char *host_env_tuning(void) {
+    return read("CLMLA_TUNING");
+}
+
 const char *host_env_xdg_cache_home(void) {
     return read("XDG_CACHE_HOME");
 }

@@ -21,7 +21,7 @@ clmla_status context_create_with_calls(clmla_context **out, const clmla_context_
         return status;
     }
     pthread_mutex_init(&context->tuning_lock, NULL);
-    tuning_init(context);
+    tuning_init(context, params->tuning_file);
     *out = context;
     return CLMLA_OK;
 }

@@ -13,6 +13,7 @@ struct clmla_context {
     host_context host;
     host_mutex tuning_lock;
     uint32_t tuning[TUNING_COUNT_MAX]; // by tuning_index of tuning.h
+    char tuning_file[HOST_FILE_PATH];  // "" = none
 };
 
 // clmla_context_create with a call table: tests make driver calls fail through it. calls NULL = the driver's own.

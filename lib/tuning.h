@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The numbers kernels and schedules are tuned by, per context. Defaults, ranges and meanings are one table in tuning.c.
+// The numbers kernels and schedules are tuned by, per context. Ranges and meanings are one table in
+// tuning.c, what a device begins with another in tuning_defaults.c.
 #ifndef LIB_TUNING_H
 #define LIB_TUNING_H
 
@@ -23,7 +24,16 @@ typedef enum tuning_index {
     TUNING_COUNT
 } tuning_index;
 
-void tuning_init(clmla_context *context);
+// The device's defaults, then what the file says (clmla_context_params.tuning_file).
+void tuning_init(clmla_context *context, const char *file);
+// Fills every value.
+void tuning_defaults(uint32_t values[TUNING_COUNT], const clmla_device_facts *facts);
+bool tuning_allowed(tuning_index index, uint32_t value);
+// "NAME must be a multiple of 24 from 24 to 192"
+void tuning_range_text(char *out, size_t size, tuning_index index);
+const char *tuning_name(tuning_index index);
+// A tuning_index; -1 = none has that name.
+int tuning_find(const char *name, size_t length);
 uint32_t tuning_value(clmla_context *context, tuning_index index);
 
 #endif

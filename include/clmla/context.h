@@ -37,6 +37,11 @@ typedef struct clmla_context_params {
     // 0700. "": no disk cache. A folder that belongs to another user is not used.
     const char *program_folder;
     uint64_t program_folder_bytes; // oldest entries go beyond this; 0 = 256 MiB
+
+    // The file of tuned numbers (variants.h) that the context reads when it is made. NULL: the environment's
+    // CLMLA_TUNING (a file, or "off"), else clmla/tuning.txt in the user's cache folder. "": none. A file that is
+    // not there is no fault; one that is off is not used, and a warning in the log names it, the line and the reason.
+    const char *tuning_file;
 } clmla_context_params;
 
 // What became of the programs asked for so far.

@@ -72,10 +72,11 @@ CLMLA_API clmla_status clmla_variant_list_tried(clmla_variant *variants, size_t 
                                                 clmla_context *context, clmla_operation operation,
                                                 const clmla_shape *shape);
 
-// One tunable number of a context: its name ("attend.vector.block_tokens"), meaning, range and present value.
+// One tunable number of a context: its name ("attend.vector.block_tokens"), meaning, range, the step its values are
+// multiples of, what it is by default on this device, and its present value.
 typedef struct clmla_tuning {
     const char *name, *meaning;
-    uint32_t minimum, maximum, value;
+    uint32_t minimum, maximum, step, initial, value;
 } clmla_tuning;
 
 // Lists the tunables of a context. Out, as above. Threads: any.
@@ -85,6 +86,24 @@ CLMLA_API clmla_status clmla_tuning_list(clmla_tuning *tunings, size_t capacity,
 // CLMLA_E_LIMIT (outside its range). Threads: any.
 CLMLA_API clmla_status clmla_tuning_get(uint32_t *value, const clmla_context *context, const char *name);
 CLMLA_API clmla_status clmla_tuning_set(clmla_context *context, const char *name, uint32_t value);
+
+// Tuned numbers last in a text file, by device and driver. Its first line is "clmla tuning 1"; "device NAME" and
+// "driver VERSION" begin a section, lines "attend.part_keys 256" follow; empty lines and those that begin with # say
+// nothing. A context takes the section whose device and driver are its own, to the letter. A line that fits none of
+// this makes the context leave the whole file aside; a number with an unknown name or outside its range is left out
+// alone. Both are warnings in the log. What is tuned changes times, not results beyond rounding: sums may be split
+// elsewhere.
+
+// The file a context read, or would have read if there were one; "" = none. Ownership: the context's. Threads: any.
+CLMLA_API const char *clmla_tuning_file(const clmla_context *context);
+
+// Writes the present values that differ from the device's defaults as the section of the context's device and driver
+// in its file, in place of an earlier one. Other sections stay as they are. A reader sees the old file or the new one;
+// of two writers at once the later one counts. The folder of the default file is made if need be.
+// Errors  : CLMLA_E_ARGUMENT (context is NULL, or has no file); CLMLA_E_FILE (what is there is no tuning file or has a
+//           bad line, and stays as it is; the file cannot be written); CLMLA_E_LIMIT (path too long); CLMLA_E_MEMORY.
+// Threads : any.
+CLMLA_API clmla_status clmla_tuning_save(const clmla_context *context);
 
 CLMLA_END
 

@@ -90,7 +90,7 @@ static clmla_context *faulty_context(void) {
     clmla_context *context = NULL;
     clmla_context_params params = {.opencl = {test_device_get()->cl, test_device_get()->id},
                                    .allocator = {faulty_allocate, plain_release, NULL},
-                                   .program_folder = ""};
+                                   .program_folder = "", .tuning_file = ""};
     real = host_calls_default();
     table = *real;
     table.EnqueueNDRangeKernel = faulty_launch;

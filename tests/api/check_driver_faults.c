@@ -89,7 +89,7 @@ static clmla_context *faulty_context(void) {
     clmla_context *context = NULL;
     clmla_context_params params = {.opencl = {test_device_get()->cl, test_device_get()->id},
                                    .allocator = {counted_allocate, counted_release, NULL},
-                                   .program_folder = ""};
+                                   .program_folder = "", .tuning_file = ""};
     TEST_OK(context_create_with_calls(&context, &params, &table));
     return context;
 }

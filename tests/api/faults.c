@@ -48,6 +48,7 @@ clmla_context *faults_context(void) {
         .opencl = {device->cl, device->id},
         .allocator = {allocate, release, NULL},
         .program_folder = "",
+        .tuning_file = "",
     };
     calls = *host_calls_default();
     calls.CreateBuffer = create_buffer;

@@ -298,7 +298,7 @@ static void update_in_place(const clmla_plan_params *params) {
     uint32_t keys[16];
     clmla_lengths lengths = {16, NULL, keys};
     test_random random = test_random_make(4);
-    clmla_context_params with = {.opencl = {device->cl, device->id}, .allocator = {count_allocation, release, NULL}, .program_folder = ""};
+    clmla_context_params with = {.opencl = {device->cl, device->id}, .allocator = {count_allocation, release, NULL}, .program_folder = "", .tuning_file = ""};
     TEST_OK(clmla_context_create(&context, &with));
     TEST_OK(clmla_plan_create(&plan, context, params));
     for (int i = 0; i < 40; i++) {

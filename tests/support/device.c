@@ -26,6 +26,7 @@ static clmla_status make_context(clmla_context **out) {
         .device = getenv("CLMLA_TEST_DEVICE"),
         .log = {.callback = print_log, .level = CLMLA_LOG_WARNING},
         .program_folder = "",
+        .tuning_file = "",
     };
     return clmla_context_create(out, &params);
 }
