@@ -24,6 +24,8 @@ START_TEST(list_get_set) {
         ck_assert_ptr_nonnull(strchr(all[i].name, '.'));
         ck_assert_uint_gt(strlen(all[i].meaning), 10);
         ck_assert(all[i].minimum <= all[i].value && all[i].value <= all[i].maximum);
+        ck_assert_uint_eq(all[i].value, all[i].initial); // the test's contexts read no file
+        ck_assert(all[i].step > 0 && all[i].initial % all[i].step == 0 && all[i].maximum % all[i].step == 0);
         TEST_OK(clmla_tuning_set(context, all[i].name, all[i].maximum));
         TEST_OK(clmla_tuning_get(&value, context, all[i].name));
         ck_assert_uint_eq(value, all[i].maximum);
