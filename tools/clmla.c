@@ -16,6 +16,7 @@ static const command commands[] = {
     {"generate", "run a whole language model: continue a text, or score a file", command_generate},
     {"bench", "time operations and layer steps beside the device's own limits", command_bench},
     {"compare", "clmla beside other attentions: bytes of cache, seconds a step", command_compare},
+    {"tune", "find the numbers this device's attention is fastest with, and keep them", command_tune},
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

@@ -11,5 +11,6 @@ int command_generate(int argc, char **argv);
 int command_formats(int argc, char **argv);
 int command_compare(int argc, char **argv);
 int command_bench(int argc, char **argv);
+int command_tune(int argc, char **argv);
 
 #endif

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// clmla tune: a search for the numbers a device's attention is fastest with.
+#ifndef TOOLS_TUNE_H
+#define TOOLS_TUNE_H
+
+#include "bench.h"
+
+#define TUNE_MOST_NUMBERS 32
+#define TUNE_SHAPES 4
+
+// One shape of attention that the search times.
+typedef struct tune_shape {
+    bench_case bench;
+    char variant[48];     // that the library chooses for it
+    double before, after; // seconds of a run with the numbers found and chosen
+} tune_shape;
+
+typedef struct tune_number {
+    clmla_tuning tuning; // value: before the search
+    uint32_t value;      // chosen
+    uint32_t tried;      // other values that were timed
+    bool used;           // by the variant of some shape
+} tune_number;
+
+typedef struct tune {
+    const session *session;
+    bench_effort effort; // of one measurement
+    double deadline;     // of the search, in stopwatch_now's seconds
+    tune_shape shapes[TUNE_SHAPES];
+    size_t shape_count;
+    tune_number numbers[TUNE_MOST_NUMBERS];
+    size_t number_count;
+    bool out_of_time;
+} tune;
+
+// tune_search.c
+
+// Fills shapes and numbers and searches: number by number, from the present value to its neighbours and on while that
+// gains, in rounds until nothing does or the time is up. A gain counts beyond TUNE_GAIN and when a second measurement
+// of both shows it too; in the end all numbers together have to show it. The session's context is left with what was
+// chosen.
+#define TUNE_GAIN 0.02
+bool tune_search(tune *out, double seconds, failure *failure);
+
+// The next value from `value` in a number's range, up or down: a step where there are few, else the double or the half.
+// `value` itself: there is none.
+uint32_t tune_neighbour(const clmla_tuning *tuning, uint32_t value, bool up);
+
+// Whether attend's variant looks at a number, by its name.
+bool tune_uses(const char *variant, const char *number);
+
+#endif

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stopwatch.h"
+#include "tune.h"
+#include <math.h>
+#include <string.h>
+
+#define FEW_STEPS 10 // a range of up to so many is walked step by step
+
+uint32_t tune_neighbour(const clmla_tuning *tuning, uint32_t value, bool up) {
+    uint32_t step = tuning->step, last = tuning->maximum - tuning->maximum % step;
+    bool few = (tuning->maximum - tuning->minimum) / step <= FEW_STEPS;
+    if (up) {
+        // 0 stands for "by the device" or "none": the first size worth a look is an eighth of the range.
+        uint64_t next = few ? (uint64_t)value + step : value ? 2 * (uint64_t)value : tuning->maximum / 8;
+        next -= next % step;
+        if (next <= value) next = (uint64_t)value + step;
+        return next <= last ? (uint32_t)next : last > value ? last : value;
+    }
+    uint32_t next = few ? (value >= step ? value - step : 0) : value / 2 - value / 2 % step;
+    if (next < tuning->minimum) next = tuning->minimum + (step - tuning->minimum % step) % step;
+    return next < value ? next : value;
+}
+
+bool tune_uses(const char *variant, const char *number) {
+    const char *rest = strncmp(number, "attend.", 7) == 0 ? number + 7 : NULL;
+    if (!rest) return false;
+    bool tile = strcmp(variant, "tile") == 0, dot = strstr(variant, "_dot") != NULL;
+    if (strncmp(rest, "tile.", 5) == 0) return tile;
+    if (strncmp(rest, "dot.", 4) == 0) return dot;
+    if (strcmp(rest, "vector.row_tile") == 0) return !tile;
+    if (strncmp(rest, "vector.", 7) == 0) return strcmp(variant, "vector") == 0;
+    return !tile || strcmp(rest, "piece_keys") == 0; // the tile variant has the other schedule's numbers for itself
+}
+
+// --- what is timed --------------------------------------------------------------------------------------------------
+
+static bool find_attend(const bench_operation **out, failure *failure) {
+    size_t count;
+    const bench_operation *all = bench_operations(&count);
+    for (size_t i = 0; i < count; i++) {
+        *out = &all[i];
+        if (strcmp(all[i].name, "attend") == 0) return true;
+    }
+    return failure_set(failure, "there is no operation attend to time");
+}
+
+// Few and many heads over f16 rows; fast compute, where it has kernels of its own, over q8 rows.
+static bool make_shapes(tune *t, failure *failure) {
+    static const struct {
+        clmla_row_format rows;
+        uint32_t heads;
+        clmla_compute compute;
+    } shapes[] = {{CLMLA_ROWS_F16, 16, CLMLA_COMPUTE_EXACT},
+                  {CLMLA_ROWS_F16, 128, CLMLA_COMPUTE_EXACT},
+                  {CLMLA_ROWS_Q8, 128, CLMLA_COMPUTE_FAST}};
+    const bench_operation *attend;
+    if (!find_attend(&attend, failure)) return false;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        tune_shape *shape = &t->shapes[t->shape_count];
+        bench_result result = {.parts = 0};
+        const bench_effort once = {.repeat = 1};
+        shape->bench = (bench_case){.operation = attend,
+                                    .rows = shapes[i].rows,
+                                    .heads = shapes[i].heads,
+                                    .tokens = 4096,
+                                    .batch = 1,
+                                    .query_tokens = 1,
+                                    .page = 64,
+                                    .latent_dim = 512,
+                                    .rope_dim = 64,
+                                    .compute = shapes[i].compute};
+        if (!attend->measure(&result, t->session, &shape->bench, &once, failure)) return false;
+        memcpy(shape->variant, result.variant, sizeof shape->variant);
+        if (shapes[i].compute == CLMLA_COMPUTE_EXACT || strstr(shape->variant, "_dot")) t->shape_count++;
+    }
+    return true;
+}
+
+static bool make_numbers(tune *t, failure *failure) {
+    clmla_tuning all[TUNE_MOST_NUMBERS];
+    size_t count = 0;
+    if (clmla_tuning_list(all, TUNE_MOST_NUMBERS, &count, t->session->context) != CLMLA_OK)
+        return failure_library(failure);
+    for (size_t i = 0; i < count && i < TUNE_MOST_NUMBERS; i++) {
+        tune_number *number = &t->numbers[t->number_count++];
+        *number = (tune_number){.tuning = all[i], .value = all[i].value};
+        for (size_t s = 0; s < t->shape_count; s++)
+            number->used = number->used || tune_uses(t->shapes[s].variant, all[i].name);
+    }
+    return true;
+}
+
+// --- timing ---------------------------------------------------------------------------------------------------------
+
+static bool set(const tune *t, const tune_number *number, uint32_t value, failure *failure) {
+    return clmla_tuning_set(t->session->context, number->tuning.name, value) == CLMLA_OK || failure_library(failure);
+}
+
+// Seconds of a run of each shape that looks at the number (NULL = all), the others 0.
+typedef struct sample {
+    double seconds[TUNE_SHAPES];
+} sample;
+
+static bool measure(sample *out, const tune *t, const tune_number *number, failure *failure) {
+    for (size_t s = 0; s < t->shape_count; s++) {
+        const tune_shape *shape = &t->shapes[s];
+        bench_result result = {.parts = 0};
+        out->seconds[s] = 0.0;
+        if (number && !tune_uses(shape->variant, number->tuning.name)) continue;
+        if (!shape->bench.operation->measure(&result, t->session, &shape->bench, &t->effort, failure)) return false;
+        out->seconds[s] = result.times.minimum;
+    }
+    return true;
+}
+
+static void keep_shorter(sample *a, const sample *b) {
+    for (size_t s = 0; s < TUNE_SHAPES; s++) a->seconds[s] = fmin(a->seconds[s], b->seconds[s]);
+}
+
+// Whether `a` is more than TUNE_GAIN faster than `b`, by the mean of the shapes' ratios (geometric).
+static bool faster(const sample *a, const sample *b, size_t shapes) {
+    double sum = 0.0;
+    int count = 0;
+    for (size_t s = 0; s < shapes; s++) {
+        if (a->seconds[s] <= 0.0 || b->seconds[s] <= 0.0) continue;
+        sum += log(a->seconds[s] / b->seconds[s]);
+        count++;
+    }
+    return count > 0 && exp(sum / count) < 1.0 - TUNE_GAIN;
+}
+
+// --- searching ------------------------------------------------------------------------------------------------------
+
+static bool time_is_up(tune *t) {
+    t->out_of_time = t->out_of_time || stopwatch_now() >= t->deadline;
+    return t->out_of_time;
+}
+
+// Times `value`; *gained: it beats the present one, twice. A value that the device cannot run is none to choose, so
+// that failing is no failure; the number keeps its present value then, and whatever else is wrong shows with that.
+static bool try_value(bool *gained, tune *t, tune_number *number, sample *present, uint32_t value, failure *failure) {
+    sample found, again, present_again;
+    *gained = false;
+    number->tried++;
+    if (!set(t, number, value, failure)) return false;
+    bool ran = measure(&found, t, number, failure);
+    if (ran && faster(&found, present, t->shape_count)) {
+        if (!set(t, number, number->value, failure) || !measure(&present_again, t, number, failure)) return false;
+        if (!set(t, number, value, failure)) return false;
+        ran = measure(&again, t, number, failure);
+        keep_shorter(present, &present_again);
+        if (ran) keep_shorter(&found, &again);
+        *gained = ran && faster(&found, present, t->shape_count);
+    }
+    if (!*gained) return set(t, number, number->value, failure);
+    number->value = value;
+    *present = found;
+    return true;
+}
+
+// Goes from the present value one way as long as that gains.
+static bool walk(bool *moved, tune *t, tune_number *number, sample *present, bool up, failure *failure) {
+    for (bool gained = true; gained && !time_is_up(t);) {
+        uint32_t next = tune_neighbour(&number->tuning, number->value, up);
+        if (next == number->value) break;
+        if (!try_value(&gained, t, number, present, next, failure)) return false;
+        *moved = *moved || gained;
+    }
+    return true;
+}
+
+static bool descend(tune *t, failure *failure) {
+    for (bool moved = true; moved && !time_is_up(t);) {
+        moved = false;
+        for (size_t i = 0; i < t->number_count && !time_is_up(t); i++) {
+            tune_number *number = &t->numbers[i];
+            sample present;
+            bool here = false;
+            if (!number->used) continue;
+            if (!measure(&present, t, number, failure)) return false;
+            if (!walk(&here, t, number, &present, true, failure)) return false;
+            if (!here && !walk(&here, t, number, &present, false, failure)) return false;
+            moved = moved || here;
+        }
+    }
+    return true;
+}
+
+static bool set_all(const tune *t, bool chosen, failure *failure) {
+    for (size_t i = 0; i < t->number_count; i++)
+        if (!set(t, &t->numbers[i], chosen ? t->numbers[i].value : t->numbers[i].tuning.value, failure)) return false;
+    return true;
+}
+
+// Times the numbers found and those chosen in turn; without a gain in all the old ones stay.
+static bool confirm(tune *t, failure *failure) {
+    sample before, after;
+    for (int i = 0; i < 3; i++) {
+        sample old, new;
+        if (!set_all(t, false, failure) || !measure(&old, t, NULL, failure)) return false;
+        if (!set_all(t, true, failure) || !measure(&new, t, NULL, failure)) return false;
+        if (i == 0) before = old, after = new;
+        keep_shorter(&before, &old);
+        keep_shorter(&after, &new);
+    }
+    bool gained = faster(&after, &before, t->shape_count);
+    for (size_t i = 0; i < t->number_count && !gained; i++) t->numbers[i].value = t->numbers[i].tuning.value;
+    for (size_t s = 0; s < t->shape_count; s++) {
+        t->shapes[s].before = before.seconds[s];
+        t->shapes[s].after = gained ? after.seconds[s] : before.seconds[s];
+    }
+    return set_all(t, true, failure);
+}
+
+bool tune_search(tune *out, double seconds, failure *failure) {
+    out->deadline = stopwatch_now() + seconds;
+    out->effort.seconds = fmin(0.5, seconds / 400.0);
+    return make_shapes(out, failure) && make_numbers(out, failure) && descend(out, failure) && confirm(out, failure);
+}
