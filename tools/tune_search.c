@@ -53,7 +53,7 @@ static bool make_shapes(tune *t, failure *failure) {
     } shapes[] = {{CLMLA_ROWS_F16, 16, CLMLA_COMPUTE_EXACT},
                   {CLMLA_ROWS_F16, 128, CLMLA_COMPUTE_EXACT},
                   {CLMLA_ROWS_Q8, 128, CLMLA_COMPUTE_FAST}};
-    const bench_operation *attend;
+    const bench_operation *attend = NULL;
     if (!find_attend(&attend, failure)) return false;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         tune_shape *shape = &t->shapes[t->shape_count];
@@ -172,8 +172,9 @@ static bool walk(bool *moved, tune *t, tune_number *number, sample *present, boo
 static bool descend(tune *t, failure *failure) {
     for (bool moved = true; moved && !time_is_up(t);) {
         moved = false;
-        for (size_t i = 0; i < t->number_count && !time_is_up(t); i++) {
-            tune_number *number = &t->numbers[i];
+        // From the last to the first: schedules come before the sizes that kernels are compiled for.
+        for (size_t i = t->number_count; i > 0 && !time_is_up(t); i--) {
+            tune_number *number = &t->numbers[i - 1];
             sample present;
             bool here = false;
             if (!number->used) continue;
@@ -192,18 +193,34 @@ static bool set_all(const tune *t, bool chosen, failure *failure) {
     return true;
 }
 
-// Times the numbers found and those chosen in turn; without a gain in all the old ones stay.
-static bool confirm(tune *t, failure *failure) {
-    sample before, after;
+static bool anything_found(const tune *t) {
+    for (size_t i = 0; i < t->number_count; i++)
+        if (t->numbers[i].value != t->numbers[i].tuning.value) return true;
+    return false;
+}
+
+// Times the present numbers and those found in turn, each three times.
+static bool compare(sample *before, sample *after, const tune *t, failure *failure) {
     for (int i = 0; i < 3; i++) {
         sample old, new;
         if (!set_all(t, false, failure) || !measure(&old, t, NULL, failure)) return false;
         if (!set_all(t, true, failure) || !measure(&new, t, NULL, failure)) return false;
-        if (i == 0) before = old, after = new;
-        keep_shorter(&before, &old);
-        keep_shorter(&after, &new);
+        if (i == 0) *before = old, *after = new;
+        keep_shorter(before, &old);
+        keep_shorter(after, &new);
     }
-    bool gained = faster(&after, &before, t->shape_count);
+    return true;
+}
+
+// Without a gain of all numbers together the old ones stay.
+static bool confirm(tune *t, failure *failure) {
+    sample before, after;
+    bool gained = anything_found(t);
+    if (gained) {
+        if (!compare(&before, &after, t, failure)) return false;
+        gained = faster(&after, &before, t->shape_count);
+    } else if (!measure(&before, t, NULL, failure))
+        return false;
     for (size_t i = 0; i < t->number_count && !gained; i++) t->numbers[i].value = t->numbers[i].tuning.value;
     for (size_t s = 0; s < t->shape_count; s++) {
         t->shapes[s].before = before.seconds[s];
