@@ -33,6 +33,15 @@ typedef struct tune {
     bool out_of_time;
 } tune;
 
+// tune_numbers.c
+
+// The next value from `value` in a number's range, up or down: a step where there are few, else the double or the half.
+// `value` itself: there is none.
+uint32_t tune_neighbour(const clmla_tuning *tuning, uint32_t value, bool up);
+
+// Whether attend's variant looks at a number, by its name.
+bool tune_uses(const char *variant, const char *number);
+
 // tune_search.c
 
 // Fills shapes and numbers and searches: number by number, from the present value to its neighbours and on while that
@@ -41,12 +50,5 @@ typedef struct tune {
 // chosen.
 #define TUNE_GAIN 0.02
 bool tune_search(tune *out, double seconds, failure *failure);
-
-// The next value from `value` in a number's range, up or down: a step where there are few, else the double or the half.
-// `value` itself: there is none.
-uint32_t tune_neighbour(const clmla_tuning *tuning, uint32_t value, bool up);
-
-// Whether attend's variant looks at a number, by its name.
-bool tune_uses(const char *variant, const char *number);
 
 #endif

@@ -31,7 +31,7 @@ class CommandLine(tool.ToolTest):
 
     def test_usage(self):
         for arguments in (['--help'], ['info', '--help'], ['verify', '--help'], ['generate', '-h'], ['formats', '-h'],
-                          ['bench', '--help']):
+                          ['bench', '--help'], ['tune', '--help']):
             result = self.run_tool(*arguments)
             self.assertEqual((result.returncode, result.stderr), (0, b''))
             self.assertTrue(result.stdout.startswith(b'usage: clmla'))
@@ -40,7 +40,7 @@ class CommandLine(tool.ToolTest):
 
     def test_unknown_words(self):
         self.assert_refused('', 'dance', says="unknown command 'dance'")
-        for command in ('info', 'verify', 'generate', 'compare', 'formats', 'bench'):
+        for command in ('info', 'verify', 'generate', 'compare', 'formats', 'bench', 'tune'):
             self.assert_refused(command, '--dance', says="unknown option '--dance'")
             self.assert_refused(command, '--device', says='--device needs a value')
             self.assert_refused(command, '--json=1', says='--json takes no value')
@@ -64,6 +64,7 @@ class CommandLine(tool.ToolTest):
         self.assert_refused('verify', self.cases / 'a_v2_tiny', says='device', environment=environment)
         self.assert_refused('generate', self.model, '--prompt', 'And', says='device', environment=environment)
         self.assert_refused('bench', '--op', 'attend', says='device', environment=environment)
+        self.assert_refused('tune', '--dry-run', says='device', environment=environment)
 
     # --- info ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// The values clmla tune steps to stay in their ranges and end, and each number belongs to the variants that read it.
+#include "tune.h"
+#include <check.h>
+#include <stdlib.h>
+
+// Walks from `value` to the end of the range; the last value reached.
+static uint32_t walk(const clmla_tuning *tuning, uint32_t value, bool up) {
+    for (int steps = 0;; steps++) {
+        uint32_t next = tune_neighbour(tuning, value, up);
+        if (next == value) return value;
+        ck_assert_int_lt(steps, 40);
+        ck_assert(up ? next > value : next < value);
+        ck_assert(next >= tuning->minimum && next <= tuning->maximum && next % tuning->step == 0);
+        value = next;
+    }
+}
+
+START_TEST(neighbours) {
+    static const clmla_tuning ranges[] = {
+        {.minimum = 24, .maximum = 192, .step = 24, .value = 48},
+        {.minimum = 32, .maximum = 512, .step = 32, .value = 128},
+        {.minimum = 1, .maximum = 64, .step = 1, .value = 4},
+        {.minimum = 16, .maximum = 65536, .step = 1, .value = 192},
+        {.minimum = 0, .maximum = 4096, .step = 1, .value = 24},
+        {.minimum = 0, .maximum = 1024, .step = 32, .value = 0},
+        {.minimum = 4, .maximum = 128, .step = 4, .value = 32},
+        {.minimum = 10, .maximum = 50, .step = 8, .value = 16},
+    };
+    static const uint32_t least[] = {24, 32, 1, 16, 0, 0, 4, 16}, most[] = {192, 512, 64, 65536, 4096, 1024, 128, 48};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        ck_assert_uint_eq(walk(&ranges[i], ranges[i].value, false), least[i]);
+        ck_assert_uint_eq(walk(&ranges[i], ranges[i].value, true), most[i]);
+    }
+    ck_assert_uint_eq(tune_neighbour(&ranges[0], 48, true), 72);
+    ck_assert_uint_eq(tune_neighbour(&ranges[1], 96, false), 32);
+    ck_assert_uint_eq(tune_neighbour(&ranges[3], 192, true), 384);
+    ck_assert_uint_eq(tune_neighbour(&ranges[5], 0, true), 128);
+}
+END_TEST
+
+START_TEST(uses) {
+    static const struct {
+        const char *number;
+        bool vector, dot, tile;
+    } rows[] = {
+        {"attend.vector.block_tokens", true, false, false},
+        {"attend.dot.block_tokens", false, true, false},
+        {"attend.vector.row_tile", true, true, false},
+        {"attend.parts_per_unit", true, true, false},
+        {"attend.part_keys", true, true, false},
+        {"attend.least_split", true, true, false},
+        {"attend.piece_keys", true, true, true},
+        {"attend.tile.rows", false, false, true},
+        {"attend.tile.part_keys", false, false, true},
+        {"project.rows", false, false, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ck_assert_int_eq(tune_uses("vector", rows[i].number), rows[i].vector);
+        ck_assert_int_eq(tune_uses("int8_dot", rows[i].number), rows[i].dot);
+        ck_assert_int_eq(tune_uses("bf16_dot", rows[i].number), rows[i].dot);
+        ck_assert_int_eq(tune_uses("tile", rows[i].number), rows[i].tile);
+    }
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("check_tune_numbers");
+    TCase *tcase = tcase_create("check_tune_numbers");
+    tcase_add_test(tcase, neighbours);
+    tcase_add_test(tcase, uses);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
