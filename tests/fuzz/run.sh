@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Fuzzes the readers of files under clang's address and undefined-behaviour checks: all targets at once, for so long.
 #
-#   tests/fuzz/run.sh SECONDS [TARGET...]     targets: cache_file, config, safetensors
+#   tests/fuzz/run.sh SECONDS [TARGET...]     targets: cache_file, config, safetensors, tuning
 #
 # Prints how many inputs each target ran; an input that crashes stays in build-fuzz/found, and the exit status is 1.
 # CLMLA_FUZZ_CC names the compiler (clang-14).
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 seconds=${1:?usage: tests/fuzz/run.sh SECONDS [TARGET...]}
 shift
 targets=("$@")
-[ $# -gt 0 ] || targets=(cache_file config safetensors)
+[ $# -gt 0 ] || targets=(cache_file config safetensors tuning)
 build=build-fuzz
 
 if [ ! -f "$build/build.ninja" ]; then
@@ -21,12 +21,14 @@ fi
 ninja -C "$build" tests/fuzz/make_seeds "${targets[@]/#/tests/fuzz/fuzz_}" >"$build/ninja.log" || { tail -n 30 "$build/ninja.log"; exit 1; }
 
 # What earlier runs found interesting is kept beside the seeds.
-mkdir -p "$build/found" "$build"/corpus/{cache_file,config,safetensors} "$build"/seeds/{cache_file,config,safetensors}
+mkdir -p "$build/found" "$build"/corpus/{cache_file,config,safetensors,tuning} "$build"/seeds/{cache_file,config,safetensors,tuning}
 "$build/tests/fuzz/make_seeds" "$build/seeds"
 number=0
 for config in tests/data/*/config*.json data/tinylm/config.json; do
   cp "$config" "$build/seeds/config/seed$((number++))"
 done
+
+printf 'clmla tuning 1\n# ours\ndevice D\ndriver V\nattend.part_keys 256\ndevice a\ndriver b\nx 1\n' >"$build/seeds/tuning/seed0"
 
 declare -A running
 for target in "${targets[@]}"; do
