@@ -79,6 +79,15 @@ def bench_lines(step):
     return ['', f'bench: {limits}'] + table(rows)
 
 
+def tune_lines(step):
+    result = step['result']
+    rows = [('number', 'default', 'found', 'tried')]
+    rows += [(n['name'], n['before'], n['now'], n['tried']) for n in result['numbers'] if n['used']]
+    shapes = [f"{s['heads']} heads {s['format']} {s['variant']}: {1e3 * s['seconds_before']:.3f} ms, then {1e3 * s['seconds_now']:.3f} ms"
+              for s in result['shapes']]
+    return ['', 'tune: ' + '; '.join(shapes)] + table(rows)
+
+
 def report_text(report):
     device = report['device']
     lines = [f"clmla on {device.get('name', 'an unknown device')}, {report['date']}",
@@ -96,6 +105,8 @@ def report_text(report):
     for step in report['steps']:
         if step['name'] == 'bench' and 'result' in step and 'cases' in step['result']:
             lines += bench_lines(step)
+        if step['name'] == 'tune' and 'result' in step and 'numbers' in step['result']:
+            lines += tune_lines(step)
     return '\n'.join(lines) + '\n'
 
 

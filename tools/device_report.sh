@@ -6,13 +6,13 @@
 #   tools/device_report.sh                 the default device
 #   tools/device_report.sh --device Q      gpu, cpu, P:D or part of a name; clmla info lists them
 #   tools/device_report.sh --quick         a few minutes: the main tests, small measurements
-#   tools/device_report.sh --only A,B      of the steps setup, info, tests, verify, bench, compare only these
+#   tools/device_report.sh --only A,B      of the steps setup, info, tests, verify, bench, compare, tune only these
 #   tools/device_report.sh --build DIR     a build folder (build)
 #   tools/device_report.sh --out DIR       where the two files go (.)
 #
 # Exit code: 0 = every step passed or was refused with a reason; 1 = a step failed, and the files say which.
 set -euo pipefail
-device='' quick=false only=setup,info,tests,verify,bench,compare build='' out=$PWD
+device='' quick=false only=setup,info,tests,verify,bench,compare,tune build='' out=$PWD
 
 value() { [ $# -ge 2 ] || { echo "tools/device_report.sh: $1 needs a value" >&2; exit 2; }; }
 while [ $# -gt 0 ]; do
@@ -29,8 +29,8 @@ while [ $# -gt 0 ]; do
 done
 for name in ${only//,/ }; do
   case $name in
-    setup | info | tests | verify | bench | compare) ;;
-    *) echo "tools/device_report.sh: --only: '$name' is none of setup, info, tests, verify, bench, compare" >&2; exit 2 ;;
+    setup | info | tests | verify | bench | compare | tune) ;;
+    *) echo "tools/device_report.sh: --only: '$name' is none of setup, info, tests, verify, bench, compare, tune" >&2; exit 2 ;;
   esac
 done
 cd "$(dirname "$0")/.."
@@ -65,17 +65,19 @@ step() {
 
 query=()
 [ -z "$device" ] || { query=(--device "$device"); export CLMLA_TEST_DEVICE=$device; }
-export CLMLA_TEST_SHORT=1
+# The defaults are measured, not what somebody tuned; tune writes nothing.
+export CLMLA_TEST_SHORT=1 CLMLA_TUNING=off
 
 if $quick; then
   tests=(rope merge append attend gather)
   cases=(a_v2_tiny)
   bench=(--op attend --heads 16 --tokens 512 --repeat 5)
   compare=(--tokens 256 --heads 16 --hidden 512 --q-lora 256 --seconds 0.05)
+  tune=(--seconds 10)
 else
   tests=(--suite host --suite api --suite kernel --suite layer)
   cases=(a_v2_tiny b_v3_tiny_yarn c_v2lite_dims f_v3_fp8)
-  bench=() compare=()
+  bench=() compare=() tune=(--seconds 300)
 fi
 
 step "setup packages" 1800 tools/setup.sh
@@ -91,4 +93,5 @@ for case in "${cases[@]}"; do
 done
 step bench 3600 "$clmla" bench "${bench[@]}" "${query[@]}" --json
 step compare 3600 "$clmla" compare "${compare[@]}" "${query[@]}" --json
+step tune 3600 "$clmla" tune --dry-run "${tune[@]}" "${query[@]}" --json
 python3 tools/device_report.py "$work" "$out" "$device" "$quick" "$(git rev-parse HEAD 2>/dev/null || echo unknown)"

@@ -36,10 +36,11 @@ class DeviceReport(tool.ToolTest):
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         answer, text = self.report()
         steps = {step['name']: step for step in answer['steps']}
-        self.assertEqual(set(steps), {'setup packages', 'setup build', 'info', 'tests', 'verify a_v2_tiny', 'bench', 'compare'})
+        self.assertEqual(set(steps), {'setup packages', 'setup build', 'info', 'tests', 'verify a_v2_tiny', 'bench', 'compare',
+                                      'tune'})
         for name in ('info', 'verify a_v2_tiny', 'bench'):
             self.assertEqual((steps[name]['outcome'], steps[name]['exit_code']), ('passed', 0))
-        for name in ('setup build', 'tests', 'compare'):
+        for name in ('setup build', 'tests', 'compare', 'tune'):
             self.assertEqual((steps[name]['outcome'], steps[name]['reason']), ('not run', 'left out by --only'))
         self.assertEqual(steps['bench']['result']['device'], answer['device']['name'])
         self.assertTrue(steps['verify a_v2_tiny']['result']['pass'])
