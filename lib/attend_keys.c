@@ -8,8 +8,7 @@
 static clmla_status check_rows(const clmla_plan *plan, const clmla_rows *rows) {
     const clmla_row_layout *a = &plan->params.layout, *b = &rows->layout;
     const clmla_log *log = &plan->context->host.log;
-    uint32_t plan_heads = plan->params.head_count / plan->group_heads,
-             heads = rows->kv_head_count ? rows->kv_head_count : 1;
+    uint32_t plan_heads = plan->params.head_count / plan->group_heads, heads = rows_kv_heads(rows);
     if (a->format != b->format || a->latent_dim != b->latent_dim || a->rope_dim != b->rope_dim)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: the plan is for %s rows of %u + %u, rows are %s of %u + %u",
                          clmla_row_format_name(a->format), a->latent_dim, a->rope_dim, clmla_row_format_name(b->format),

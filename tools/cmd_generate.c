@@ -14,7 +14,7 @@
 #define SCORED_FILE_LIMIT (1u << 30)
 
 typedef struct request {
-    const char *folder, *prompt, *scored_file, *device, *cache, *load, *save;
+    const char *folder, *prompt, *scored_file, *device, *cache, *compute, *load, *save;
     uint32_t count, page, segment, forks;
     bool json, verbose;
 } request;
@@ -47,6 +47,7 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
         {"--cache", OPTION_TEXT, &out->cache, "F",
          "row format: f32 (default; of a saved text its own), f16, bf16, fp8, fp8_flat, fp8_paged, q8, q6, q5, q4", 0,
          0},
+        {"--compute", OPTION_TEXT, &out->compute, "C", "exact (default), fast: see clmla info", 0, 0},
         {"--page", OPTION_NUMBER, &out->page, "P", "tokens a page (64); 0 = contiguous", 0, INT32_MAX},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout, nothing else", 0, 0},
         {"--verbose", OPTION_FLAG, &out->verbose, NULL, "the library's log on stderr", 0, 0},
@@ -100,7 +101,8 @@ static uint64_t count_pages(uint64_t start, uint64_t longest, uint32_t page_toke
 
 static bool read_cache_choice(model_cache *out, request *request, const clmla_config *config, failure *failure) {
     uint64_t start = 0;
-    if (!count_start(&start, request, failure) || !option_row_format(&out->format, request->cache, failure))
+    if (!count_start(&start, request, failure) || !option_row_format(&out->format, request->cache, failure) ||
+        !option_compute(&out->compute, request->compute, failure))
         return false;
     uint64_t longest = is_text(request) ? start + request->count : request->segment;
     if (longest > UINT32_MAX || (config->context_tokens > 0 && longest > config->context_tokens))

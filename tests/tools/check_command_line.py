@@ -79,7 +79,8 @@ class CommandLine(tool.ToolTest):
             if not device['has_command_buffer']:
                 self.assertIn('cl_khr_command_buffer', recordings['reason'])
             self.assertEqual(len(device['operations']), 2 * 14)
-            for operation in device['operations']:
+            self.assertEqual([fast['format'] for fast in device['attend_fast']], ['bf16', 'q8'])
+            for operation in device['operations'] + device['attend_fast']:
                 variants = operation['variants']
                 self.assertEqual(sum(v['chosen'] for v in variants), 1, operation)
                 self.assertEqual(variants[-1]['name'], 'naive')
@@ -98,6 +99,7 @@ class CommandLine(tool.ToolTest):
 
     def test_verify_bad_values(self):
         case = self.cases / 'a_v2_tiny'
+        self.assert_refused('verify', case, '--compute', 'wild', says='"wild" is none of exact, fast')
         self.assert_refused('verify', case, '--cache', 'f64', says=['f64', 'f32', 'f16', 'bf16', 'fp8', 'q8', 'q6', 'q5', 'q4'])
         self.assert_refused('verify', case, '--weights', 'f64', says=['--weights', "'f64'"])
         self.assert_refused('verify', case, '--rope-order', 'thirds', says=['--rope-order', "'thirds'"])
