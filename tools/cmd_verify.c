@@ -8,13 +8,13 @@
 #include <stdlib.h>
 
 typedef struct request {
-    const char *folder, *config, *device, *cache, *rope_order, *weights;
+    const char *folder, *config, *device, *cache, *rope_order, *weights, *compute;
     uint32_t chunk, page;
     bool json, verbose;
 } request;
 
 static options_outcome parse(request *out, int argc, char **argv, failure *failure) {
-    *out = (request){.cache = "f32", .weights = "as-stored", .chunk = 1, .page = 16};
+    *out = (request){.cache = "f32", .weights = "as-stored", .compute = "exact", .chunk = 1, .page = 16};
     const option table[] = {
         {"--device", OPTION_TEXT, &out->device, "Q", "gpu, cpu, P:D or part of a name; see clmla info", 0, 0},
         {"--cache", OPTION_TEXT, &out->cache, "F",
@@ -26,6 +26,7 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
         {"--rope-order", OPTION_TEXT, &out->rope_order, "O",
          "order of k_pe in the cache: interleaved, halves; default: the model's", 0, 0},
         {"--weights", OPTION_TEXT, &out->weights, "W", "as-stored (default), f32, f16, bf16", 0, 0},
+        {"--compute", OPTION_TEXT, &out->compute, "NAME", "of attention: exact (default), fast", 0, 0},
         {"--config", OPTION_TEXT, &out->config, "FILE", "a config.json other than the folder's", 0, 0},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
         {"--verbose", OPTION_FLAG, &out->verbose, NULL, "the library's log on stderr", 0, 0},
@@ -45,12 +46,13 @@ static bool read_choice(verify_choice *out, const request *request, const refere
         .rope_order = reference->config.rope_order, .chunk = request->chunk, .page_tokens = request->page};
     return option_row_format(&out->format, request->cache, failure) &&
            option_weights(&out->weights, request->weights, failure) &&
+           option_compute(&out->compute, request->compute, failure) &&
            (!request->rope_order || option_rope_order(&out->rope_order, request->rope_order, failure));
 }
 
-static bool layer_passes(const verify_layer *layer, clmla_row_format format) {
-    double rows = verify_rows_bar(format); // a NaN fails every comparison
-    return layer->output.rel_l2 <= verify_output_bar(format) && layer->latent.rel_l2 <= rows &&
+static bool layer_passes(const verify_layer *layer, const verify_choice *choice) {
+    double rows = verify_rows_bar(choice->format); // a NaN fails every comparison
+    return layer->output.rel_l2 <= verify_output_bar(choice->format, choice->compute) && layer->latent.rel_l2 <= rows &&
            layer->k_pe.rel_l2 <= rows;
 }
 
@@ -66,6 +68,7 @@ static bool print_json(const request *request, const char *device, const verify_
     cJSON *object = cJSON_CreateObject();
     json_add_text(object, "device", device);
     json_add_text(object, "cache", request->cache);
+    json_add_text(object, "compute", request->compute);
     cJSON_AddNumberToObject(object, "chunk", request->chunk);
     cJSON_AddNumberToObject(object, "page", request->page);
     cJSON *list = cJSON_AddArrayToObject(object, "layers");
@@ -87,7 +90,7 @@ static void print_difference(const char *name, difference difference, double bar
 }
 
 static void print_text(const request *request, const char *device, const reference_case *reference,
-                       const verify_layer *layers, clmla_row_format format, bool pass) {
+                       const verify_layer *layers, const verify_choice *choice, bool pass) {
     printf("%s on %s\n", request->folder, device);
     printf("%u sequence%s of %u tokens, ", reference->sequence_count, reference->sequence_count == 1 ? "" : "s",
            reference->token_count);
@@ -96,14 +99,15 @@ static void print_text(const request *request, const char *device, const referen
     else
         printf("all in one step; ");
     if (request->page)
-        printf("cache %s in pages of %u tokens\n", request->cache, request->page);
+        printf("cache %s in pages of %u tokens; ", request->cache, request->page);
     else
-        printf("cache %s, contiguous\n", request->cache);
+        printf("cache %s, contiguous; ", request->cache);
+    printf("%s compute\n", request->compute);
     for (uint32_t i = 0; i < reference->layer_count; i++) {
         printf("  layer %u\n", i);
-        print_difference("output", layers[i].output, verify_output_bar(format));
-        print_difference("latent", layers[i].latent, verify_rows_bar(format));
-        print_difference("k_pe", layers[i].k_pe, verify_rows_bar(format));
+        print_difference("output", layers[i].output, verify_output_bar(choice->format, choice->compute));
+        print_difference("latent", layers[i].latent, verify_rows_bar(choice->format));
+        print_difference("k_pe", layers[i].k_pe, verify_rows_bar(choice->format));
     }
     printf("%s\n", pass ? "pass: the layers agree with the reference" : "FAIL: the layers differ from the reference");
 }
@@ -118,11 +122,11 @@ static bool verify(bool *pass, const request *request, const session *session, c
     bool done = verify_run(layers, session, reference, &choice, failure);
     if (done) {
         *pass = true;
-        for (uint32_t i = 0; i < reference->layer_count; i++) *pass = *pass && layer_passes(&layers[i], choice.format);
+        for (uint32_t i = 0; i < reference->layer_count; i++) *pass = *pass && layer_passes(&layers[i], &choice);
         if (request->json)
             done = print_json(request, device, layers, reference->layer_count, *pass, failure);
         else
-            print_text(request, device, reference, layers, choice.format, *pass);
+            print_text(request, device, reference, layers, &choice, *pass);
     }
     free(layers);
     return done;

@@ -115,6 +115,11 @@ bool option_weights(clmla_type *out, const char *name, failure *failure) {
     return failure_set(failure, "--weights takes as-stored, f32, f16 or bf16, not '%s'", name);
 }
 
+bool option_compute(clmla_compute *out, const char *name, failure *failure) {
+    if (clmla_compute_parse(out, name) == CLMLA_OK) return true;
+    return failure_set(failure, "--compute: %s", clmla_last_error());
+}
+
 bool option_row_format(clmla_row_format *out, const char *name, failure *failure) {
     return clmla_row_format_parse(out, name) == CLMLA_OK || failure_library(failure);
 }

@@ -41,5 +41,6 @@ options_outcome options_parse(const options *known, int argc, char **argv, failu
 bool option_rope_order(clmla_rope_order *out, const char *name, failure *failure);
 bool option_weights(clmla_type *out, const char *name, failure *failure);
 bool option_row_format(clmla_row_format *out, const char *name, failure *failure);
+bool option_compute(clmla_compute *out, const char *name, failure *failure);
 
 #endif
