@@ -2,7 +2,7 @@
 // clmla info: the machine's OpenCL devices, how recordings are replayed on them, the kernel each operation would use
 // and why not another, and the row formats.
 #include "commands.h"
-#include "format_sizes.h"
+#include "info_fast.h"
 #include "json_output.h"
 #include "options.h"
 #include <stdio.h>
@@ -10,6 +10,9 @@
 #include <string.h>
 
 #define VARIANTS_LISTED 16
+// DeepSeek's row: 512 latent elements and 64 rotary ones.
+#define LATENT_DIM 512
+#define ROPE_DIM 64
 
 // The heads of DeepSeek-V2-Lite and of DeepSeek-V2 and V3, decoding one token from bf16 weights and an f16 cache.
 static const uint32_t head_counts[] = {16, 128};
@@ -33,36 +36,17 @@ static bool list_devices(device_list *out, const char *query, failure *failure) 
     return true;
 }
 
-static size_t list_for_shape(clmla_variant *out, const clmla_device_facts *facts, clmla_operation operation,
-                             const clmla_shape *shape) {
-    size_t count = 0;
-    if (clmla_variant_list(out, VARIANTS_LISTED, &count, facts, operation, shape) != CLMLA_OK) return 0;
-    return count < VARIANTS_LISTED ? count : VARIANTS_LISTED;
-}
-
 static size_t list_variants(clmla_variant *out, const clmla_device_facts *facts, clmla_operation operation,
                             uint32_t head_count) {
     clmla_shape shape = {.weights = CLMLA_TYPE_BF16,
                          .format = CLMLA_ROWS_F16,
-                         .latent_dim = TYPICAL_LATENT,
-                         .rope_dim = TYPICAL_ROPE,
+                         .latent_dim = LATENT_DIM,
+                         .rope_dim = ROPE_DIM,
                          .head_count = head_count,
                          .row_count = 1};
-    return list_for_shape(out, facts, operation, &shape);
-}
-
-// The rows that attention of fast compute has kernels of its own for.
-static const clmla_row_format fast_formats[] = {CLMLA_ROWS_Q8, CLMLA_ROWS_BF16};
-#define FAST_FORMATS (sizeof fast_formats / sizeof fast_formats[0])
-
-static size_t list_fast(clmla_variant *out, const clmla_device_facts *facts, clmla_row_format format) {
-    clmla_shape shape = {.format = format,
-                         .latent_dim = TYPICAL_LATENT,
-                         .rope_dim = TYPICAL_ROPE,
-                         .head_count = head_counts[0],
-                         .compute = CLMLA_COMPUTE_FAST,
-                         .row_count = 1};
-    return list_for_shape(out, facts, CLMLA_OP_ATTEND, &shape);
+    size_t count = 0;
+    if (clmla_variant_list(out, VARIANTS_LISTED, &count, facts, operation, &shape) != CLMLA_OK) return 0;
+    return count < VARIANTS_LISTED ? count : VARIANTS_LISTED;
 }
 
 // Whether recordings are replayed as command buffers there, and if not, why. Needs a context: the library tries them.
@@ -116,7 +100,10 @@ static void print_facts(const clmla_device_facts *facts) {
 }
 
 // "vector; not clblast: <reason>"
-static void describe_variants(char *out, size_t size, const clmla_variant *variants, size_t count) {
+static void describe_variants(char *out, size_t size, const clmla_device_facts *facts, clmla_operation operation,
+                              uint32_t head_count) {
+    clmla_variant variants[VARIANTS_LISTED];
+    size_t count = list_variants(variants, facts, operation, head_count);
     out[0] = '\0';
     for (size_t i = 0; i < count; i++)
         if (variants[i].chosen) snprintf(out, size, "%s", variants[i].name);
@@ -127,14 +114,12 @@ static void describe_variants(char *out, size_t size, const clmla_variant *varia
 }
 
 static void print_variants(const clmla_device_facts *facts) {
-    printf("  kernels for one token, rows of %d + %d, bf16 weights, f16 cache\n", TYPICAL_LATENT, TYPICAL_ROPE);
+    printf("  kernels for one token, rows of %d + %d, bf16 weights, f16 cache\n", LATENT_DIM, ROPE_DIM);
     for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
         char texts[HEAD_COUNTS][1024];
         bool same = true;
         for (size_t h = 0; h < HEAD_COUNTS; h++) {
-            clmla_variant variants[VARIANTS_LISTED];
-            size_t count = list_variants(variants, facts, (clmla_operation)o, head_counts[h]);
-            describe_variants(texts[h], sizeof texts[h], variants, count);
+            describe_variants(texts[h], sizeof texts[h], facts, (clmla_operation)o, head_counts[h]);
             same = same && strcmp(texts[h], texts[0]) == 0;
         }
         for (size_t h = 0; h < (same ? 1 : HEAD_COUNTS); h++) {
@@ -145,15 +130,11 @@ static void print_variants(const clmla_device_facts *facts) {
     }
 }
 
-static void print_fast(const clmla_device_facts *facts) {
-    printf(
-        "  attention of fast compute, as far as the facts tell (a context tries an instruction before it uses it)\n");
-    for (size_t f = 0; f < FAST_FORMATS; f++) {
-        clmla_variant variants[VARIANTS_LISTED];
-        char text[1024];
-        describe_variants(text, sizeof text, variants, list_fast(variants, facts, fast_formats[f]));
-        printf("    %-4s rows    %s\n", clmla_row_format_name(fast_formats[f]), text);
-    }
+// Bytes of a row, with scales that lie apart from it.
+static uint32_t row_bytes(clmla_row_format format) {
+    clmla_row_layout layout = {0};
+    clmla_row_layout_make(&layout, format, CLMLA_ROPE_INTERLEAVED, LATENT_DIM, ROPE_DIM);
+    return layout.row_bytes + (layout.scales_apart ? layout.scale_row_bytes : 0);
 }
 
 static void print_text(const device_list *devices) {
@@ -163,48 +144,39 @@ static void print_text(const device_list *devices) {
     for (size_t i = 0; i < devices->count; i++) {
         print_facts(&devices->facts[i]);
         print_variants(&devices->facts[i]);
-        print_fast(&devices->facts[i]);
+        info_fast_print(&devices->facts[i]);
         printf("\n");
     }
-    printf("row formats (bytes a token and layer for %d + %d elements)\n", TYPICAL_LATENT, TYPICAL_ROPE);
+    printf("row formats (bytes a token and layer for %d + %d elements)\n", LATENT_DIM, ROPE_DIM);
     for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++)
-        printf("  %-9s %u\n", clmla_row_format_name((clmla_row_format)f),
-               format_row_bytes((clmla_row_format)f, TYPICAL_LATENT, TYPICAL_ROPE));
+        printf("  %-9s %4u\n", clmla_row_format_name((clmla_row_format)f), row_bytes((clmla_row_format)f));
 }
 
 // --- JSON ------------------------------------------------------------------------------------------------------------
 
-static void add_choices(cJSON *entry, const clmla_variant *variants, size_t count) {
-    cJSON *choices = cJSON_AddArrayToObject(entry, "variants");
-    for (size_t i = 0; i < count; i++) {
-        cJSON *choice = cJSON_CreateObject();
-        cJSON_AddStringToObject(choice, "name", variants[i].name);
-        cJSON_AddBoolToObject(choice, "accepted", variants[i].accepted);
-        cJSON_AddBoolToObject(choice, "chosen", variants[i].chosen);
-        cJSON_AddStringToObject(choice, "reason", variants[i].reason);
-        cJSON_AddItemToArray(choices, choice);
-    }
-}
-
 static void add_variants(cJSON *device, const clmla_device_facts *facts) {
-    clmla_variant variants[VARIANTS_LISTED];
     cJSON *list = cJSON_AddArrayToObject(device, "operations");
-    for (size_t h = 0; h < HEAD_COUNTS; h++)
+    for (size_t h = 0; h < HEAD_COUNTS; h++) {
         for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
+            clmla_variant variants[VARIANTS_LISTED];
+            size_t count = list_variants(variants, facts, (clmla_operation)o, head_counts[h]);
             cJSON *entry = cJSON_CreateObject();
             cJSON_AddStringToObject(entry, "operation", clmla_operation_name((clmla_operation)o));
             cJSON_AddNumberToObject(entry, "heads", head_counts[h]);
-            add_choices(entry, variants, list_variants(variants, facts, (clmla_operation)o, head_counts[h]));
+            cJSON *choices = cJSON_AddArrayToObject(entry, "variants");
+            for (size_t i = 0; i < count; i++) {
+                cJSON *choice = cJSON_CreateObject();
+                cJSON_AddStringToObject(choice, "name", variants[i].name);
+                cJSON_AddBoolToObject(choice, "accepted", variants[i].accepted);
+                cJSON_AddBoolToObject(choice, "chosen", variants[i].chosen);
+                cJSON_AddStringToObject(choice, "reason", variants[i].reason);
+                cJSON_AddItemToArray(choices, choice);
+            }
             cJSON_AddItemToArray(list, entry);
         }
-    cJSON *fast = cJSON_AddArrayToObject(device, "fast_attend");
-    for (size_t f = 0; f < FAST_FORMATS; f++) {
-        cJSON *entry = cJSON_CreateObject();
-        cJSON_AddStringToObject(entry, "format", clmla_row_format_name(fast_formats[f]));
-        add_choices(entry, variants, list_fast(variants, facts, fast_formats[f]));
-        cJSON_AddItemToArray(fast, entry);
     }
 }
+
 static cJSON *device_json(const clmla_device_facts *facts) {
     cJSON *device = cJSON_CreateObject();
     char query[32];
@@ -231,6 +203,7 @@ static cJSON *device_json(const clmla_device_facts *facts) {
                    {"local_bytes", (double)facts->local_bytes},
                    {"max_group_size", (double)facts->max_group_size},
                    {"float_vector_width", facts->float_vector_width},
+                   {"least_sub_group", facts->least_sub_group},
                    {"opencl_c_major", facts->opencl_c_major},
                    {"opencl_c_minor", facts->opencl_c_minor}};
     const struct {
@@ -242,6 +215,8 @@ static cJSON *device_json(const clmla_device_facts *facts) {
                    {"has_sub_groups", facts->has_sub_groups},
                    {"has_command_buffer", facts->has_command_buffer},
                    {"has_denormals", facts->has_denormals},
+                   {"has_int8_dot", facts->has_int8_dot},
+                   {"has_bf16_dot", facts->has_bf16_dot},
                    {"unified_memory", facts->unified_memory},
                    {"is_interpreter", facts->is_interpreter}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) json_add_text(device, texts[i].name, texts[i].value);
@@ -257,6 +232,7 @@ static cJSON *device_json(const clmla_device_facts *facts) {
     cJSON_AddBoolToObject(recordings, "command_buffer", uses_command_buffers(reason, sizeof reason, facts));
     json_add_text(recordings, "reason", reason);
     add_variants(device, facts);
+    info_fast_json(device, facts);
     return device;
 }
 
@@ -269,8 +245,7 @@ static bool print_json(const device_list *devices, failure *failure) {
     for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++) {
         cJSON *format = cJSON_CreateObject();
         cJSON_AddStringToObject(format, "name", clmla_row_format_name((clmla_row_format)f));
-        cJSON_AddNumberToObject(format, "row_bytes",
-                                format_row_bytes((clmla_row_format)f, TYPICAL_LATENT, TYPICAL_ROPE));
+        cJSON_AddNumberToObject(format, "row_bytes", row_bytes((clmla_row_format)f));
         cJSON_AddItemToArray(formats, format);
     }
     return json_print(object) || failure_memory(failure);

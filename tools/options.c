@@ -116,8 +116,8 @@ bool option_weights(clmla_type *out, const char *name, failure *failure) {
 }
 
 bool option_compute(clmla_compute *out, const char *name, failure *failure) {
-    if (clmla_compute_parse(out, name) == CLMLA_OK) return true;
-    return failure_set(failure, "--compute: %s", clmla_last_error());
+    *out = CLMLA_COMPUTE_EXACT;
+    return !name || clmla_compute_parse(out, name) == CLMLA_OK || failure_library(failure);
 }
 
 bool option_row_format(clmla_row_format *out, const char *name, failure *failure) {

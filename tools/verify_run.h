@@ -13,8 +13,8 @@ typedef struct verify_choice {
     clmla_type weights;          // CLMLA_TYPE_NONE = as stored
     uint32_t chunk;              // tokens of each sequence a step; 0 = all at once
     uint32_t page_tokens;        // 0 = contiguous: one page a sequence
-    clmla_compute compute;       // of attention
     bool outputs_only;           // latent and k_pe are not read back
+    clmla_compute compute;
     const char *attend_variant;  // NULL = the plan's choice
     uint64_t outlier_seed;       // not 0: the layers get outliers in their latents (outlier_layer.h)
 } verify_choice;
@@ -23,8 +23,7 @@ typedef struct verify_layer {
     difference output, latent, k_pe;
 } verify_layer;
 
-// Largest rel_l2 a format may show. Latent and k_pe are what the cache holds; the output also sums over it, and has the
-// error of attention's computation.
+// Largest rel_l2 a format may show. Latent and k_pe are what the cache holds; the output also sums over it.
 double verify_output_bar(clmla_row_format format, clmla_compute compute);
 double verify_rows_bar(clmla_row_format format);
 

@@ -79,8 +79,8 @@ class CommandLine(tool.ToolTest):
             if not device['has_command_buffer']:
                 self.assertIn('cl_khr_command_buffer', recordings['reason'])
             self.assertEqual(len(device['operations']), 2 * 14)
-            self.assertEqual([entry['format'] for entry in device['fast_attend']], ['q8', 'bf16'])
-            for operation in device['operations'] + device['fast_attend']:
+            self.assertEqual([fast['format'] for fast in device['attend_fast']], ['bf16', 'q8'])
+            for operation in device['operations'] + device['attend_fast']:
                 variants = operation['variants']
                 self.assertEqual(sum(v['chosen'] for v in variants), 1, operation)
                 self.assertEqual(variants[-1]['name'], 'naive')
@@ -92,16 +92,16 @@ class CommandLine(tool.ToolTest):
             picked = self.run_json('info', '--device', device['query'])['devices']
             self.assertEqual([d['name'] for d in picked], [device['name']])
         text = self.run_tool('info').stdout.decode()
-        for words in ('attend', 'merge', 'row formats', 'f16', 'local memory', 'recordings', 'fast compute'):
+        for words in ('attend', 'merge', 'row formats', 'f16', 'local memory', 'recordings'):
             self.assertIn(words, text)
 
     # --- verify ----------------------------------------------------------------------------------------------------
 
     def test_verify_bad_values(self):
         case = self.cases / 'a_v2_tiny'
+        self.assert_refused('verify', case, '--compute', 'wild', says='"wild" is none of exact, fast')
         self.assert_refused('verify', case, '--cache', 'f64', says=['f64', 'f32', 'f16', 'bf16', 'fp8', 'q8', 'q6', 'q5', 'q4'])
         self.assert_refused('verify', case, '--weights', 'f64', says=['--weights', "'f64'"])
-        self.assert_refused('verify', case, '--compute', 'quick', says=['--compute', 'quick', 'exact', 'fast'])
         self.assert_refused('verify', case, '--rope-order', 'thirds', says=['--rope-order', "'thirds'"])
         for number in ('-1', '1.5', 'x', '', '99999999999', '2147483648'):
             self.assert_refused('verify', case, '--chunk', number, says=['--chunk', f"'{number}'"])

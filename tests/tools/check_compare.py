@@ -112,7 +112,10 @@ class Compare(tool.ToolTest):
                                 (('--nope', 40), '--nope takes a multiple of 16, not 40'), (('--latent', 100), '--latent'),
                                 (('--heads', 20), 'gqa8 needs a multiple of 8 heads, not 20'),
                                 (('--seconds', 'long'), '--seconds'), (('--dance',), "unknown option '--dance'"),
-                                (('extra',), "unexpected argument 'extra'"), (('--device', 'no such thing'), 'no such thing')):
+                                (('extra',), "unexpected argument 'extra'"),
+                                (('--cache', 'q8'), '--cache is for --models alone'), (('--segment=9',), '--segment is for --models'),
+                                (('--models', 'x', '--tokens', 64), '--tokens is not for --models'),
+                                (('--device', 'no such thing'), 'no such thing')):
             with self.subTest(arguments=arguments):
                 self.assert_refused('compare', *arguments, says=says)
 
