@@ -46,6 +46,17 @@ static clmla_status check_rotation(clmla_context *context, const clmla_append_pa
                              sizeof(int32_t), op, "rope_positions");
 }
 
+static clmla_status check_norm(clmla_context *context, const clmla_append_params *params) {
+    if (!params->latent_norm.memory) return CLMLA_OK;
+    if (!(params->latent_norm_epsilon >= 0.0f) || isinf(params->latent_norm_epsilon))
+        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0,
+                         "append: latent_norm_epsilon: 0 or more expected, found %g",
+                         (double)params->latent_norm_epsilon);
+    return host_buffer_check(&context->host, params->latent_norm,
+                             params->rows.layout.latent_dim * (uint64_t)sizeof(float), sizeof(float), "append",
+                             "latent_norm");
+}
+
 static clmla_status check(clmla_context *context, const clmla_append_params *params) {
     const clmla_row_layout *layout = &params->rows.layout;
     STATUS_OR_RETURN(operation_check_count(context, params->token_count, "append", "token_count"));
@@ -57,6 +68,7 @@ static clmla_status check(clmla_context *context, const clmla_append_params *par
                                  layout->latent_dim, "latent"));
     STATUS_OR_RETURN(check_input(context, params, params->rope, params->rope_stride, params->rope_head_stride,
                                  layout->rope_dim, "rope"));
+    STATUS_OR_RETURN(check_norm(context, params));
     STATUS_OR_RETURN(check_rotation(context, params));
     return row_places_check(context, &params->places, params->token_count, "append");
 }
@@ -80,6 +92,7 @@ static append_call call_of(const clmla_append_params *params) {
         .rope = (int64_t)params->rope.offset,
         .rope_stride = (int64_t)params->rope_stride,
         .rope_head_stride = (int64_t)params->rope_head_stride,
+        .norm = (int64_t)(params->latent_norm.offset / sizeof(float)),
         .table = (int64_t)(params->rope_table.offset / sizeof(float)),
         .positions = (int64_t)(params->rope_positions.offset / sizeof(int32_t)),
         .type = params->input_type == CLMLA_TYPE_NONE ? CLMLA_TYPE_F32 : (int32_t)params->input_type,
@@ -91,6 +104,7 @@ static append_call call_of(const clmla_append_params *params) {
         .input_halves = params->input_order == CLMLA_ROPE_HALVES,
         .row_halves = params->rows.layout.rope_order == CLMLA_ROPE_HALVES,
         .power_of_two = params->power_of_two_scales,
+        .norm_epsilon = params->latent_norm_epsilon,
     };
 }
 
@@ -104,6 +118,7 @@ static clmla_status launch_append(clmla_context *context, const clmla_append_par
     host_launch launch = host_launch_begin(&context->host, "append", chosen->source, options, chosen->source->name);
     host_arg_buffer(&launch, params->latent.memory);
     host_arg_buffer(&launch, params->rope.memory);
+    host_arg_buffer(&launch, params->latent_norm.memory);
     host_arg_buffer(&launch, params->rope_table.memory);
     host_arg_buffer(&launch, params->rope_positions.memory);
     row_places_set(&launch, &params->places);

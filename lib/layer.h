@@ -21,6 +21,9 @@ struct clmla_layer {
     clmla_matrix kv_a; // [L+R][hidden]
     clmla_matrix kv_b; // [head_count·(N+V)][L]
     clmla_matrix o;    // [hidden][head_count·V]
+    // What the step's input goes through, q_proj or q_a_proj and below it kv_a, as one matrix: q or q_a, and kv_a, are
+    // windows of it. rows 0 = the two lie apart, because they differ in type or have biases.
+    clmla_matrix joint;
     clmla_buffer q_a_norm, kv_a_norm; // f32
 
     cl_mem buffers[LAYER_BUFFERS_MAX]; // owns what the matrices point to

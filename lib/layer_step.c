@@ -10,8 +10,15 @@
 
 #define SPACE_ALIGN 64u
 
-// Everything one step works with. Buffers of the workspace, T = tokens:
-//   q_a [T][q_lora]   q [T][H·(N+R)]   row [T][L+R]   query [T][H][L+R]   attended [T][H][L]   heads [T][H·V]
+// [T][stride] f32 in the workspace, T = tokens.
+typedef struct step_rows {
+    clmla_buffer memory;
+    uint64_t stride;
+} step_rows;
+
+// Everything one step works with. Rows of the workspace:
+//   q_a [q_lora]   q [H·(N+R)]   row [L+R]   query [H][L+R]   attended [H][L]   heads [H·V]
+// Where the layer's input matrices are one, so are the rows it writes: q_a, or q, and then row.
 typedef struct layer_step {
     const clmla_layer *layer;
     clmla_context *context;
@@ -19,70 +26,80 @@ typedef struct layer_step {
     const clmla_cache *cache;
     uint32_t tokens;
     clmla_buffer input, output;
-    clmla_buffer q_a, q, row, query, attended, heads;
+    step_rows q_a, q, row, query, attended, heads, joint;
 } layer_step;
 
-static uint64_t place(uint64_t *end, uint64_t tokens, uint64_t width) {
-    uint64_t begin = *end;
-    *end = (begin + tokens * width * sizeof(float) + SPACE_ALIGN - 1) / SPACE_ALIGN * SPACE_ALIGN;
-    return begin;
+static step_rows place(uint64_t *end, uint64_t tokens, uint64_t width) {
+    step_rows rows = {.memory = {NULL, *end}, .stride = width};
+    *end = (*end + tokens * width * sizeof(float) + SPACE_ALIGN - 1) / SPACE_ALIGN * SPACE_ALIGN;
+    return rows;
+}
+
+static clmla_buffer at(step_rows rows, uint64_t elements) {
+    return (clmla_buffer){rows.memory.memory, rows.memory.offset + elements * sizeof(float)};
 }
 
 static clmla_status find_space(layer_step *step) {
-    const clmla_config *c = &step->layer->config;
-    uint64_t tokens = step->tokens, heads = step->layer->head_count, end = 0;
+    const clmla_layer *layer = step->layer;
+    const clmla_config *c = &layer->config;
+    uint64_t tokens = step->tokens, heads = layer->head_count, end = 0;
     uint64_t width = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim;
-    step->q_a.offset = place(&end, tokens, c->q_lora_rank);
-    step->q.offset = place(&end, tokens, heads * (c->qk_nope_head_dim + c->qk_rope_head_dim));
-    step->row.offset = place(&end, tokens, width);
-    step->query.offset = place(&end, tokens, heads * width);
-    step->attended.offset = place(&end, tokens, heads * c->kv_lora_rank);
-    step->heads.offset = place(&end, tokens, heads * c->v_head_dim);
+    step_rows *upper = c->q_lora_rank ? &step->q_a : &step->q;
+    step->q_a = place(&end, layer->joint.rows ? 0 : tokens, c->q_lora_rank);
+    step->q = place(&end, tokens, heads * (c->qk_nope_head_dim + c->qk_rope_head_dim));
+    step->row = place(&end, layer->joint.rows ? 0 : tokens, width);
+    step->joint = place(&end, tokens, layer->joint.rows);
+    step->query = place(&end, tokens, heads * width);
+    step->attended = place(&end, tokens, heads * c->kv_lora_rank);
+    step->heads = place(&end, tokens, heads * c->v_head_dim);
+    if (layer->joint.rows) {
+        *upper = step->row = step->joint;
+        step->row.memory = at(step->joint, layer->joint.rows - width);
+    }
     cl_mem memory;
     STATUS_OR_RETURN(plan_workspace_get(&memory, step->plan, PLAN_WORKSPACE_LAYER, end));
-    step->q_a.memory = step->q.memory = step->row.memory = memory;
-    step->query.memory = step->attended.memory = step->heads.memory = memory;
+    step_rows *all[] = {&step->q_a, &step->q, &step->row, &step->query, &step->attended, &step->heads, &step->joint};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) all[i]->memory.memory = memory;
     return CLMLA_OK;
 }
 
-static clmla_buffer at(clmla_buffer buffer, uint64_t elements) {
-    return (clmla_buffer){buffer.memory, buffer.offset + elements * sizeof(float)};
-}
-
-static clmla_status project(const layer_step *step, const clmla_matrix *matrix, clmla_buffer input, clmla_buffer output,
+static clmla_status project(const layer_step *step, const clmla_matrix *matrix, step_rows input, step_rows output,
                             host_chain *chain) {
     clmla_project_params params = {
         .matrix = *matrix,
         .row_count = step->tokens,
-        .input = input,
-        .input_stride = matrix->columns,
-        .output = output,
-        .output_stride = matrix->rows,
+        .input = input.memory,
+        .input_stride = input.stride,
+        .output = output.memory,
+        .output_stride = output.stride,
     };
     return project_enqueue(step->context, &params, chain);
 }
 
-static clmla_status norm(const layer_step *step, clmla_buffer rows, uint64_t stride, uint32_t width,
-                         clmla_buffer weight, host_chain *chain) {
-    clmla_rms_norm_params params = {
-        .row_count = step->tokens,
-        .width = width,
-        .input = rows,
-        .input_stride = stride,
-        .weight = weight,
-        .epsilon = step->layer->config.latent_norm_eps,
-        .output = rows,
-        .output_stride = stride,
-    };
-    return rms_norm_enqueue(step->context, &params, chain);
+// The new tokens through q_a_proj or q_proj, and through kv_a_proj.
+static clmla_status project_input(const layer_step *step, host_chain *chain) {
+    const clmla_layer *layer = step->layer;
+    step_rows input = {step->input, layer->config.hidden_size};
+    if (layer->joint.rows) return project(step, &layer->joint, input, step->joint, chain);
+    STATUS_OR_RETURN(layer->config.q_lora_rank ? project(step, &layer->q_a, input, step->q_a, chain)
+                                               : project(step, &layer->q, input, step->q, chain));
+    return project(step, &layer->kv_a, input, step->row, chain);
 }
 
 static clmla_status make_queries(const layer_step *step, host_chain *chain) {
     const clmla_layer *layer = step->layer;
-    uint32_t q_lora = layer->config.q_lora_rank;
-    if (q_lora == 0) return project(step, &layer->q, step->input, step->q, chain);
-    STATUS_OR_RETURN(project(step, &layer->q_a, step->input, step->q_a, chain));
-    STATUS_OR_RETURN(norm(step, step->q_a, q_lora, q_lora, layer->q_a_norm, chain));
+    if (layer->config.q_lora_rank == 0) return CLMLA_OK;
+    clmla_rms_norm_params params = {
+        .row_count = step->tokens,
+        .width = layer->config.q_lora_rank,
+        .input = step->q_a.memory,
+        .input_stride = step->q_a.stride,
+        .weight = layer->q_a_norm,
+        .epsilon = layer->config.latent_norm_eps,
+        .output = step->q_a.memory,
+        .output_stride = step->q_a.stride,
+    };
+    STATUS_OR_RETURN(rms_norm_enqueue(step->context, &params, chain));
     return project(step, &layer->q, step->q_a, step->q, chain);
 }
 
@@ -112,20 +129,23 @@ static clmla_status rotate(const layer_step *step, uint32_t heads, clmla_buffer 
 
 static clmla_status append_rows(const layer_step *step, const clmla_rows *rows, host_chain *chain) {
     const clmla_config *c = &step->layer->config;
-    uint32_t latent = c->kv_lora_rank, rope = c->qk_rope_head_dim, width = latent + rope;
-    clmla_buffer k_pe = at(step->row, latent);
-    STATUS_OR_RETURN(project(step, &step->layer->kv_a, step->input, step->row, chain));
-    STATUS_OR_RETURN(norm(step, step->row, width, latent, step->layer->kv_a_norm, chain));
-    STATUS_OR_RETURN(rotate(step, 1, k_pe, width, rope, k_pe, width, rope, chain));
+    uint32_t latent = c->kv_lora_rank, rope = c->qk_rope_head_dim;
     clmla_append_params params = {
         .token_count = step->tokens,
-        .latent = step->row,
-        .latent_stride = width,
-        .rope = k_pe,
-        .rope_stride = width,
+        .latent = step->row.memory,
+        .latent_stride = step->row.stride,
+        .rope = at(step->row, latent),
+        .rope_stride = step->row.stride,
+        .latent_norm = step->layer->kv_a_norm,
+        .latent_norm_epsilon = c->latent_norm_eps,
+        .input_order = c->rope_order,
         .places = {.slots = {step->plan->step, step->plan->offsets.slots}},
         .rows = *rows,
     };
+    if (rope > 0) {
+        params.rope_table = (clmla_buffer){step->plan->step, step->plan->offsets.angles};
+        params.rope_table_rows = step->tokens;
+    }
     return append_enqueue(step->context, &params, chain);
 }
 
@@ -140,28 +160,28 @@ static clmla_status absorb_queries(const layer_step *step, host_chain *chain) {
         .nope_dim = nope,
         .value_dim = c->v_head_dim,
         .kv_b = step->layer->kv_b,
-        .query = step->q,
-        .query_token_stride = heads * q_head,
+        .query = step->q.memory,
+        .query_token_stride = step->q.stride,
         .query_head_stride = q_head,
-        .output = step->query,
-        .output_token_stride = heads * width,
+        .output = step->query.memory,
+        .output_token_stride = step->query.stride,
         .output_head_stride = width,
     };
     STATUS_OR_RETURN(absorb_enqueue(step->context, &params, chain));
-    return rotate(step, heads, at(step->q, nope), heads * q_head, q_head, at(step->query, c->kv_lora_rank),
-                  heads * width, width, chain);
+    return rotate(step, heads, at(step->q, nope), step->q.stride, q_head, at(step->query, c->kv_lora_rank),
+                  step->query.stride, width, chain);
 }
 
 static clmla_status attend_rows(const layer_step *step, const clmla_rows *rows, host_chain *chain) {
     const clmla_config *c = &step->layer->config;
     uint64_t width = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim;
     clmla_attend_params params = {
-        .query = step->query,
-        .query_token_stride = step->layer->head_count * width,
+        .query = step->query.memory,
+        .query_token_stride = step->query.stride,
         .query_head_stride = width,
         .rows = *rows,
         .softmax_scale = (float)step->layer->values.softmax_scale,
-        .output = step->attended,
+        .output = step->attended.memory,
     };
     return attend_enqueue(step->plan, &params, chain);
 }
@@ -175,8 +195,8 @@ static clmla_status write_output(const layer_step *step, host_chain *chain) {
         .value_dim = c->v_head_dim,
         .kv_b = step->layer->kv_b,
         .o_proj = step->layer->o,
-        .attended = step->attended,
-        .heads = step->heads,
+        .attended = step->attended.memory,
+        .heads = step->heads.memory,
         .output = step->output,
         .output_stride = c->hidden_size,
     };
@@ -186,6 +206,7 @@ static clmla_status write_output(const layer_step *step, host_chain *chain) {
 static clmla_status run(const layer_step *step, host_chain *chain) {
     clmla_rows rows;
     STATUS_OR_RETURN(clmla_cache_rows(&rows, step->cache, step->layer->cache_layer));
+    STATUS_OR_RETURN(project_input(step, chain));
     STATUS_OR_RETURN(make_queries(step, chain));
     STATUS_OR_RETURN(append_rows(step, &rows, chain));
     STATUS_OR_RETURN(absorb_queries(step, chain));

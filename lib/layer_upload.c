@@ -176,11 +176,98 @@ static clmla_status upload_norm(clmla_layer *layer, clmla_buffer *out, const lay
     return upload_f32(layer, out, tensor->type, tensor->values, 0, width, layer_part_name(part));
 }
 
+// --- two matrices in one
+
+// Rows of fp8 in blocks of their own: the second matrix's first block must begin below the first's last.
+static bool blocks_join(const layer_tensor *first, const window *w) {
+    return first->type != CLMLA_TYPE_F8_E4M3 || (w->first_row == 0 && w->rows % FP8_BLOCK == 0);
+}
+
+static bool can_join(const clmla_layer *layer, const layer_tensors *tensors, layer_part upper, clmla_type weights) {
+    const layer_tensor *a = &tensors->parts[upper], *b = &tensors->parts[LAYER_KV_A_PROJ];
+    const window w = find_window(layer, upper), lower = find_window(layer, LAYER_KV_A_PROJ);
+    clmla_type type = weights == CLMLA_TYPE_NONE ? a->type : weights;
+    uint64_t bytes = (w.rows + lower.rows) * w.columns * clmla_type_bytes(type);
+    if (a->bias || b->bias || bytes > layer->context->host.facts.max_buffer_bytes || bytes > SIZE_MAX) return false;
+    if (weights != CLMLA_TYPE_NONE) return true;
+    return a->type == b->type && blocks_join(a, &w);
+}
+
+static clmla_status join_values(clmla_layer *layer, const layer_tensors *tensors, const layer_part parts[2]) {
+    const clmla_allocator *allocator = &layer->context->host.allocator;
+    clmla_matrix *joint = &layer->joint;
+    uint64_t row_bytes = joint->columns * clmla_type_bytes(joint->type), bytes = joint->rows * row_bytes;
+    unsigned char *dense = host_allocate(allocator, (size_t)bytes, 1), *end = dense;
+    float *row = host_allocate(allocator, joint->columns, sizeof *row);
+    clmla_status status = dense && row ? CLMLA_OK : out_of_memory(layer, bytes, layer_part_name(parts[0]));
+    for (int i = 0; status == CLMLA_OK && i < 2; i++) {
+        const window w = find_window(layer, parts[i]);
+        copy_window(end, joint->type, &tensors->parts[parts[i]], &w, row);
+        end += w.rows * row_bytes;
+    }
+    if (status == CLMLA_OK) status = keep(layer, &joint->values, bytes, dense, layer_part_name(parts[0]));
+    host_release(allocator, row);
+    host_release(allocator, dense);
+    return status;
+}
+
+static clmla_status join_scales(clmla_layer *layer, const layer_tensors *tensors, const layer_part parts[2]) {
+    const clmla_allocator *allocator = &layer->context->host.allocator;
+    clmla_matrix *joint = &layer->joint;
+    joint->scale_stride = (uint32_t)blocks(joint->columns);
+    uint64_t bytes = blocks(joint->rows) * joint->scale_stride * sizeof(float);
+    unsigned char *dense = host_allocate(allocator, (size_t)bytes, 1), *end = dense;
+    if (!dense) return out_of_memory(layer, bytes, layer_part_name(parts[0]));
+    for (int i = 0; i < 2; i++) {
+        size_t part = (size_t)(blocks(find_window(layer, parts[i]).rows) * joint->scale_stride * sizeof(float));
+        memcpy(end, tensors->parts[parts[i]].scales, part);
+        end += part;
+    }
+    clmla_status status = keep(layer, &joint->scales, bytes, dense, layer_part_name(parts[0]));
+    host_release(allocator, dense);
+    return status;
+}
+
+// `rows` rows of the joint matrix from `first` on, a multiple of a block's in fp8.
+static clmla_matrix window_of_joint(const clmla_matrix *joint, uint32_t first, uint32_t rows) {
+    clmla_matrix out = *joint;
+    out.rows = rows;
+    out.values.offset += first * joint->row_stride * clmla_type_bytes(joint->type);
+    if (joint->scales.memory) out.scales.offset += (uint64_t)first / FP8_BLOCK * joint->scale_stride * sizeof(float);
+    return out;
+}
+
+static clmla_status upload_joint(clmla_layer *layer, clmla_matrix *upper, const layer_tensors *tensors, layer_part part,
+                                 clmla_type weights) {
+    const layer_part parts[2] = {part, LAYER_KV_A_PROJ};
+    const window w = find_window(layer, part), lower = find_window(layer, LAYER_KV_A_PROJ);
+    clmla_matrix *joint = &layer->joint;
+    *joint = (clmla_matrix){
+        .type = weights == CLMLA_TYPE_NONE ? tensors->parts[part].type : weights,
+        .rows = (uint32_t)(w.rows + lower.rows),
+        .columns = (uint32_t)w.columns,
+        .row_stride = w.columns,
+    };
+    STATUS_OR_RETURN(join_values(layer, tensors, parts));
+    if (joint->type == CLMLA_TYPE_F8_E4M3) STATUS_OR_RETURN(join_scales(layer, tensors, parts));
+    *upper = window_of_joint(joint, 0, (uint32_t)w.rows);
+    layer->kv_a = window_of_joint(joint, (uint32_t)w.rows, (uint32_t)lower.rows);
+    return CLMLA_OK;
+}
+
+// The matrices that take the step's input: one launch instead of two where they can be one.
+static clmla_status upload_input(clmla_layer *layer, const layer_tensors *tensors, clmla_type weights) {
+    bool lora = layer->config.q_lora_rank > 0;
+    layer_part part = lora ? LAYER_Q_A_PROJ : LAYER_Q_PROJ;
+    clmla_matrix *upper = lora ? &layer->q_a : &layer->q;
+    if (can_join(layer, tensors, part, weights)) return upload_joint(layer, upper, tensors, part, weights);
+    STATUS_OR_RETURN(upload_matrix(layer, upper, tensors, part, weights));
+    return upload_matrix(layer, &layer->kv_a, tensors, LAYER_KV_A_PROJ, weights);
+}
+
 clmla_status layer_upload(clmla_layer *layer, const layer_tensors *tensors, clmla_type weights) {
-    layer_part q = layer->config.q_lora_rank ? LAYER_Q_B_PROJ : LAYER_Q_PROJ;
-    STATUS_OR_RETURN(upload_matrix(layer, &layer->q, tensors, q, weights));
-    STATUS_OR_RETURN(upload_matrix(layer, &layer->q_a, tensors, LAYER_Q_A_PROJ, weights));
-    STATUS_OR_RETURN(upload_matrix(layer, &layer->kv_a, tensors, LAYER_KV_A_PROJ, weights));
+    STATUS_OR_RETURN(upload_input(layer, tensors, weights));
+    if (layer->config.q_lora_rank) STATUS_OR_RETURN(upload_matrix(layer, &layer->q, tensors, LAYER_Q_B_PROJ, weights));
     STATUS_OR_RETURN(upload_matrix(layer, &layer->kv_b, tensors, LAYER_KV_B_PROJ, weights));
     STATUS_OR_RETURN(upload_matrix(layer, &layer->o, tensors, LAYER_O_PROJ, weights));
     STATUS_OR_RETURN(upload_norm(layer, &layer->q_a_norm, tensors, LAYER_Q_A_NORM));

@@ -30,7 +30,8 @@ typedef struct clmla_row_places {
 // --- append: writes rows into a cache ------------------------------------------------------------------------------
 // Row t is converted to the rows' format with round to nearest even (scaled formats: value / scale). With a rope table
 // the rope part is rotated on the way: pairs are read in input_order and written in the rows' own order; without, it is
-// already rotated and in the rows' order. Two tokens of one call must not share a row. With several kv heads each has
+// already rotated and in the rows' order. With a latent norm the latent part is normed on the way: value i becomes
+// value · latent_norm[i] / sqrt(mean(value²) + latent_norm_epsilon). Two tokens of one call must not share a row. With several kv heads each has
 // values of its own, head strides apart. Padding and whatever lies between rows is left as it is, but for the padding
 // of quantised parts, which becomes zeros.
 //
@@ -47,11 +48,13 @@ typedef struct clmla_row_places {
 typedef struct clmla_append_params {
     uint32_t token_count;
     clmla_type input_type; // of latent and rope: f32 (NONE is read as it), f16 or bf16
-    clmla_buffer latent;   // [token_count][latent_stride], L used: after its norm
+    clmla_buffer latent;   // [token_count][latent_stride], L used: after its norm, or before it with latent_norm
     uint64_t latent_stride;
     clmla_buffer rope; // [token_count][rope_stride], R used
     uint64_t rope_stride;
     uint64_t latent_head_stride, rope_head_stride; // elements; used when rows.kv_head_count > 1
+    clmla_buffer latent_norm;                      // [L] f32, for all kv heads; optional
+    float latent_norm_epsilon;                     // with latent_norm; 0 or more
     clmla_buffer rope_table;                       // [rope_table_rows][R/2][2] f32 from clmla_rope_table; optional
     uint32_t rope_table_rows;
     clmla_buffer rope_positions; // [token_count] int32 rows of the table (outside: clamped); none = row t for token t

@@ -34,7 +34,7 @@ typedef struct fixture {
     clmla_append_params params;
     test_view view;
     test_places places;
-    test_buffer latent, rope, table, positions;
+    test_buffer latent, rope, table, positions, norm;
     test_run run;
 } fixture;
 
@@ -155,6 +155,7 @@ static void finish(fixture *f) {
     test_buffer_free(&f->rope);
     test_buffer_free(&f->table);
     test_buffer_free(&f->positions);
+    test_buffer_free(&f->norm);
 }
 
 static const float *angles_of(const fixture *f, uint32_t token) {
@@ -162,6 +163,14 @@ static const float *angles_of(const fixture *f, uint32_t token) {
     if (f->positions.view.memory) row = ((const int32_t *)(const void *)f->positions.initial)[token];
     row = row < 0 ? 0 : row >= TABLE_ROWS ? TABLE_ROWS - 1 : row;
     return test_buffer_floats(&f->table) + (size_t)row * f->shape.view.rope;
+}
+
+static void norm_values(const fixture *f, float *latent, uint32_t width) {
+    double sum = 0.0;
+    for (uint32_t i = 0; i < width; i++) sum += (double)latent[i] * (double)latent[i];
+    double factor = 1.0 / sqrt(sum / width + (double)f->params.latent_norm_epsilon);
+    for (uint32_t i = 0; i < width; i++)
+        latent[i] = (float)((double)latent[i] * factor * (double)test_buffer_floats(&f->norm)[i]);
 }
 
 // What a token and head are to be stored as, before rounding to the format.
@@ -172,6 +181,7 @@ static void expected_values(const fixture *f, uint32_t token, uint32_t head, flo
     for (uint32_t i = 0; i < s->view.latent; i++)
         latent[i] =
             (float)ref_load(s->type, f->latent.initial, token * p->latent_stride + head * p->latent_head_stride + i);
+    if (f->norm.view.memory) norm_values(f, latent, s->view.latent);
     for (uint32_t i = 0; i < s->view.rope; i++)
         after[i] = before[i] =
             ref_load(s->type, f->rope.initial, token * p->rope_stride + head * p->rope_head_stride + i);
@@ -360,6 +370,42 @@ START_TEST(scales_every_peak) {
 }
 END_TEST
 
+// --- the norm ------------------------------------------------------------------------------------------------------
+
+// Values of one magnitude, a power of two, and weights of few bits: whichever way the sum is made, nothing is rounded.
+static void norm_latent(fixture *f, test_random *random) {
+    const shape *s = &f->shape;
+    float values[TEST_PLACES_MOST * 2 * 256], norm[128];
+    size_t head = s->view.latent, token = head * s->view.kv_heads;
+    for (size_t i = 0; i < s->tokens * token; i++)
+        values[i] = ldexpf(test_random_below(random, 2) ? 1.0f : -1.0f, (int)(i / head % 5) - 2);
+    for (size_t i = 0; i < head; i++) norm[i] = (float)test_random_below(random, 33) / 16.0f - 1.0f;
+    test_buffer_free(&f->latent);
+    test_buffer_make(&f->latent, s->tokens * token * sizeof *values, values);
+    test_buffer_make(&f->norm, head * sizeof *norm, norm);
+    f->params.latent = f->latent.view;
+    f->params.latent_stride = token;
+    f->params.latent_head_stride = head;
+    f->params.latent_norm = f->norm.view;
+}
+
+START_TEST(norms_the_latent_part) {
+    for (int format = 0; format < CLMLA_ROW_FORMAT_COUNT; format++) {
+        test_random random = test_random_make((uint64_t)format + 300);
+        shape s = {.view = {(clmla_row_format)format, CLMLA_ROPE_INTERLEAVED, 128, 16, 4, 6, 1 + (uint32_t)format % 2,
+                            TEST_VIEW_DENSE, false},
+                   .tokens = 5,
+                   .rotate = format % 2};
+        fixture f;
+        test_case_begin("append norm", format, "%s 128 + 16", clmla_row_format_name(s.view.format));
+        make(&f, &s, &random);
+        norm_latent(&f, &random);
+        check_variants(&f);
+        finish(&f);
+    }
+}
+END_TEST
+
 // --- the rest ------------------------------------------------------------------------------------------------------
 
 static void make_small(fixture *f, clmla_row_format format, test_places_form form) {
@@ -414,6 +460,11 @@ START_TEST(refuses_wrong_inputs) {
     REFUSED(rope.memory = NULL, "rope");
     REFUSED(rope_stride = 5, "rope");
     REFUSED(rope_head_stride = 5, "rope");
+    REFUSED(latent_norm = test_buffer_tiny(), "latent_norm");
+    f.params.latent_norm = f.table.view;
+    REFUSED(latent_norm_epsilon = -1e-6f, "latent_norm_epsilon");
+    REFUSED(latent_norm_epsilon = NAN, "latent_norm_epsilon");
+    f.params.latent_norm.memory = NULL;
     REFUSED(rope_table.memory = NULL, "rope_table");
     REFUSED(rope_table = test_buffer_tiny(), "rope_table");
     REFUSED(rope_table_rows = 0, "rope_table_rows");
@@ -491,6 +542,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, matches_the_reference);
     tcase_add_test(tcase, reaches_every_code);
     tcase_add_test(tcase, scales_every_peak);
+    tcase_add_test(tcase, norms_the_latent_part);
     tcase_add_test(tcase, honours_events);
     tcase_add_test(tcase, takes_no_tokens);
     tcase_add_test(tcase, refuses_wrong_inputs);
