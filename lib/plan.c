@@ -58,7 +58,8 @@ static clmla_status check_capacity(const clmla_log *log, const clmla_plan_params
 
 static clmla_status check_compute(const clmla_log *log, const clmla_plan_params *params) {
     if (params->compute == CLMLA_COMPUTE_EXACT || params->compute == CLMLA_COMPUTE_FAST) return CLMLA_OK;
-    return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: compute is %d, neither exact (0) nor fast (1)", (int)params->compute);
+    return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: compute is %d, neither exact (0) nor fast (1)",
+                     (int)params->compute);
 }
 
 static clmla_status check(clmla_context *context, const clmla_plan_params *params) {

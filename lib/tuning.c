@@ -12,8 +12,8 @@ typedef struct tuning_row {
 static const tuning_row rows[TUNING_COUNT] = {
     [TUNING_ATTEND_BLOCK_TOKENS] = {"attend.vector.block_tokens", "keys converted to f32 and scored at a time", 24, 192,
                                     24, 48},
-    [TUNING_ATTEND_DOT_BLOCK_TOKENS] = {"attend.dot.block_tokens", "keys a kernel of dot products takes at a time",
-                                         24, 192, 24, 96},
+    [TUNING_ATTEND_DOT_BLOCK_TOKENS] = {"attend.dot.block_tokens", "keys a kernel of dot products takes at a time", 24,
+                                        192, 24, 96},
     [TUNING_ATTEND_ROW_TILE] = {"attend.vector.row_tile",
                                 "rows (query token, head) one work item takes through its keys", 32, 512, 32, 128},
     [TUNING_ATTEND_PARTS_PER_UNIT] = {"attend.parts_per_unit", "parts of equal cost for each compute unit, at most", 1,

@@ -99,7 +99,10 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
 #define VECTOR(operation, refusal)                                                                                     \
     { "vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal, HOST_INSTRUCTION_NONE, NULL }
 #define VECTOR_MANY(operation, refusal)                                                                                \
-    { "vector_many", VARIANT_VECTOR_MANY, &clmla_source_##operation##_vector_many, refusal, HOST_INSTRUCTION_NONE, NULL }
+    {                                                                                                                  \
+        "vector_many", VARIANT_VECTOR_MANY, &clmla_source_##operation##_vector_many, refusal, HOST_INSTRUCTION_NONE,   \
+            NULL                                                                                                       \
+    }
 #define INT8_DOT(operation, refusal)                                                                                   \
     { "int8_dot", VARIANT_INT8_DOT, &clmla_source_##operation##_int8_dot, refusal, HOST_INSTRUCTION_INT8_DOT, NULL }
 #define BF16_DOT(operation, refusal)                                                                                   \
