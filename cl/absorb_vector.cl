@@ -13,7 +13,7 @@
 typedef struct absorb_head {
     const __global element_t *rows; // of W_UK
     long row_stride;
-    long ahead; // from them to the next head's, which are asked for on the way
+    const __global element_t *next; // the next head's, asked for line by line on the way
     int first_row, nope_dim, columns;
     scale_grid grid;
     const __global float *query[TILE_TOKENS_MAX];
@@ -34,7 +34,8 @@ static inline __attribute__((always_inline)) void absorb_strip(const int tokens,
         const __global element_t *row = head->rows + n * head->row_stride + column;
 #pragma unroll
         for (int i = 0; i < vectors; i++) {
-            fetch_line(row + head->ahead + i * VECTOR_WIDTH);
+            if (i * VECTOR_WIDTH * sizeof(element_t) % CACHE_LINE == 0)
+                fetch_line(head->next + column * head->nope_dim + (n * vectors + i) * VECTOR_WIDTH);
             w[i] = element_load_vector(row, i * VECTOR_WIDTH);
         }
 #pragma unroll
@@ -77,7 +78,7 @@ absorb_vector(const __global element_t *weights, long weights_offset, long row_s
     head.first_row = index * (nope_dim + value_dim);
     head.rows = weights + weights_offset + head.first_row * row_stride;
     head.row_stride = row_stride;
-    head.ahead = (nope_dim + value_dim) * row_stride;
+    head.next = head.rows + (nope_dim + value_dim) * row_stride;
     head.nope_dim = nope_dim;
     head.columns = columns;
     head.grid = scale_grid_make(scales, scales_offset, scale_stride, scale_row, scale_column);
