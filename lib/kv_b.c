@@ -4,7 +4,7 @@
 #include "lib/matrix.h"
 #include "lib/operation.h"
 
-#define TILE_TOKENS 8 // of cl/absorb_vector.cl and cl/common/product.clh
+#define TILE_TOKENS 8 // of cl/common/absorb.clh and cl/common/product.clh
 
 clmla_status kv_b_check(clmla_context *context, const clmla_matrix *kv_b, uint32_t token_count, uint32_t head_count,
                         uint32_t nope_dim, uint32_t value_dim, const char *operation) {
