@@ -3,7 +3,7 @@
 #ifndef INFO_FAST_H
 #define INFO_FAST_H
 
-#include <cJSON.h>
+#include <cjson/cJSON.h>
 #include <clmla/clmla.h>
 
 // A line for each row format that some variant has dot products for.
