@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What plans of fast compute run on a device: variants that need an instruction are tried there, in a context of their own.
-#ifndef INFO_FAST_H
-#define INFO_FAST_H
+// What plans of fast compute run on a device: variants that need an instruction are tried there, in a context of their
+// own.
+#ifndef TOOLS_INFO_FAST_H
+#define TOOLS_INFO_FAST_H
 
 #include <cjson/cJSON.h>
 #include <clmla/clmla.h>
