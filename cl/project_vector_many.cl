@@ -66,8 +66,7 @@ static inline __attribute__((always_inline)) void tile_sums(float *sums, const f
         }
     }
 #pragma unroll
-    for (int i = 0; i < TILE_ROWS * TILE_TOKENS; i += 4)
-        vstore4(sum_lanes(total[i], total[i + 1], total[i + 2], total[i + 3]), 0, sums + i);
+    for (int i = 0; i < TILE_ROWS * TILE_TOKENS; i++) sums[i] = sum_floatv(total[i]);
 }
 
 // Adds a run to the sums in the output.
