@@ -3,6 +3,7 @@
 //   attend_absorb   queries that are not absorbed yet: q_nope through W_UK, with the rotated values behind it: absorbed
 //                   [token][head][L + R] f32; attend_absorb_heads the same for CPU devices, as absorb_vector does
 //   attend_pack     tiles of VECTOR_WIDTH rows for attend_vector: packed [tile][L + R][VECTOR_WIDTH] f32, times factor
+//   attend_pack_rows  tiles of whole rows for attend_tile: packed [tile][row_tile][stride] f32, times factor
 // tiles[i] = {first token of the sequence, first row, rows of this sequence and kv head, kv head}; rows past a tile's end are
 // zero.   options: ELEMENT_* of the weights; VECTOR_WIDTH (CPU devices: the last two) or none
 #ifdef VECTOR_WIDTH
@@ -216,6 +217,25 @@ __kernel void attend_absorb(const __global uchar *query, const __global uchar *q
         value = number_load(query_rope + call.query_rope, call.query_type,
                             token * call.query_rope_token + head * call.query_rope_head + column - call.latent_dim);
     absorbed[(token * call.head_count + head) * width + column] = value;
+}
+
+// grid: global (stride, row_tile, tiles), local free. What a row or a tile has no value for is zero.
+__kernel void attend_pack_rows(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
+                               __global float *space, float factor, int row_tile, int stride, attend_call call) {
+    int column = get_global_id(0), r = get_global_id(1);
+    long tile = get_global_id(2);
+    if (column >= stride || r >= row_tile || tile >= step[call.header + HEADER_TILES]) return;
+    const __global int *of = step + call.tiles + 4 * tile;
+    int row = of[1] + r, there = row < of[2];
+    long token = of[0] + row / call.group_heads;
+    int head = of[3] * call.group_heads + row % call.group_heads;
+    float value = 0.0f;
+    if (there && column < call.latent_dim)
+        value = number_load(query + call.query, call.query_type, token * call.query_token + head * call.query_head + column);
+    else if (there && column < call.latent_dim + call.rope_dim)
+        value = number_load(query_rope + call.query_rope, call.query_type,
+                            token * call.query_rope_token + head * call.query_rope_head + column - call.latent_dim);
+    space[call.packed + (tile * row_tile + r) * stride + column] = value * factor;
 }
 
 #endif

@@ -12,6 +12,8 @@
 #define PLATFORMS_MAX 32
 #define DEVICES_MAX 64
 #define EXTENSIONS_MAX 16384
+#define DEVICE_SUB_GROUP_SIZES 0x4108 // CL_DEVICE_SUB_GROUP_SIZES_INTEL of cl_ext.h
+#define SUB_GROUP_SIZES_MAX 16
 
 // The first failure of a run of queries; the rest are skipped.
 typedef struct reader {
@@ -49,6 +51,18 @@ static bool has_word(const char *list, const char *word) {
     return false;
 }
 
+// An answer that is not there is no failure.
+static uint32_t least_sub_group(const reader *r) {
+    size_t sizes[SUB_GROUP_SIZES_MAX] = {0}, bytes = 0, found = 0;
+    if (r->calls->GetDeviceInfo(r->device, DEVICE_SUB_GROUP_SIZES, 0, NULL, &bytes) != CL_SUCCESS ||
+        bytes > sizeof sizes ||
+        r->calls->GetDeviceInfo(r->device, DEVICE_SUB_GROUP_SIZES, bytes, sizes, NULL) != CL_SUCCESS)
+        return 0;
+    for (size_t i = 0; i < bytes / sizeof *sizes; i++)
+        if (found == 0 || sizes[i] < found) found = sizes[i];
+    return (uint32_t)found;
+}
+
 static void read_extensions(reader *r, clmla_device_facts *facts) {
     char *list = calloc(EXTENSIONS_MAX, 1);
     if (!list && r->code == CL_SUCCESS) r->code = CL_OUT_OF_HOST_MEMORY, r->what = "CL_DEVICE_EXTENSIONS";
@@ -57,6 +71,8 @@ static void read_extensions(reader *r, clmla_device_facts *facts) {
     facts->has_half = has_word(list, "cl_khr_fp16");
     facts->has_double = has_word(list, "cl_khr_fp64");
     facts->has_sub_groups = has_word(list, "cl_khr_subgroups") || has_word(list, "cl_intel_subgroups");
+    if (r->code == CL_SUCCESS && has_word(list, "cl_intel_required_subgroup_size"))
+        facts->least_sub_group = least_sub_group(r);
     facts->has_command_buffer = has_word(list, "cl_khr_command_buffer");
     free(list);
 }
@@ -233,13 +249,16 @@ static bool matches(const clmla_device_facts *facts, const char *query) {
 static clmla_status no_device(const clmla_device_facts *facts, size_t count, const char *query) {
     char there[640] = "";
     size_t used = 0;
+    if (count == 0)
+        return host_fail(NULL, CLMLA_E_NO_DEVICE, 0,
+                         "there is no OpenCL device: no driver is installed, or none of the drivers exposes one");
     for (size_t i = 0; i < count && used < sizeof there; i++) {
         int written = snprintf(there + used, sizeof there - used, "%s%u:%u %s", i ? ", " : "", facts[i].platform_index,
                                facts[i].device_index, facts[i].name);
         if (written > 0) used += (size_t)written;
     }
     return host_fail(NULL, CLMLA_E_NO_DEVICE, 0, "no OpenCL device matches '%s'; there %s: %s", query ? query : "",
-                     count == 1 ? "is" : "are", count ? there : "none (is a driver installed?)");
+                     count == 1 ? "is" : "are", there);
 }
 
 clmla_status clmla_device_pick(size_t *index, const clmla_device_facts *facts, size_t count, const char *query) {

@@ -3,12 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define SENTENCE_MAX 1024
-
-static _Thread_local struct {
-    char sentence[SENTENCE_MAX];
-    cl_int code;
-} last;
+static _Thread_local host_last_failure last;
 
 const char *clmla_last_error(void) {
     return last.sentence;
@@ -18,12 +13,20 @@ int32_t clmla_last_cl_error(void) {
     return last.code;
 }
 
+void host_last_failure_keep(host_last_failure *out) {
+    *out = last;
+}
+
+void host_last_failure_restore(const host_last_failure *kept) {
+    last = *kept;
+}
+
 static void write_line(const clmla_log *log, clmla_log_level level, const char *line) {
     if (log && log->callback && level <= log->level) log->callback(log->payload, level, line);
 }
 
 clmla_status host_fail(const clmla_log *log, clmla_status status, cl_int code, const char *format, ...) {
-    char sentence[SENTENCE_MAX]; // apart from `last`, which may be among the arguments
+    char sentence[HOST_SENTENCE_MAX]; // apart from `last`, which may be among the arguments
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(sentence, sizeof sentence, format, arguments);
@@ -38,7 +41,7 @@ clmla_status host_fail(const clmla_log *log, clmla_status status, cl_int code, c
 }
 
 clmla_status host_fail_cl(const clmla_log *log, const char *call, cl_int code, const char *format, ...) {
-    char what[SENTENCE_MAX / 2];
+    char what[HOST_SENTENCE_MAX / 2];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(what, sizeof what, format, arguments);
@@ -48,7 +51,7 @@ clmla_status host_fail_cl(const clmla_log *log, const char *call, cl_int code, c
 
 void host_log(const clmla_log *log, clmla_log_level level, const char *format, ...) {
     if (!log || !log->callback || level > log->level) return;
-    char line[2 * SENTENCE_MAX];
+    char line[2 * HOST_SENTENCE_MAX];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);

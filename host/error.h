@@ -25,6 +25,16 @@ clmla_status host_fail(const clmla_log *log, clmla_status status, cl_int code, c
 clmla_status host_fail_cl(const clmla_log *log, const char *call, cl_int code, const char *format, ...)
     HOST_PRINTF(4, 5);
 
+// What the thread was told last, kept over something that may fail without its caller failing: a trial, say. A success
+// leaves the sentence as it was (clmla/status.h).
+#define HOST_SENTENCE_MAX 1024
+typedef struct host_last_failure {
+    char sentence[HOST_SENTENCE_MAX];
+    cl_int code;
+} host_last_failure;
+void host_last_failure_keep(host_last_failure *out);
+void host_last_failure_restore(const host_last_failure *kept);
+
 // Writes a log line if the log's level lets it through. log may be NULL.
 void host_log(const clmla_log *log, clmla_log_level level, const char *format, ...) HOST_PRINTF(3, 4);
 

@@ -198,14 +198,17 @@ static clmla_status run_trial(trial_run *run, host_instruction instruction, host
 
 static void try_instruction(host_context *context, host_instruction instruction, host_instruction_trial *trial) {
     host_context quiet = *context; // a trial that fails is no failed call: it leaves one warning
+    host_last_failure told;
     quiet.log.callback = NULL;
     quiet.profile.callback = NULL;
+    host_last_failure_keep(&told);
     trial_run run = {.context = &quiet, .options = instructions[instruction].options};
     if (run_trial(&run, instruction, trial) != CLMLA_OK) {
         trial->right = false;
         snprintf(trial->reason, sizeof trial->reason, "a trial of its %s failed: %.100s",
                  instructions[instruction].name, clmla_last_error());
     }
+    host_last_failure_restore(&told);
     host_buffer_release(context, &run.in);
     host_buffer_release(context, &run.out);
     if (run.queue) context->calls->ReleaseCommandQueue(run.queue);

@@ -143,18 +143,21 @@ static void choose_order(host_khr *khr, trial_run *run, char reason[HOST_REASON_
 
 static void run_trial(host_trial *trial, host_context *context) {
     host_context quiet = *context; // a trial that fails is no failed call: it leaves one warning
+    host_last_failure told;
     quiet.log.callback = NULL;
     trial_run run = {.context = &quiet, .khr = &trial->khr};
     if (!context->facts.has_command_buffer) {
         snprintf(trial->reason, sizeof trial->reason, "the device has no cl_khr_command_buffer");
         return;
     }
+    host_last_failure_keep(&told);
     if (host_khr_find(&trial->khr, context, trial->reason)) {
         if (prepare(&run) == CLMLA_OK)
             choose_order(&trial->khr, &run, trial->reason);
         else
             snprintf(trial->reason, sizeof trial->reason, "%.*s", HOST_REASON_MAX - 1, clmla_last_error());
     }
+    host_last_failure_restore(&told);
     host_recording_finish(&run.recording);
     host_buffer_release(context, &run.total);
     host_buffer_release(context, &run.parts);

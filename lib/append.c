@@ -14,15 +14,11 @@
 #define FLAT_GROUP 128u      // fp8_flat: a scale beside the tensor is for so many
 #define QUANTISED_PIECE 256u // variants of so many columns fill whole bytes
 
-static uint32_t kv_heads(const clmla_append_params *params) {
-    return params->rows.kv_head_count ? params->rows.kv_head_count : 1;
-}
-
 static clmla_status check_input(clmla_context *context, const clmla_append_params *params, clmla_buffer buffer,
                                 uint64_t stride, uint64_t head_stride, uint32_t width, const char *name) {
     clmla_type type = params->input_type;
     STATUS_OR_RETURN(tensor_type(&type, context, type, "append", "input_type"));
-    tensor_dim dims[] = {{"token", params->token_count, stride}, {"head", kv_heads(params), head_stride}};
+    tensor_dim dims[] = {{"token", params->token_count, stride}, {"head", rows_kv_heads(&params->rows), head_stride}};
     return tensor_check(context, buffer, (uint32_t)clmla_type_bytes(type), width, dims, 2, "append", name);
 }
 
@@ -83,6 +79,11 @@ uint32_t append_store_group(const clmla_row_layout *layout) {
     return layout->format == CLMLA_ROWS_FP8_FLAT ? FLAT_GROUP : PLAIN_GROUP;
 }
 
+size_t append_store_pieces(const clmla_row_layout *layout) {
+    size_t group = append_store_group(layout);
+    return (layout->latent_dim + group - 1) / group + (layout->rope_dim + group - 1) / group;
+}
+
 static append_call call_of(const clmla_append_params *params) {
     return (append_call){
         .latent = (int64_t)params->latent.offset,
@@ -98,7 +99,7 @@ static append_call call_of(const clmla_append_params *params) {
         .latent_dim = (int32_t)params->rows.layout.latent_dim,
         .rope_dim = (int32_t)params->rows.layout.rope_dim,
         .token_count = (int32_t)params->token_count,
-        .kv_head_count = (int32_t)kv_heads(params),
+        .kv_head_count = (int32_t)rows_kv_heads(&params->rows),
         .table_rows = (int32_t)params->rope_table_rows,
         .input_halves = params->input_order == CLMLA_ROPE_HALVES,
         .row_halves = params->rows.layout.rope_order == CLMLA_ROPE_HALVES,
@@ -110,10 +111,9 @@ static append_call call_of(const clmla_append_params *params) {
 static clmla_status launch_append(clmla_context *context, const clmla_append_params *params, const variant *chosen,
                                   host_chain *chain) {
     const clmla_row_layout *layout = &params->rows.layout;
-    uint32_t group = append_store_group(layout);
     append_call call = call_of(params);
     char options[OPTIONS_MAX], more[40];
-    snprintf(more, sizeof more, "-DSTORE_GROUP=%u", group);
+    snprintf(more, sizeof more, "-DSTORE_GROUP=%u", append_store_group(layout));
     operation_options(options, context, chosen, rows_option(layout->format), more);
     host_launch launch = host_launch_begin(&context->host, "append", chosen->source, options, chosen->source->name);
     host_arg_buffer(&launch, params->latent.memory);
@@ -124,10 +124,9 @@ static clmla_status launch_append(clmla_context *context, const clmla_append_par
     row_places_set(&launch, &params->places);
     rows_set(&launch, &params->rows);
     host_arg_bytes(&launch, sizeof call, &call);
-    size_t per_row[2] = {kv_heads(params), params->token_count}, alone[2] = {1, 1};
+    size_t per_row[2] = {rows_kv_heads(&params->rows), params->token_count}, alone[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, per_row, alone);
-    size_t pieces = (layout->latent_dim + group - 1) / group + (layout->rope_dim + group - 1) / group;
-    size_t items = pieces * per_row[0] * per_row[1];
+    size_t items = append_store_pieces(layout) * per_row[0] * per_row[1];
     return operation_launch_items(&launch, chain, 1, &items);
 }
 

@@ -6,7 +6,7 @@
 #include "lib/rows.h"
 #include <stdio.h>
 
-#define LOG2_E 1.44269504088896340736f // attend_vector's softmax is one of powers of two
+#define LOG2_E 1.44269504088896340736f // the softmax of attend_vector and attend_tile is one of powers of two
 
 static int64_t elements(uint64_t bytes) {
     return (int64_t)(bytes / sizeof(int32_t));
@@ -112,12 +112,20 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
     const clmla_plan *plan = job->plan;
     const attend_call *call = &job->call;
     const char *sparse = job->params->scope_count > 0 ? "-DSPARSE" : "";
-    char more[160];
+    const attend_tile *tile = &plan->tile;
+    char more[192], width[32] = "";
     if (variant_has_vectors(plan->attend))
         snprintf(more, sizeof more, "-DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DBLOCK_TOKENS=%u -DROW_TILE=%u %s",
                  call->latent_dim, call->rope_dim, call->value_dim, plan->rules.block_tokens, plan->rules.row_tile,
                  sparse);
-    else
+    else if (plan->attend->method == VARIANT_TILE) {
+        if (tile->sub_group) snprintf(width, sizeof width, "-DSUB_GROUP=%u ", tile->sub_group);
+        snprintf(more, sizeof more,
+                 "-DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u "
+                 "-DSCORE_ROWS=%u -DPARTIALS=%u %s%s",
+                 call->latent_dim, call->rope_dim, call->value_dim, tile->group, tile->row_tile, tile->key_tile,
+                 tile->score_rows, tile->partials, width, sparse);
+    } else
         snprintf(more, sizeof more, "%s", sparse);
     operation_options(options, plan->context, plan->attend, rows_option(plan->params.layout.format), more);
 }
@@ -125,6 +133,7 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
 static const char *pack_kernel(const variant *attend) {
     return attend->method == VARIANT_INT8_DOT   ? "attend_pack_int8"
            : attend->method == VARIANT_BF16_DOT ? "attend_pack_bf16"
+           : attend->method == VARIANT_TILE     ? "attend_pack_rows"
                                                 : "attend_pack";
 }
 
@@ -132,16 +141,20 @@ static clmla_status launch_pack(attend_job *job) {
     clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
     operation_options(options, plan->context, plan->attend, "ELEMENT_F32", NULL);
-    host_launch launch =
-        host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_queries, options,
-                          pack_kernel(plan->attend));
+    bool rows = plan->attend->method == VARIANT_TILE;
+    host_launch launch = host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_queries, options,
+                                           pack_kernel(plan->attend));
     host_arg_buffer(&launch, job->query.memory);
     host_arg_buffer(&launch, job->query_rope.memory);
     host_arg_buffer(&launch, plan->step);
     host_arg_buffer(&launch, job->space.memory);
     host_arg_float(&launch, job->params->softmax_scale * LOG2_E);
+    if (rows) host_arg_int(&launch, (int32_t)plan->tile.row_tile);
+    if (rows) host_arg_int(&launch, (int32_t)plan->tile.query_stride);
     host_arg_bytes(&launch, sizeof job->call, &job->call);
-    size_t global = plan->grid_tiles, local = 1;
+    size_t global = plan->grid_tiles, local = 1,
+           per_value[3] = {plan->tile.query_stride, plan->tile.row_tile, plan->grid_tiles};
+    if (rows) return operation_launch_items(&launch, job->chain, 3, per_value);
     return host_launch_enqueue(&launch, job->chain, 1, &global, &local);
 }
 
@@ -183,20 +196,32 @@ static clmla_status launch_attend(attend_job *job) {
     host_arg_bytes(&launch, sizeof job->call, &job->call);
     size_t per_part = plan->grid_parts, local = 1;
     if (variant_has_vectors(plan->attend)) return host_launch_enqueue(&launch, job->chain, 1, &per_part, &local);
+    if (plan->attend->method == VARIANT_TILE) {
+        size_t group = plan->tile.group, items = group * plan->grid_parts;
+        return host_launch_enqueue(&launch, job->chain, 1, &items, &group);
+    }
     return enqueue_rows(&launch, job, plan->grid_parts);
 }
+
+#define MERGE_GROUP 128 // by 4 columns each: 512
 
 static clmla_status launch_merge(attend_job *job) {
     const clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
     operation_options(options, plan->context, plan->attend, NULL, NULL);
-    host_launch launch =
-        host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_merge, options, "attend_merge");
+    bool wide = plan->attend->method == VARIANT_TILE;
+    host_launch launch = host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_merge, options,
+                                           wide ? "attend_merge_wide" : "attend_merge");
     host_arg_buffer(&launch, plan->step);
     host_arg_buffer(&launch, job->space.memory);
     results_arguments(&launch, job->params);
     host_arg_bytes(&launch, sizeof job->call, &job->call);
     size_t global[2] = {plan->grid_rows, plan->grid_items}, local[2] = {1, 1};
+    if (wide) {
+        local[0] = plan->tile.group < MERGE_GROUP ? plan->tile.group : MERGE_GROUP;
+        global[0] *= local[0];
+        return host_launch_enqueue(&launch, job->chain, 2, global, local);
+    }
     if (variant_has_vectors(plan->attend)) return host_launch_enqueue(&launch, job->chain, 2, global, local);
     return enqueue_rows(&launch, job, plan->grid_items);
 }

@@ -8,8 +8,7 @@
 static clmla_status check_rows(const clmla_plan *plan, const clmla_rows *rows) {
     const clmla_row_layout *a = &plan->params.layout, *b = &rows->layout;
     const clmla_log *log = &plan->context->host.log;
-    uint32_t plan_heads = plan->params.head_count / plan->group_heads,
-             heads = rows->kv_head_count ? rows->kv_head_count : 1;
+    uint32_t plan_heads = plan->params.head_count / plan->group_heads, heads = rows_kv_heads(rows);
     if (a->format != b->format || a->latent_dim != b->latent_dim || a->rope_dim != b->rope_dim)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: the plan is for %s rows of %u + %u, rows are %s of %u + %u",
                          clmla_row_format_name(a->format), a->latent_dim, a->rope_dim, clmla_row_format_name(b->format),
@@ -75,6 +74,14 @@ static clmla_status check_csr(const clmla_plan *plan, const attend_table *table,
                              sizeof(int32_t), "attend", "page_indptr");
 }
 
+// What of a page table the caller gave, and its verb; NULL = nothing.
+static const char *table_given(const clmla_attend_params *params) {
+    if (params->page_table.memory) return "page_table is";
+    if (params->page_indptr.memory) return "page_indptr is";
+    if (params->page_rows.memory) return "page_rows are";
+    return params->page_deltas.memory ? "page_deltas are" : NULL;
+}
+
 // A plan with a capacity has its lengths on the device: there the kernels read a key past the table as not there.
 static clmla_status check_table(const clmla_plan *plan, const clmla_attend_params *params) {
     host_context *host = &plan->context->host;
@@ -83,10 +90,10 @@ static clmla_status check_table(const clmla_plan *plan, const clmla_attend_param
              longest = plan_has_capacity(plan) ? 0 : plan->extent.longest_kv,
              pages = (longest + page_tokens - 1) / page_tokens;
     // Such a plan's works name rows of the cache's own table.
-    if (plan->cache && (params->page_table.memory || params->page_indptr.memory || params->page_deltas.memory))
+    if (plan->cache && table_given(params))
         return host_fail(&host->log, CLMLA_E_ARGUMENT, 0,
                          "attend: %s given, but the plan has its pages from a cache (clmla_plan_update)",
-                         params->page_table.memory || params->page_indptr.memory ? "page_table is" : "page_deltas are");
+                         table_given(params));
     if (table.indptr.memory) return check_csr(plan, &table, pages);
     if (!table.table.memory && (table.page_rows.memory || table.page_deltas.memory))
         return host_fail(&host->log, CLMLA_E_ARGUMENT, 0, "attend: %s is given, page_table is missing",
@@ -156,8 +163,9 @@ static clmla_status check_scopes(const clmla_plan *plan, const clmla_attend_para
     if (!params->scopes || params->scope_count > ATTEND_SCOPES_MAX)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: scope_count must be at most %d, with scopes given, not %u",
                          ATTEND_SCOPES_MAX, params->scope_count);
-    if (params->page_table.memory || params->page_indptr.memory)
-        return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: page_table is given, but the keys of scopes are slots");
+    if (table_given(params))
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: %s given, but the keys of scopes are slots",
+                         table_given(params));
     for (uint32_t i = 0; i < params->scope_count; i++) keys += params->scopes[i].index_count;
     if (keys > SCHEDULE_MOST)
         return host_fail(log, CLMLA_E_LIMIT, 0, "attend: scopes: index_count %llu in all is over %d",

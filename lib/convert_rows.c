@@ -7,10 +7,6 @@
 #include <math.h>
 #include <stdio.h>
 
-static uint32_t kv_heads(const clmla_rows *rows) {
-    return rows->kv_head_count ? rows->kv_head_count : 1;
-}
-
 static bool in_halves(const clmla_row_layout *layout) {
     return layout->rope_order == CLMLA_ROPE_HALVES;
 }
@@ -22,9 +18,9 @@ static clmla_status check_alike(clmla_context *context, const clmla_convert_rows
     if (a->latent_dim != b->latent_dim || a->rope_dim != b->rope_dim)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "convert_rows: from has rows of %u + %u values, to of %u + %u",
                          a->latent_dim, a->rope_dim, b->latent_dim, b->rope_dim);
-    if (kv_heads(from) != kv_heads(to))
+    if (rows_kv_heads(from) != rows_kv_heads(to))
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "convert_rows: kv_head_count is %u in from and %u in to",
-                         kv_heads(from), kv_heads(to));
+                         rows_kv_heads(from), rows_kv_heads(to));
     if (a->rope_order != b->rope_order && a->rope_dim % 2 != 0)
         return host_fail(log, CLMLA_E_ARGUMENT, 0,
                          "convert_rows: rope_order differs, and %u rope values do not pair up to be re-ordered",
@@ -50,21 +46,20 @@ static clmla_status check(clmla_context *context, const clmla_convert_rows_param
 static clmla_status launch_convert(clmla_context *context, const clmla_convert_rows_params *params,
                                    const variant *chosen, host_chain *chain) {
     const clmla_row_layout *from = &params->from.layout, *to = &params->to.layout;
-    uint32_t group = append_store_group(to);
     convert_call call = {
         .deltas = (int64_t)(params->from_deltas.offset / sizeof(int32_t)),
         .turns = (int64_t)(params->rope_turns.offset / sizeof(uint64_t)),
         .latent_dim = (int32_t)to->latent_dim,
         .rope_dim = (int32_t)to->rope_dim,
         .token_count = (int32_t)params->token_count,
-        .kv_head_count = (int32_t)kv_heads(&params->to),
+        .kv_head_count = (int32_t)rows_kv_heads(&params->to),
         .from_halves = in_halves(from),
         .to_halves = in_halves(to),
         .power_of_two = params->power_of_two_scales,
     };
     char options[OPTIONS_MAX], more[96];
     snprintf(more, sizeof more, "-DFROM_%s -DTO_%s -DSTORE_GROUP=%u", rows_option(from->format),
-             rows_option(to->format), group);
+             rows_option(to->format), append_store_group(to));
     operation_options(options, context, chosen, NULL, more);
     host_launch launch =
         host_launch_begin(&context->host, "convert_rows", chosen->source, options, chosen->source->name);
@@ -75,10 +70,9 @@ static clmla_status launch_convert(clmla_context *context, const clmla_convert_r
     host_arg_buffer(&launch, params->rope_turns.memory);
     rows_set(&launch, &params->to);
     host_arg_bytes(&launch, sizeof call, &call);
-    size_t per_row[2] = {kv_heads(&params->to), params->token_count}, alone[2] = {1, 1};
+    size_t per_row[2] = {rows_kv_heads(&params->to), params->token_count}, alone[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, per_row, alone);
-    size_t pieces = (to->latent_dim + group - 1) / group + (to->rope_dim + group - 1) / group;
-    size_t items = pieces * per_row[0] * per_row[1];
+    size_t items = append_store_pieces(to) * per_row[0] * per_row[1];
     return operation_launch_items(&launch, chain, 1, &items);
 }
 

@@ -7,17 +7,13 @@
 
 #define WORD 4u // bytes: what copies work in, and what every part begins at a multiple of
 
-static uint32_t kv_heads(const clmla_rows *rows) {
-    return rows->kv_head_count ? rows->kv_head_count : 1;
-}
-
 static uint64_t padded(uint64_t bytes) {
     return (bytes + WORD - 1) / WORD * WORD;
 }
 
 // Bytes of one part of a page in the scratch: rows and heads one after the other.
 static bool part_span(uint64_t *out, const clmla_rows *rows, uint64_t bytes) {
-    return host_multiply(out, padded(bytes) * kv_heads(rows), rows->page_tokens);
+    return host_multiply(out, padded(bytes) * rows_kv_heads(rows), rows->page_tokens);
 }
 
 uint64_t clmla_copy_pages_scratch(const clmla_rows *rows, uint32_t pair_count) {
@@ -33,7 +29,7 @@ uint64_t clmla_copy_pages_scratch(const clmla_rows *rows, uint32_t pair_count) {
 
 // The scratch, seen as a cache of as many pages as there are pairs.
 static clmla_rows scratch_rows(const clmla_copy_pages_params *params) {
-    uint64_t bytes[ROWS_PARTS], at[ROWS_PARTS] = {0}, page = 0, heads = kv_heads(&params->from);
+    uint64_t bytes[ROWS_PARTS], at[ROWS_PARTS] = {0}, page = 0, heads = rows_kv_heads(&params->from);
     clmla_rows rows = params->from;
     rows_part_bytes(bytes, &rows);
     for (int part = 0; part < ROWS_PARTS; part++) {
@@ -65,10 +61,10 @@ static clmla_status check_alike(clmla_context *context, const clmla_copy_pages_p
             "copy_pages: from has %s rows of %u + %u in rope order %d, to has %s rows of %u + %u in order %d",
             clmla_row_format_name(a->format), a->latent_dim, a->rope_dim, (int)a->rope_order,
             clmla_row_format_name(b->format), b->latent_dim, b->rope_dim, (int)b->rope_order);
-    if (from->page_tokens != to->page_tokens || kv_heads(from) != kv_heads(to))
+    if (from->page_tokens != to->page_tokens || rows_kv_heads(from) != rows_kv_heads(to))
         return host_fail(log, CLMLA_E_ARGUMENT, 0,
                          "copy_pages: page_tokens %u and kv_head_count %u in from, %u and %u in to", from->page_tokens,
-                         kv_heads(from), to->page_tokens, kv_heads(to));
+                         rows_kv_heads(from), to->page_tokens, rows_kv_heads(to));
     if (a->format != CLMLA_ROWS_FP8_FLAT) return CLMLA_OK;
     if (!from->scales.memory != !to->scales.memory || from->latent_scale != to->latent_scale ||
         from->rope_scale != to->rope_scale)
@@ -110,7 +106,7 @@ static clmla_status launch_copy(clmla_context *context, const clmla_copy_pages_p
         .scale_bytes = (int64_t)bytes[ROWS_SCALES],
         .pair_count = (int32_t)params->pair_count,
         .page_tokens = (int32_t)params->from.page_tokens,
-        .kv_head_count = (int32_t)kv_heads(&params->from),
+        .kv_head_count = (int32_t)rows_kv_heads(&params->from),
         .from_scratch = from != &params->from,
         .to_scratch = to != &params->to,
     };
@@ -124,7 +120,7 @@ static clmla_status launch_copy(clmla_context *context, const clmla_copy_pages_p
     size_t per_row[2] = {params->from.page_tokens, params->pair_count}, alone[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, per_row, alone);
     size_t words = (size_t)((padded(bytes[0]) + padded(bytes[1]) + padded(bytes[2])) / WORD);
-    size_t items = words * kv_heads(&params->from) * per_row[0] * per_row[1];
+    size_t items = words * rows_kv_heads(&params->from) * per_row[0] * per_row[1];
     return operation_launch_items(&launch, chain, 1, &items);
 }
 

@@ -6,10 +6,6 @@
 #include "lib/rows.h"
 #include "lib/tensor.h"
 
-static uint32_t kv_heads(const clmla_gather_params *params) {
-    return params->rows.kv_head_count ? params->rows.kv_head_count : 1;
-}
-
 static clmla_status check(clmla_context *context, const clmla_gather_params *params, clmla_type *type) {
     const clmla_row_layout *layout = &params->rows.layout;
     STATUS_OR_RETURN(operation_check_count(context, params->token_count, "gather", "token_count"));
@@ -19,7 +15,7 @@ static clmla_status check(clmla_context *context, const clmla_gather_params *par
                                        "gather", "deltas"));
     STATUS_OR_RETURN(tensor_type(type, context, params->output_type, "gather", "output_type"));
     tensor_dim dims[] = {{"token", params->token_count, params->output_stride},
-                         {"head", kv_heads(params), params->output_head_stride}};
+                         {"head", rows_kv_heads(&params->rows), params->output_head_stride}};
     return tensor_check(context, params->output, (uint32_t)clmla_type_bytes(*type),
                         (uint64_t)layout->latent_dim + layout->rope_dim, dims, 2, "gather", "output");
 }
@@ -37,7 +33,7 @@ static clmla_status launch_gather(clmla_context *context, const clmla_gather_par
         .latent_dim = (int32_t)layout->latent_dim,
         .rope_dim = (int32_t)layout->rope_dim,
         .token_count = (int32_t)params->token_count,
-        .kv_head_count = (int32_t)kv_heads(params),
+        .kv_head_count = (int32_t)rows_kv_heads(&params->rows),
     };
     char options[OPTIONS_MAX];
     operation_options(options, context, chosen, rows_option(layout->format), NULL);
@@ -48,7 +44,7 @@ static clmla_status launch_gather(clmla_context *context, const clmla_gather_par
     host_arg_buffer(&launch, params->rope_turns.memory);
     host_arg_buffer(&launch, params->output.memory);
     host_arg_bytes(&launch, sizeof call, &call);
-    size_t per_row[2] = {kv_heads(params), params->token_count}, alone[2] = {1, 1};
+    size_t per_row[2] = {rows_kv_heads(&params->rows), params->token_count}, alone[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, per_row, alone);
     size_t values = per_row[0] * per_row[1] * ((size_t)layout->latent_dim + layout->rope_dim);
     return operation_launch_items(&launch, chain, 1, &values);

@@ -76,6 +76,17 @@ static clmla_status make(rehearsal *r, const clmla_cache *cache, uint32_t tokens
     return status;
 }
 
+// A plan of fast compute may attend with a kernel of its own.
+static clmla_status play_fast(rehearsal *r, uint32_t tokens, cl_command_queue queue) {
+    clmla_plan_params params = r->plan->params;
+    const variant *exact = r->plan->attend;
+    params.compute = CLMLA_COMPUTE_FAST;
+    params.attend_variant = NULL;
+    clmla_plan_destroy(&r->plan);
+    STATUS_OR_RETURN(clmla_plan_create(&r->plan, r->layer.context, &params));
+    return r->plan->attend == exact ? CLMLA_OK : play(r, tokens, queue);
+}
+
 clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *cache, cl_command_queue queue) {
     if (!layer || !cache) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "prepare: layer or cache is NULL");
     clmla_status status = CLMLA_OK;
@@ -87,6 +98,7 @@ clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *ca
     STATUS_OR_OUT(play(&r, 1, queue));
     STATUS_OR_OUT(play(&r, tokens, queue));
     STATUS_OR_OUT(play_edits(&r, queue));
+    STATUS_OR_OUT(play_fast(&r, tokens, queue));
 out:
     if (r.input) host_buffer_release(&layer->context->host, &r.input);
     if (r.output) host_buffer_release(&layer->context->host, &r.output);

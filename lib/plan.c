@@ -58,7 +58,8 @@ static clmla_status check_capacity(const clmla_log *log, const clmla_plan_params
 
 static clmla_status check_compute(const clmla_log *log, const clmla_plan_params *params) {
     if (params->compute == CLMLA_COMPUTE_EXACT || params->compute == CLMLA_COMPUTE_FAST) return CLMLA_OK;
-    return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: compute is %d, neither exact (0) nor fast (1)", (int)params->compute);
+    return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: compute is %d, neither exact (0) nor fast (1)",
+                     (int)params->compute);
 }
 
 static clmla_status check(clmla_context *context, const clmla_plan_params *params) {
@@ -72,7 +73,43 @@ static clmla_status check(clmla_context *context, const clmla_plan_params *param
     return check_capacity(log, params);
 }
 
-static schedule_rules rules_for(clmla_context *context, const clmla_plan_params *params, const variant *attend) {
+// A step of a plan with a capacity has as many rows as that says; fixed splits must not depend on it.
+static uint32_t expected_rows(const clmla_plan_params *params) {
+    const clmla_plan_capacity *capacity = &params->capacity;
+    uint32_t heads = params->head_count / (params->kv_head_count ? params->kv_head_count : 1);
+    if (capacity->sequences == 0 || params->split_tokens > 0) return heads;
+    uint64_t tokens = ((uint64_t)capacity->query_tokens + capacity->sequences - 1) / capacity->sequences;
+    return (uint32_t)(heads * tokens);
+}
+
+static clmla_status choose_tile(attend_tile *tile, clmla_context *context, const clmla_plan_params *params) {
+    const clmla_row_layout *layout = &params->layout;
+    char reason[ATTEND_TILE_REASON_MAX];
+    attend_tile_limits limits = {.group = tuning_value(context, TUNING_ATTEND_TILE_GROUP),
+                                 .rows = tuning_value(context, TUNING_ATTEND_TILE_ROWS),
+                                 .keys = tuning_value(context, TUNING_ATTEND_TILE_KEYS),
+                                 .local_bytes = 1024ull * tuning_value(context, TUNING_ATTEND_TILE_LOCAL_KIB)};
+    attend_tile_shape shape = {.format = layout->format,
+                               .latent_dim = layout->latent_dim,
+                               .rope_dim = layout->rope_dim,
+                               .value_dim = params->value_dim,
+                               .rows = expected_rows(params)};
+    if (attend_tile_choose(tile, reason, &context->host.facts, &limits, &shape)) return CLMLA_OK;
+    return host_fail(&context->host.log, CLMLA_E_LIMIT, 0,
+                     "plan: attend's variant 'tile' %s (see attend.tile.* of the tuning)", reason);
+}
+
+static void tile_rules(schedule_rules *rules, clmla_context *context, const attend_tile *tile) {
+    rules->row_tile = rules->pack_rows = tile->row_tile;
+    rules->row_floor = (tile->row_tile + 1) / 2; // keys are staged for fewer rows too
+    rules->block_tokens = tile->key_tile;
+    rules->parts_per_unit = tuning_value(context, TUNING_ATTEND_TILE_PARTS_PER_UNIT);
+    rules->part_keys = tuning_value(context, TUNING_ATTEND_TILE_PART_KEYS);
+    rules->least_split = tuning_value(context, TUNING_ATTEND_TILE_LEAST_SPLIT);
+}
+
+static schedule_rules rules_for(clmla_context *context, const clmla_plan_params *params, const variant *attend,
+                                const attend_tile *tile) {
     const clmla_context_parallel *parallel = &params->parallel;
     const clmla_plan_capacity *capacity = &params->capacity;
     schedule_rules rules = {
@@ -99,6 +136,7 @@ static schedule_rules rules_for(clmla_context *context, const clmla_plan_params 
         rules.block_tokens = tuning_value(context, attend->method == VARIANT_VECTOR ? TUNING_ATTEND_BLOCK_TOKENS
                                                                                     : TUNING_ATTEND_DOT_BLOCK_TOKENS);
     }
+    if (attend->method == VARIANT_TILE) tile_rules(&rules, context, tile);
     rules.split_tokens = (uint32_t)schedule_round_up(params->split_tokens, rules.block_tokens);
     return rules;
 }
@@ -113,12 +151,16 @@ static clmla_status choose(const variant **out, clmla_context *context, const cl
     return variant_choose(out, context, CLMLA_OP_ATTEND, &shape, params->attend_variant);
 }
 
-static void settle(clmla_plan *plan, clmla_context *context, const clmla_plan_params *params, const variant *attend) {
+static void settle(clmla_plan *plan, clmla_context *context, const clmla_plan_params *params, const variant *attend,
+                   const attend_tile *tile) {
     plan->context = context;
     plan->params = *params;
     plan->params.attend_variant = attend->name;
     plan->attend = attend;
-    plan->rules = rules_for(context, params, attend);
+    plan->tile = *tile;
+    plan->packed_width =
+        attend->method == VARIANT_TILE ? tile->query_stride : params->layout.latent_dim + params->layout.rope_dim;
+    plan->rules = rules_for(context, params, attend, tile);
     plan->group_heads = plan->rules.head_count / plan->rules.kv_head_count;
     plan->value_dim = params->value_dim ? params->value_dim : params->layout.latent_dim;
     plan->schedule.allocator = &context->host.allocator;
@@ -137,10 +179,12 @@ clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const c
     if (!context || !params) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "plan: context or params is NULL");
     STATUS_OR_RETURN(check(context, params));
     const variant *attend;
+    attend_tile tile = {0};
     STATUS_OR_RETURN(choose(&attend, context, params));
+    if (attend->method == VARIANT_TILE) STATUS_OR_RETURN(choose_tile(&tile, context, params));
     clmla_plan *plan = host_allocate(&context->host.allocator, 1, sizeof *plan);
     if (!plan) return host_fail(&context->host.log, CLMLA_E_MEMORY, 0, "plan: no memory for %zu bytes", sizeof *plan);
-    settle(plan, context, params, attend);
+    settle(plan, context, params, attend, &tile);
     clmla_status status = plan_has_capacity(plan) ? take_capacity(plan) : CLMLA_OK;
     if (status == CLMLA_OK)
         *out = plan;

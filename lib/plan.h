@@ -10,6 +10,7 @@
 #define LIB_PLAN_H
 
 #include "host/launch.h"
+#include "lib/attend_tile.h"
 #include "lib/plan_schedule.h"
 #include "lib/variants.h"
 #include <clmla/plan.h>
@@ -33,8 +34,8 @@ typedef struct plan_offsets {
 
 // Where attend's workspace lies in plan->workspace[PLAN_WORKSPACE_ATTEND], in bytes, every part 64-byte aligned.
 typedef struct plan_space {
-    uint64_t packed;    // [grid_tiles][pack_rows][L + R] f32 queries
-    uint64_t sums;      // [grid_parts][grid_rows][value_dim] f32: each part's running value sums
+    uint64_t packed;    // [grid_tiles][pack_rows · packed_width] f32 queries
+    uint64_t sums;      // [grid_parts][grid_rows][value_dim] f32: each part's running value sums; attend_tile has none
     uint64_t states;    // [state_rows][value_dim] f32
     uint64_t state_lse; // [state_rows] f32
     uint64_t state_max; // [state_rows] f32
@@ -66,8 +67,10 @@ struct clmla_plan {
     clmla_context *context;
     clmla_plan_params params; // attend_variant points to the chosen variant's name
     const variant *attend;
+    attend_tile tile; // of the variant "tile"
     schedule_rules rules;
-    uint32_t group_heads; // G: query heads of a kv head
+    uint32_t packed_width; // floats of a packed query: L + R, or with what attend_tile puts behind
+    uint32_t group_heads;  // G: query heads of a kv head
     uint32_t value_dim;
 
     plan_schedule schedule;   // of the last update from the host; empty after one on the device

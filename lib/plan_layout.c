@@ -53,9 +53,9 @@ static void place_step(clmla_plan *plan, const schedule_bounds *counts, bool cac
 
 static void place_space(clmla_plan *plan, const schedule_bounds *counts) {
     plan_space at = {0};
-    uint64_t width = (uint64_t)plan->params.layout.latent_dim + plan->params.layout.rope_dim, value = plan->value_dim;
-    at.packed = place(&at.total, counts->tiles * plan->rules.pack_rows, width * sizeof(float));
-    at.sums = place(&at.total, counts->parts * counts->most_rows, value * sizeof(float));
+    uint64_t value = plan->value_dim, parts = plan->attend->method == VARIANT_TILE ? 0 : counts->parts;
+    at.packed = place(&at.total, counts->tiles * plan->rules.pack_rows, plan->packed_width * sizeof(float));
+    at.sums = place(&at.total, parts * counts->most_rows, value * sizeof(float));
     at.states = place(&at.total, counts->state_rows, value * sizeof(float));
     at.state_lse = place(&at.total, counts->state_rows, sizeof(float));
     at.state_max = place(&at.total, counts->state_rows, sizeof(float));

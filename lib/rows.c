@@ -170,7 +170,7 @@ typedef struct rows_part {
 
 // The bytes a row of all kv heads takes: heads may lie within a row or each in a tensor of its own.
 static bool span_heads(uint64_t *out, const clmla_rows *rows, const rows_part *part) {
-    uint64_t heads = rows->kv_head_count ? rows->kv_head_count : 1, span;
+    uint64_t heads = rows_kv_heads(rows), span;
     return host_multiply(&span, heads - 1, part->head_stride) && host_add(out, span, part->bytes);
 }
 

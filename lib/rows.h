@@ -24,6 +24,14 @@ const char *rows_option(clmla_row_format format);
 // append.c.
 uint32_t append_store_group(const clmla_row_layout *layout);
 
+// How many pieces of so many make up a row of one kv head. In append.c.
+size_t append_store_pieces(const clmla_row_layout *layout);
+
+// kv heads of a view.
+static inline uint32_t rows_kv_heads(const clmla_rows *rows) {
+    return rows->kv_head_count ? rows->kv_head_count : 1;
+}
+
 enum { ROWS_LATENT, ROWS_ROPE, ROWS_SCALES, ROWS_PARTS };
 // Bytes of each part of one row and kv head, without padding; 0 for one the view does not have. The format is a format.
 void rows_part_bytes(uint64_t bytes[ROWS_PARTS], const clmla_rows *rows);

@@ -12,8 +12,8 @@ typedef struct tuning_row {
 static const tuning_row rows[TUNING_COUNT] = {
     [TUNING_ATTEND_BLOCK_TOKENS] = {"attend.vector.block_tokens", "keys converted to f32 and scored at a time", 24, 192,
                                     24, 48},
-    [TUNING_ATTEND_DOT_BLOCK_TOKENS] = {"attend.dot.block_tokens", "keys a kernel of dot products takes at a time",
-                                         24, 192, 24, 96},
+    [TUNING_ATTEND_DOT_BLOCK_TOKENS] = {"attend.dot.block_tokens", "keys a kernel of dot products takes at a time", 24,
+                                        192, 24, 96},
     [TUNING_ATTEND_ROW_TILE] = {"attend.vector.row_tile",
                                 "rows (query token, head) one work item takes through its keys", 32, 512, 32, 128},
     [TUNING_ATTEND_PARTS_PER_UNIT] = {"attend.parts_per_unit", "parts of equal cost for each compute unit, at most", 1,
@@ -21,6 +21,19 @@ static const tuning_row rows[TUNING_COUNT] = {
     [TUNING_ATTEND_PART_KEYS] = {"attend.part_keys", "fewest keys a part aims at", 16, 65536, 1, 192},
     [TUNING_ATTEND_LEAST_SPLIT] = {"attend.least_split", "fewest keys worth a piece of their own", 16, 65536, 1, 96},
     [TUNING_ATTEND_PIECE_KEYS] = {"attend.piece_keys", "what a piece costs beyond its keys, in keys", 0, 4096, 1, 24},
+    [TUNING_ATTEND_TILE_GROUP] = {"attend.tile.group", "most work-items of a group; 0: by the device", 0, 1024, 32, 0},
+    [TUNING_ATTEND_TILE_ROWS] = {"attend.tile.rows", "most rows (query token, head) a group takes through its keys", 1,
+                                 64, 1, 32},
+    [TUNING_ATTEND_TILE_KEYS] = {"attend.tile.keys", "most keys staged at a time", 4, 128, 4, 32},
+    [TUNING_ATTEND_TILE_LOCAL_KIB] = {"attend.tile.local_kib", "most local memory of a group, in KiB; 0: by the device",
+                                      0, 1024, 1, 0},
+    [TUNING_ATTEND_TILE_PARTS_PER_UNIT] = {"attend.tile.parts_per_unit",
+                                           "attend.parts_per_unit of the tile variant: groups side by side", 1, 64, 1,
+                                           4},
+    [TUNING_ATTEND_TILE_PART_KEYS] = {"attend.tile.part_keys", "attend.part_keys of the tile variant", 16, 65536, 1,
+                                      64},
+    [TUNING_ATTEND_TILE_LEAST_SPLIT] = {"attend.tile.least_split", "attend.least_split of the tile variant", 16, 65536,
+                                        1, 32},
 };
 
 void tuning_init(clmla_context *context) {

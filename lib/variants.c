@@ -2,6 +2,7 @@
 #include "lib/variants.h"
 #include "host/error.h"
 #include "host/gemm.h"
+#include "lib/attend_tile.h"
 #include "lib/kernels.h"
 #include "lib/tuning.h"
 #include <stdio.h>
@@ -41,6 +42,27 @@ static const char *refuse_attend_vector(const clmla_device_facts *facts, const c
     return refuse_unless_cpu(facts, shape);
 }
 
+static bool tile_for(char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts, const clmla_shape *shape) {
+    attend_tile tile;
+    attend_tile_shape of = {.format = shape->format,
+                            .latent_dim = shape->latent_dim,
+                            .rope_dim = shape->rope_dim,
+                            .value_dim = shape->latent_dim + shape->rope_dim, // at most
+                            .rows = shape->head_count};
+    return attend_tile_choose(&tile, reason, facts, &(attend_tile_limits){0}, &of);
+}
+
+static const char *refuse_attend_tile(const clmla_device_facts *facts, const clmla_shape *shape) {
+    char reason[ATTEND_TILE_REASON_MAX];
+    return tile_for(reason, facts, shape) ? NULL : "no tile fits the device";
+}
+
+static void explain_attend_tile(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts,
+                                const clmla_shape *shape) {
+    _Static_assert(VARIANT_REASON_MAX >= ATTEND_TILE_REASON_MAX, "attend_tile's reasons are too long");
+    (void)tile_for(reason, facts, shape);
+}
+
 // What the kernels of dot products share.
 static const char *refuse_attend_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (variant_vector_width(facts) != 16) return "the device's vectors are not of 16 floats";
@@ -75,18 +97,21 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
 }
 
 #define NAIVE(operation)                                                                                               \
-    { "naive", VARIANT_NAIVE, &clmla_source_##operation##_naive, accept_all, HOST_INSTRUCTION_NONE }
+    { "naive", VARIANT_NAIVE, &clmla_source_##operation##_naive, accept_all, HOST_INSTRUCTION_NONE, NULL }
 #define VECTOR(operation, refusal)                                                                                     \
-    { "vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal, HOST_INSTRUCTION_NONE }
-#define VECTOR_MANY(operation, refusal)                                                                                       \
-    { "vector_many", VARIANT_VECTOR_MANY, &clmla_source_##operation##_vector_many, refusal, HOST_INSTRUCTION_NONE }
+    { "vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal, HOST_INSTRUCTION_NONE, NULL }
+#define VECTOR_MANY(operation, refusal)                                                                                \
+    {                                                                                                                  \
+        "vector_many", VARIANT_VECTOR_MANY, &clmla_source_##operation##_vector_many, refusal, HOST_INSTRUCTION_NONE,   \
+            NULL                                                                                                       \
+    }
 #define INT8_DOT(operation, refusal)                                                                                   \
-    { "int8_dot", VARIANT_INT8_DOT, &clmla_source_##operation##_int8_dot, refusal, HOST_INSTRUCTION_INT8_DOT }
+    { "int8_dot", VARIANT_INT8_DOT, &clmla_source_##operation##_int8_dot, refusal, HOST_INSTRUCTION_INT8_DOT, NULL }
 #define BF16_DOT(operation, refusal)                                                                                   \
-    { "bf16_dot", VARIANT_BF16_DOT, &clmla_source_##operation##_bf16_dot, refusal, HOST_INSTRUCTION_BF16_DOT }
+    { "bf16_dot", VARIANT_BF16_DOT, &clmla_source_##operation##_bf16_dot, refusal, HOST_INSTRUCTION_BF16_DOT, NULL }
 
 static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
-    [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast, HOST_INSTRUCTION_NONE},
+    [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast, HOST_INSTRUCTION_NONE, NULL},
                           VECTOR_MANY(project, refuse_project_vector_many),
                           VECTOR(project, refuse_unless_cpu),
                           NAIVE(project)},
@@ -96,7 +121,10 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_ABSORB] = {VECTOR(absorb, refuse_unless_cpu), NAIVE(absorb)},
     [CLMLA_OP_ATTEND] = {INT8_DOT(attend, refuse_attend_int8_dot),
                          BF16_DOT(attend, refuse_attend_bf16_dot),
-                         VECTOR(attend, refuse_attend_vector), NAIVE(attend)},
+                         VECTOR(attend, refuse_attend_vector),
+                         {"tile", VARIANT_TILE, &clmla_source_attend_tile, refuse_attend_tile, HOST_INSTRUCTION_NONE,
+                          explain_attend_tile},
+                         NAIVE(attend)},
     [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), NAIVE(merge)},
     [CLMLA_OP_PLAN] = {NAIVE(plan)},
     [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), NAIVE(output)},
@@ -108,11 +136,11 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
 };
 
 static const char *const operation_names[CLMLA_OPERATION_COUNT] = {
-    [CLMLA_OP_PROJECT] = "project", [CLMLA_OP_RMS_NORM] = "rms_norm", [CLMLA_OP_ROPE] = "rope",
-    [CLMLA_OP_APPEND] = "append",   [CLMLA_OP_ABSORB] = "absorb",     [CLMLA_OP_ATTEND] = "attend",
-    [CLMLA_OP_MERGE] = "merge",     [CLMLA_OP_OUTPUT] = "output",     [CLMLA_OP_PLAN] = "plan",
-    [CLMLA_OP_GATHER] = "gather",   [CLMLA_OP_COPY_PAGES] = "copy_pages",
-    [CLMLA_OP_CONVERT_ROWS] = "convert_rows", [CLMLA_OP_MOVE_ROWS] = "move_rows", [CLMLA_OP_SHIFT] = "shift",
+    [CLMLA_OP_PROJECT] = "project",     [CLMLA_OP_RMS_NORM] = "rms_norm",     [CLMLA_OP_ROPE] = "rope",
+    [CLMLA_OP_APPEND] = "append",       [CLMLA_OP_ABSORB] = "absorb",         [CLMLA_OP_ATTEND] = "attend",
+    [CLMLA_OP_MERGE] = "merge",         [CLMLA_OP_OUTPUT] = "output",         [CLMLA_OP_PLAN] = "plan",
+    [CLMLA_OP_GATHER] = "gather",       [CLMLA_OP_COPY_PAGES] = "copy_pages", [CLMLA_OP_CONVERT_ROWS] = "convert_rows",
+    [CLMLA_OP_MOVE_ROWS] = "move_rows", [CLMLA_OP_SHIFT] = "shift",
 };
 
 const char *clmla_operation_name(clmla_operation operation) {
@@ -138,17 +166,15 @@ clmla_status clmla_compute_parse(clmla_compute *out, const char *name) {
     return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "compute: \"%s\" is none of exact, fast", name);
 }
 
-#define REASON_MAX (sizeof((clmla_variant *)0)->reason)
-
 // Why the context's device does not run a variant that its facts accept; NULL when it does. `unasked`: it must pay too.
-static const char *refuse_instruction(char reason[REASON_MAX], clmla_context *context, const variant *variant,
+static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_context *context, const variant *variant,
                                       bool unasked) {
     if (variant->instruction == HOST_INSTRUCTION_NONE) return NULL;
     const host_instruction_trial *trial = host_instruction_try(&context->host, variant->instruction);
     if (!trial->right) return trial->reason;
     if (!unasked || trial->gain >= INSTRUCTION_LEAST_GAIN) return NULL;
-    snprintf(reason, REASON_MAX, "in a trial its dot products gave %.2f times the products of f32 multiply-adds",
-             (double)trial->gain);
+    snprintf(reason, VARIANT_REASON_MAX,
+             "in a trial its dot products gave %.2f times the products of f32 multiply-adds", (double)trial->gain);
     return reason;
 }
 
@@ -162,7 +188,7 @@ static clmla_status list_variants(clmla_variant *variants, size_t capacity, size
         return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: %d is no operation", (int)operation);
     const variant *list = lists[operation];
     bool chosen = false;
-    char reason[REASON_MAX];
+    char reason[VARIANT_REASON_MAX];
     for (*count = 0; *count < VARIANTS_MAX && list[*count].name; (*count)++) {
         if (*count >= capacity) continue;
         const char *refusal = list[*count].refusal(facts, shape);
@@ -170,6 +196,7 @@ static clmla_status list_variants(clmla_variant *variants, size_t capacity, size
         clmla_variant *out = &variants[*count];
         *out = (clmla_variant){.name = list[*count].name, .accepted = !refusal, .chosen = !refusal && !chosen};
         snprintf(out->reason, sizeof out->reason, "%s", refusal ? refusal : "");
+        if (refusal && list[*count].explain) list[*count].explain(out->reason, facts, shape);
         chosen |= !refusal;
     }
     return CLMLA_OK;
@@ -189,10 +216,14 @@ clmla_status clmla_variant_list_tried(clmla_variant *variants, size_t capacity, 
 clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation,
                             const clmla_shape *shape, const char *name) {
     const variant *list = lists[operation];
-    char reason[REASON_MAX];
+    char reason[VARIANT_REASON_MAX];
     for (int i = 0; i < VARIANTS_MAX && list[i].name; i++) {
         if (name && strcmp(name, list[i].name) != 0) continue;
         const char *refusal = list[i].refusal(&context->host.facts, shape);
+        if (refusal && list[i].explain) {
+            list[i].explain(reason, &context->host.facts, shape);
+            refusal = reason;
+        }
         if (!refusal) refusal = refuse_instruction(reason, context, &list[i], name == NULL);
         if (refusal && name)
             return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: variant '%s' is refused: %s",

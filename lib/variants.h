@@ -14,8 +14,11 @@ typedef enum variant_method {
     VARIANT_VECTOR_MANY, // of project: as vector, for many rows
     VARIANT_INT8_DOT,
     VARIANT_BF16_DOT,
-    VARIANT_CLBLAST
+    VARIANT_CLBLAST,
+    VARIANT_TILE
 } variant_method;
+
+#define VARIANT_REASON_MAX sizeof(((clmla_variant *)0)->reason)
 
 typedef struct variant {
     const char *name;
@@ -24,6 +27,8 @@ typedef struct variant {
     // NULL when the device and shape are served, else why not.
     const char *(*refusal)(const clmla_device_facts *facts, const clmla_shape *shape);
     host_instruction instruction; // what its kernel is made of, beyond OpenCL C: tried before it is chosen
+    // NULL, or what says more than refusal's constant: the figures that made it refuse.
+    void (*explain)(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts, const clmla_shape *shape);
 } variant;
 
 // One work-item a group, explicit vectors: for CPU devices.

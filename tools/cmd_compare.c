@@ -8,7 +8,7 @@
 #include <string.h>
 
 typedef struct request {
-    const char *device, *attentions, *plot;
+    const char *device, *attentions, *plot, *compute;
     compare_task task;
     bool json;
     compare_models_request models; // count 0: attentions are compared
@@ -55,13 +55,17 @@ static options_outcome read_request(request *out, int argc, char **argv, failure
          CLMLA_MAX_ROPE_DIM},
         {"--hidden", OPTION_NUMBER, &s->hidden, "N", "width of the layer (5120)", 1, CLMLA_MAX_DIM},
         {"--q-lora", OPTION_NUMBER, &s->q_lora, "N", "MLA's q_lora_rank, 0 = none (1536)", 0, CLMLA_MAX_DIM},
+        {"--compute", OPTION_TEXT, &out->compute, "NAME", "of clmla's attention: exact, fast (exact)", 0, 0},
         {"--seconds", OPTION_DECIMAL, &t->effort.seconds, "S", "time for a measurement, at least 5 runs (1)", 0, 3600},
         {"--plot", OPTION_TEXT, &out->plot, "FILE", "time and bytes against context length, as SVG", 0, 0},
         {"--models", OPTION_TEXT, NULL, "DIR ...",
          "instead of all above: whole models, their held-out -log p and tokens/s", 0, 0},
-        {"--nll", OPTION_TEXT, &out->models.text, "FILE", "their text (heldout.bin beside the first DIR)", 0, 0},
-        {"--segment", OPTION_NUMBER, &out->models.segment, "N", "bytes scored from an empty context (256)", 2, 1 << 24},
-        {"--cache", OPTION_TEXT, &out->models.cache, "F", "their row format (f32)", 0, 0},
+        {"--nll", OPTION_TEXT, &out->models.text, "FILE",
+         "with --models: their text (heldout.bin beside the first DIR)", 0, 0},
+        {"--segment", OPTION_NUMBER, &out->models.segment, "N",
+         "with --models: bytes scored from an empty context (256)", 2, 1 << 24},
+        {"--cache", OPTION_TEXT, &out->models.cache, "F",
+         "with --models: their row format (f32); without, mla is measured in all of them", 0, 0},
         {"--device", OPTION_TEXT, &out->device, "Q", "cpu, P:D or part of a name", 0, 0},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
     };
@@ -109,6 +113,11 @@ static bool check_shape(const compare_shape *s, uint32_t wanted, failure *failur
     return true;
 }
 
+static bool read_compute(request *request, failure *failure) {
+    return !request->compute || clmla_compute_parse(&request->task.compute, request->compute) == CLMLA_OK ||
+           failure_library(failure);
+}
+
 static bool check_plot(const request *request, failure *failure) {
     return !request->plot || request->task.tokens >= COMPARE_PLOT_TOKENS ||
            failure_set(failure, "--plot needs at least %u tokens", COMPARE_PLOT_TOKENS);
@@ -121,7 +130,7 @@ static bool compare_attentions(request *request, failure *failure) {
     request->task.session = &session;
     bool done = read_attentions(&wanted, request->attentions, failure) &&
                 check_shape(&request->task.shape, wanted, failure) && check_plot(request, failure) &&
-                session_open(&session, request->device, false, failure);
+                read_compute(request, failure) && session_open(&session, request->device, false, failure);
     FILE *plot = done && request->plot ? fopen(request->plot, "w") : NULL; // before the work: it may not open
     if (done && request->plot && !plot) done = failure_set(failure, "--plot %s: cannot be opened", request->plot);
     done = done && compare_run(&report, &request->task, wanted, failure);
@@ -133,6 +142,22 @@ static bool compare_attentions(request *request, failure *failure) {
     if (plot && fclose(plot) != 0 && done) done = failure_set(failure, "--plot %s: cannot be written", request->plot);
     session_close(&session);
     return done;
+}
+
+// Options of the one kind of comparison that were given to the other.
+static bool check_kind(const request *request, int argc, char **argv, failure *failure) {
+    static const char *const of_models[] = {"--nll", "--segment", "--cache"};
+    static const char *const of_attentions[] = {"--tokens", "--attention", "--heads", "--nope",
+                                                "--value",  "--latent",    "--rope",  "--hidden",
+                                                "--q-lora", "--seconds",   "--plot"};
+    bool models = request->models.count > 0;
+    const char *const *names = models ? of_attentions : of_models;
+    size_t count = models ? sizeof of_attentions / sizeof *of_attentions : sizeof of_models / sizeof *of_models;
+    for (int i = 0; i < argc; i++)
+        for (size_t n = 0; n < count; n++)
+            if (strncmp(argv[i], names[n], strlen(names[n])) == 0 && strchr("=", argv[i][strlen(names[n])]))
+                return failure_set(failure, models ? "%s is not for --models" : "%s is for --models alone", names[n]);
+    return true;
 }
 
 static bool compare_whole_models(request *request, failure *failure) {
@@ -160,6 +185,7 @@ int command_compare(int argc, char **argv) {
     if (!rest) return failure_memory(&failure), failure_print(&failure, "compare");
     int left = take_models(&request, rest, argc, argv, &failure);
     options_outcome outcome = left < 0 ? OPTIONS_BAD : read_request(&request, left, rest, &failure);
+    if (outcome == OPTIONS_GO && !check_kind(&request, left, rest, &failure)) outcome = OPTIONS_BAD;
     free(rest);
     if (outcome == OPTIONS_HELP) return EXIT_PASS;
     bool done = outcome == OPTIONS_GO && (request.models.count ? compare_whole_models(&request, &failure)

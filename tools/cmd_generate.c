@@ -14,7 +14,7 @@
 #define SCORED_FILE_LIMIT (1u << 30)
 
 typedef struct request {
-    const char *folder, *prompt, *scored_file, *device, *cache, *load, *save;
+    const char *folder, *prompt, *scored_file, *device, *cache, *compute, *load, *save;
     uint32_t count, page, segment, forks;
     bool json, verbose;
 } request;
@@ -37,7 +37,8 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
         {"--nll", OPTION_TEXT, &out->scored_file, "FILE", "or: the mean -log p, in nats, of a file's bytes", 0, 0},
         {"--segment", OPTION_NUMBER, &out->segment, "N",
          "cut into segments of so many bytes (256), each from an empty context", 2, 1 << 24},
-        {"--save", OPTION_TEXT, &out->save, "FILE", "then save the cache of the text so far", 0, 0},
+        {"--save", OPTION_TEXT, &out->save, "FILE",
+         "then save the cache of the text so far (of one sequence, also with --fork)", 0, 0},
         {"--load", OPTION_TEXT, &out->load, "FILE",
          "go on with a saved text, in its row format; --prompt, if any, comes behind it", 0, 0},
         {"--fork", OPTION_NUMBER, &out->forks, "N",
@@ -46,13 +47,15 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
         {"--cache", OPTION_TEXT, &out->cache, "F",
          "row format: f32 (default; of a saved text its own), f16, bf16, fp8, fp8_flat, fp8_paged, q8, q6, q5, q4", 0,
          0},
+        {"--compute", OPTION_TEXT, &out->compute, "C", "exact (default), fast: see clmla info", 0, 0},
         {"--page", OPTION_NUMBER, &out->page, "P", "tokens a page (64); 0 = contiguous", 0, INT32_MAX},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout, nothing else", 0, 0},
         {"--verbose", OPTION_FLAG, &out->verbose, NULL, "the library's log on stderr", 0, 0},
     };
     const options known = {"generate",
                            "Runs a dense model of DeepSeek-V2's or Llama's form over bytes: the likeliest continuation "
-                           "of a prompt, or a file's score.",
+                           "of a prompt, or a file's score.\nMODEL is a folder with config.json and safetensors, such "
+                           "as data/tinylm.",
                            "MODEL",
                            &out->folder,
                            table,
@@ -98,7 +101,8 @@ static uint64_t count_pages(uint64_t start, uint64_t longest, uint32_t page_toke
 
 static bool read_cache_choice(model_cache *out, request *request, const clmla_config *config, failure *failure) {
     uint64_t start = 0;
-    if (!count_start(&start, request, failure) || !option_row_format(&out->format, request->cache, failure))
+    if (!count_start(&start, request, failure) || !option_row_format(&out->format, request->cache, failure) ||
+        !option_compute(&out->compute, request->compute, failure))
         return false;
     uint64_t longest = is_text(request) ? start + request->count : request->segment;
     if (longest > UINT32_MAX || (config->context_tokens > 0 && longest > config->context_tokens))

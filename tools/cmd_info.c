@@ -2,6 +2,7 @@
 // clmla info: the machine's OpenCL devices, how recordings are replayed on them, the kernel each operation would use
 // and why not another, and the row formats.
 #include "commands.h"
+#include "info_fast.h"
 #include "json_output.h"
 #include "options.h"
 #include <stdio.h>
@@ -124,15 +125,16 @@ static void print_variants(const clmla_device_facts *facts) {
         for (size_t h = 0; h < (same ? 1 : HEAD_COUNTS); h++) {
             char heads[32] = "";
             if (!same) snprintf(heads, sizeof heads, "%u heads: ", head_counts[h]);
-            printf("    %-10s %s%s\n", clmla_operation_name((clmla_operation)o), heads, texts[h]);
+            printf("    %-12s %s%s\n", clmla_operation_name((clmla_operation)o), heads, texts[h]);
         }
     }
 }
 
-static clmla_row_layout typical_layout(clmla_row_format format) {
+// Bytes of a row, with scales that lie apart from it.
+static uint32_t row_bytes(clmla_row_format format) {
     clmla_row_layout layout = {0};
     clmla_row_layout_make(&layout, format, CLMLA_ROPE_INTERLEAVED, LATENT_DIM, ROPE_DIM);
-    return layout;
+    return layout.row_bytes + (layout.scales_apart ? layout.scale_row_bytes : 0);
 }
 
 static void print_text(const device_list *devices) {
@@ -142,12 +144,12 @@ static void print_text(const device_list *devices) {
     for (size_t i = 0; i < devices->count; i++) {
         print_facts(&devices->facts[i]);
         print_variants(&devices->facts[i]);
+        info_fast_print(&devices->facts[i]);
         printf("\n");
     }
     printf("row formats (bytes a token and layer for %d + %d elements)\n", LATENT_DIM, ROPE_DIM);
     for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++)
-        printf("  %-5s %u\n", clmla_row_format_name((clmla_row_format)f),
-               typical_layout((clmla_row_format)f).row_bytes);
+        printf("  %-9s %4u\n", clmla_row_format_name((clmla_row_format)f), row_bytes((clmla_row_format)f));
 }
 
 // --- JSON ------------------------------------------------------------------------------------------------------------
@@ -201,6 +203,7 @@ static cJSON *device_json(const clmla_device_facts *facts) {
                    {"local_bytes", (double)facts->local_bytes},
                    {"max_group_size", (double)facts->max_group_size},
                    {"float_vector_width", facts->float_vector_width},
+                   {"least_sub_group", facts->least_sub_group},
                    {"opencl_c_major", facts->opencl_c_major},
                    {"opencl_c_minor", facts->opencl_c_minor}};
     const struct {
@@ -212,6 +215,8 @@ static cJSON *device_json(const clmla_device_facts *facts) {
                    {"has_sub_groups", facts->has_sub_groups},
                    {"has_command_buffer", facts->has_command_buffer},
                    {"has_denormals", facts->has_denormals},
+                   {"has_int8_dot", facts->has_int8_dot},
+                   {"has_bf16_dot", facts->has_bf16_dot},
                    {"unified_memory", facts->unified_memory},
                    {"is_interpreter", facts->is_interpreter}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) json_add_text(device, texts[i].name, texts[i].value);
@@ -227,6 +232,7 @@ static cJSON *device_json(const clmla_device_facts *facts) {
     cJSON_AddBoolToObject(recordings, "command_buffer", uses_command_buffers(reason, sizeof reason, facts));
     json_add_text(recordings, "reason", reason);
     add_variants(device, facts);
+    info_fast_json(device, facts);
     return device;
 }
 
@@ -239,7 +245,7 @@ static bool print_json(const device_list *devices, failure *failure) {
     for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++) {
         cJSON *format = cJSON_CreateObject();
         cJSON_AddStringToObject(format, "name", clmla_row_format_name((clmla_row_format)f));
-        cJSON_AddNumberToObject(format, "row_bytes", typical_layout((clmla_row_format)f).row_bytes);
+        cJSON_AddNumberToObject(format, "row_bytes", row_bytes((clmla_row_format)f));
         cJSON_AddItemToArray(formats, format);
     }
     return json_print(object) || failure_memory(failure);

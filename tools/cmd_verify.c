@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 typedef struct request {
-    const char *folder, *config, *device, *cache, *rope_order, *weights;
+    const char *folder, *config, *device, *cache, *compute, *rope_order, *weights;
     uint32_t chunk, page;
     bool json, verbose;
 } request;
@@ -19,6 +19,7 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
         {"--device", OPTION_TEXT, &out->device, "Q", "gpu, cpu, P:D or part of a name; see clmla info", 0, 0},
         {"--cache", OPTION_TEXT, &out->cache, "F",
          "row format: f32 (default), f16, bf16, fp8, fp8_flat, fp8_paged, q8, q6, q5, q4", 0, 0},
+        {"--compute", OPTION_TEXT, &out->compute, "C", "exact (default), fast: see clmla info", 0, 0},
         {"--chunk", OPTION_NUMBER, &out->chunk, "N", "tokens of each sequence a step (1); 0 = all at once", 0,
          INT32_MAX},
         {"--page", OPTION_NUMBER, &out->page, "P", "tokens a page (16); 0 = contiguous, a page a sequence", 0,
@@ -30,13 +31,15 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
         {"--verbose", OPTION_FLAG, &out->verbose, NULL, "the library's log on stderr", 0, 0},
     };
-    const options known = {"verify",
-                           "Runs the attention layers of a reference case and compares outputs and cached rows with "
-                           "it.\nExit code: 0 within the limits, 1 not, 2 could not run.",
-                           "CASE",
-                           &out->folder,
-                           table,
-                           sizeof table / sizeof table[0]};
+    const options known = {
+        "verify",
+        "Runs the attention layers of a reference case and compares outputs and cached rows with "
+        "it. CASE is a folder\nwith config.json, model.safetensors and what another implementation "
+        "computed, such as tests/data/c_v2lite_dims.\nExit code: 0 within the limits, 1 not, 2 could not run.",
+        "CASE",
+        &out->folder,
+        table,
+        sizeof table / sizeof table[0]};
     return options_parse(&known, argc, argv, failure);
 }
 
@@ -44,13 +47,14 @@ static bool read_choice(verify_choice *out, const request *request, const refere
     *out = (verify_choice){
         .rope_order = reference->config.rope_order, .chunk = request->chunk, .page_tokens = request->page};
     return option_row_format(&out->format, request->cache, failure) &&
+           option_compute(&out->compute, request->compute, failure) &&
            option_weights(&out->weights, request->weights, failure) &&
            (!request->rope_order || option_rope_order(&out->rope_order, request->rope_order, failure));
 }
 
-static bool layer_passes(const verify_layer *layer, clmla_row_format format) {
+static bool layer_passes(const verify_layer *layer, clmla_row_format format, clmla_compute compute) {
     double rows = verify_rows_bar(format); // a NaN fails every comparison
-    return layer->output.rel_l2 <= verify_output_bar(format) && layer->latent.rel_l2 <= rows &&
+    return layer->output.rel_l2 <= verify_output_bar(format, compute) && layer->latent.rel_l2 <= rows &&
            layer->k_pe.rel_l2 <= rows;
 }
 
@@ -66,6 +70,7 @@ static bool print_json(const request *request, const char *device, const verify_
     cJSON *object = cJSON_CreateObject();
     json_add_text(object, "device", device);
     json_add_text(object, "cache", request->cache);
+    json_add_text(object, "compute", request->compute ? request->compute : "exact");
     cJSON_AddNumberToObject(object, "chunk", request->chunk);
     cJSON_AddNumberToObject(object, "page", request->page);
     cJSON *list = cJSON_AddArrayToObject(object, "layers");
@@ -87,7 +92,8 @@ static void print_difference(const char *name, difference difference, double bar
 }
 
 static void print_text(const request *request, const char *device, const reference_case *reference,
-                       const verify_layer *layers, clmla_row_format format, bool pass) {
+                       const verify_layer *layers, const verify_choice *choice, bool pass) {
+    clmla_row_format format = choice->format;
     printf("%s on %s\n", request->folder, device);
     printf("%u sequence%s of %u tokens, ", reference->sequence_count, reference->sequence_count == 1 ? "" : "s",
            reference->token_count);
@@ -96,12 +102,13 @@ static void print_text(const request *request, const char *device, const referen
     else
         printf("all in one step; ");
     if (request->page)
-        printf("cache %s in pages of %u tokens\n", request->cache, request->page);
+        printf("cache %s in pages of %u tokens", request->cache, request->page);
     else
-        printf("cache %s, contiguous\n", request->cache);
+        printf("cache %s, contiguous", request->cache);
+    printf(", %s compute\n", clmla_compute_name(choice->compute));
     for (uint32_t i = 0; i < reference->layer_count; i++) {
         printf("  layer %u\n", i);
-        print_difference("output", layers[i].output, verify_output_bar(format));
+        print_difference("output", layers[i].output, verify_output_bar(format, choice->compute));
         print_difference("latent", layers[i].latent, verify_rows_bar(format));
         print_difference("k_pe", layers[i].k_pe, verify_rows_bar(format));
     }
@@ -118,11 +125,12 @@ static bool verify(bool *pass, const request *request, const session *session, c
     bool done = verify_run(layers, session, reference, &choice, failure);
     if (done) {
         *pass = true;
-        for (uint32_t i = 0; i < reference->layer_count; i++) *pass = *pass && layer_passes(&layers[i], choice.format);
+        for (uint32_t i = 0; i < reference->layer_count; i++)
+            *pass = *pass && layer_passes(&layers[i], choice.format, choice.compute);
         if (request->json)
             done = print_json(request, device, layers, reference->layer_count, *pass, failure);
         else
-            print_text(request, device, reference, layers, choice.format, *pass);
+            print_text(request, device, reference, layers, &choice, *pass);
     }
     free(layers);
     return done;

@@ -107,8 +107,8 @@ CLMLA_API uint64_t clmla_copy_pages_scratch(const clmla_rows *rows, uint32_t pai
 // The row of `to` that token t stands for in to_places becomes the row of `from` that it stands for in from_places:
 // decoded to f32 as gather reads it, then stored as append writes it, scales, rounding and NaN as told there. Any two
 // formats, page sizes and ways to lie; L, R and the number of kv heads must be the same. The rope part is brought into
-// `to`'s order; its position stays what it was, or with deltas becomes what they say. Also from a format into itself, which decodes and stores
-// again: for the same bytes there is copy_pages.
+// `to`'s order, and rotated only by from_deltas. Also from a format into itself, which decodes and stores again: for the
+// same bytes there is copy_pages.
 //
 // A token that has no row in either cache is skipped. Two tokens may read one row and must not write one; no row that
 // is written may share bytes with one that is read. Padding and whatever lies between rows is left as it is.
@@ -118,7 +118,7 @@ typedef struct clmla_convert_rows_params {
     clmla_row_places from_places, to_places;
     clmla_rows from, to;
     clmla_buffer from_deltas, rope_turns; // scaled `from`: as deltas and rope_turns of gather; optional
-    bool power_of_two_scales; // formats with f32 scales: as for append
+    bool power_of_two_scales;             // formats with f32 scales: as for append
     const char *variant;
 } clmla_convert_rows_params;
 CLMLA_API clmla_status clmla_convert_rows(clmla_context *context, const clmla_convert_rows_params *params,

@@ -54,19 +54,21 @@ typedef struct clmla_attend_params {
     clmla_rows rows;
     clmla_buffer page_table;    // int32 [sequence_count][page_table_stride], or with page_indptr the pages of all
                                 // sequences one after the other; none = sequence s has the one page s. After
-                                // clmla_plan_update there must be none: the plan has the pages from the cache
+                                // clmla_plan_update there must be none, nor what lies beside its entries: the plan
+                                // has the pages from the cache
     uint64_t page_table_stride; // entries a sequence, at least the pages of the longest
     clmla_buffer page_indptr;   // [sequence_count + 1] int32: sequence s has pages page_table[indptr[s] .. indptr[s+1])
+    uint64_t page_table_count;  // needed with page_indptr: entries there are; what indptr says beyond them is no page
     clmla_buffer page_rows; // int32 beside each entry of page_table: rows of the page that are keys, counted from its
                             // first; keys in a page past them are not there. Optional: all are
     // Scaled rows whose positions were shifted keep their codes: int32 beside each entry of page_table, the positions
     // by which the rope parts of that page's rows are still to be rotated; and what clmla_rope_turns gives, uint64
     // [R/2]. Optional: none. Plain rows (f32, f16, bf16) take no deltas.
     clmla_buffer page_deltas, rope_turns;
-    uint64_t page_table_count; // needed with page_indptr: entries there are; what indptr says beyond them is no page
 
     // Keys of sparse attention, instead of rows and page table: one or two scopes under one softmax. The plan was
-    // updated with a sequence for each query token, whose keys are the scopes' index_counts together.
+    // updated with a sequence for each query token, whose keys are the scopes' index_counts together. Neither a page
+    // table nor what lies beside its entries may be given then.
     const clmla_attend_scope *scopes;
     uint32_t scope_count;
 

@@ -42,16 +42,17 @@ typedef struct clmla_device_facts {
 
     uint32_t opencl_c_major, opencl_c_minor;
     bool little_endian;
-    bool has_half;           // cl_khr_fp16: arithmetic; loads and stores of half need no extension
-    bool has_double;         // cl_khr_fp64
-    bool has_sub_groups;     // cl_khr_subgroups, cl_intel_subgroups or OpenCL C 3.0's feature
-    bool has_command_buffer; // cl_khr_command_buffer, any version
-    bool unified_memory;     // host and device share memory
-    bool is_interpreter;     // Oclgrind: correct, and some thousand times slower than a device
-    bool has_denormals;      // CL_FP_DENORM for float
+    bool has_half;                   // cl_khr_fp16: arithmetic; loads and stores of half need no extension
+    bool has_double;                 // cl_khr_fp64
+    bool has_sub_groups;             // cl_khr_subgroups, cl_intel_subgroups or OpenCL C 3.0's feature
+    uint32_t least_sub_group;        // of the widths that a kernel can ask for (cl_intel_required_subgroup_size)
+    bool has_command_buffer;         // cl_khr_command_buffer, any version
+    bool unified_memory;             // host and device share memory
+    bool is_interpreter;             // Oclgrind: correct, and some thousand times slower than a device
+    bool has_denormals;              // CL_FP_DENORM for float
     bool has_int8_dot, has_bf16_dot; // an x86 CPU with vpdpbusd, vdpbf16ps, and a driver that takes inline assembly. A
                                      // context tries them before it uses them
-    uint32_t quirks;         // bits of clmla_quirk
+    uint32_t quirks;                 // bits of clmla_quirk
 } clmla_device_facts;
 
 // Lists every device of every platform in platform order.

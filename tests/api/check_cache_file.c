@@ -374,8 +374,7 @@ START_TEST(token_ids_find_loaded_pages) {
 }
 END_TEST
 
-// --- many edits
-// --------------------------------------------------------------------------------------------------------
+// --- many edits -----------------------------------------------------------------------------------------------------
 
 static void edit(clmla_cache *cache, clmla_sequence *ids, uint32_t count, test_random *random) {
     uint32_t i = test_random_below(random, count), tokens = 0;

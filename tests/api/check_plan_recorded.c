@@ -164,6 +164,9 @@ START_TEST(two_page_tables_are_refused) {
     s.attend.page_table_stride = PAGES;
     expect(attend(&s), CLMLA_E_ARGUMENT, "has its pages from a cache");
     s.attend.page_table = (clmla_buffer){0};
+    s.attend.page_rows = s.table.view;
+    expect(attend(&s), CLMLA_E_ARGUMENT, "page_rows are given");
+    s.attend.page_rows = (clmla_buffer){0};
     TEST_OK(attend(&s));
     scene_close(&s);
 }

@@ -281,6 +281,40 @@ void attend_compare(attend_fixture *f, const char *variant) {
     free(o.values);
 }
 
+// --- of fast compute
+
+#define FAST_LSE 2e-2
+#define FEW_KEYS 2.5 // ln of the keys that count as much as the largest
+
+// Many keys' errors cancel in their lse; those of equal keys, of the largest one, or where few count, do not.
+static void compare_fast_numbers(const attend_fixture *f, size_t pair, const char *variant) {
+    bool few = f->expected_lse[pair] - f->expected_max[pair] < FEW_KEYS || f->shape.scores == ATTEND_SAME_KEYS;
+    double bar = FAST_LSE * fmax(1.0, f->largest_score[pair] / 4.0);
+    if (f->shape.lse) compare_number(f, &f->lse, pair, f->expected_lse[pair], few ? 2.0 * bar : bar, "lse", variant);
+    if (f->shape.max_logit)
+        compare_number(f, &f->max_logit, pair, f->expected_max[pair], 2.0 * bar, "max_logit", variant);
+}
+
+void attend_compare_fast(const attend_fixture *f, const char *variant, double most_cosine) {
+    const attend_shape *s = &f->shape;
+    double both = 0, product = 0;
+    for (size_t pair = 0; pair < (size_t)f->tokens * s->heads; pair++) {
+        const double *expected = f->expected + pair * s->value;
+        const float *found = test_buffer_found(&f->output) + pair * s->value;
+        test_difference d = test_compare(found, expected, s->value);
+        TEST_ASSERT(d.first_misplaced == s->value, "%s pair %zu value %zu is %g, expected %g", variant, pair,
+                    d.first_misplaced, (double)found[d.first_misplaced], expected[d.first_misplaced]);
+        for (uint32_t i = 0; i < s->value; i++) {
+            if (!isfinite(expected[i])) continue;
+            product += (double)found[i] * expected[i];
+            both += (double)found[i] * (double)found[i] + expected[i] * expected[i];
+        }
+        compare_fast_numbers(f, pair, variant);
+    }
+    double cosine = both > 0 ? 1 - 2 * product / both : 0;
+    TEST_ASSERT(cosine < most_cosine, "%s: cosine difference %.2e", variant, cosine);
+}
+
 void attend_check_variants(attend_fixture *f) {
     clmla_variant variants[TEST_VARIANTS_MAX];
     clmla_shape shape = attend_variant_shape(&f->shape);

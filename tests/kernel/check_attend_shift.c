@@ -6,6 +6,7 @@
 
 #define THETA 10000.0
 #define ENTRIES_MOST 64
+#define INT8_COSINE 1.5e-4 // as check_attend_fast's
 
 typedef struct shift_case {
     clmla_row_format format;
@@ -123,6 +124,24 @@ START_TEST(turns_shifted_pages) {
 }
 END_TEST
 
+// The chosen variant of fast compute rounds turned rope parts to bytes again.
+START_TEST(turns_shifted_pages_in_fast_compute) {
+    static const shift_case fast[] = {{CLMLA_ROWS_Q8, CLMLA_ROPE_HALVES, 128, 64, 0, false, 0},
+                                      {CLMLA_ROWS_Q8, CLMLA_ROPE_INTERLEAVED, 64, 6, 0, true, 7}};
+    for (int i = 0; i < 2; i++) {
+        fixture f;
+        test_case_begin("attend shift", 100 + i, "fast compute, 128 + 64 or 64 + 6");
+        make(&f, &fast[i]);
+        f.attend.shape.compute = CLMLA_COMPUTE_FAST;
+        attend_expect(&f.attend);
+        attend_plan(&f.attend, NULL);
+        test_run_twice(&f.attend.run);
+        attend_compare_fast(&f.attend, clmla_plan_facts_get(f.attend.plan).attend_variant, INT8_COSINE);
+        finish(&f);
+    }
+}
+END_TEST
+
 #define REFUSED(change, word)                                                                                          \
     TEST_REFUSED(&f.attend.run, clmla_attend_params, &f.attend.params, f.attend.params.change, word)
 
@@ -165,6 +184,7 @@ END_TEST
 
 static void add(TCase *tcase) {
     tcase_add_loop_test(tcase, turns_shifted_pages, 0, sizeof cases / sizeof *cases);
+    tcase_add_test(tcase, turns_shifted_pages_in_fast_compute);
     tcase_add_test(tcase, refuses_wrong_deltas);
     tcase_add_test(tcase, refuses_rows_without_deltas);
 }

@@ -200,7 +200,9 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(scope_count = 1, "27 keys");
     REFUSED(scope_count = 0, "0 are needed");
     REFUSED(page_table = test_buffer_tiny(), "page_table");
-    REFUSED(page_indptr = test_buffer_tiny(), "page_table");
+    REFUSED(page_indptr = test_buffer_tiny(), "page_indptr is given");
+    REFUSED(page_rows = test_buffer_tiny(), "page_rows are given");
+    REFUSED(page_deltas = test_buffer_tiny(), "page_deltas are given");
     SCOPE_REFUSED(index_stride = 6, "index_stride");
     SCOPE_REFUSED(index_count = 6, "27 keys");
     SCOPE_REFUSED(indices = test_buffer_tiny(), "scopes.indices");

@@ -258,8 +258,7 @@ START_TEST(matches_the_reference) {
 }
 END_TEST
 
-// --- rows that are turned on the way
-// ----------------------------------------------------------------------------------
+// --- rows that are turned on the way --------------------------------------------------------------------------------
 
 #define TURNED_TOKENS 20u
 #define TURNED_ROPE 6u

@@ -269,8 +269,7 @@ START_TEST(gives_back_what_was_appended) {
 }
 END_TEST
 
-// --- rows that are turned on the way
-// -------------------------------------------------------------------------------------
+// --- rows that are turned on the way -------------------------------------------------------------------------------
 
 #define TURNED_TOKENS 20u
 #define TURNED_ROPE 6u

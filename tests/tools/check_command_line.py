@@ -71,7 +71,7 @@ class CommandLine(tool.ToolTest):
         answer = self.run_json('info')
         self.assertGreater(len(answer['devices']), 0)
         self.assertEqual({f['name']: f['row_bytes'] for f in answer['row_formats']}, {
-            'f32': 2304, 'f16': 1152, 'bf16': 1152, 'fp8': 656, 'fp8_flat': 576, 'fp8_paged': 640,
+            'f32': 2304, 'f16': 1152, 'bf16': 1152, 'fp8': 656, 'fp8_flat': 576, 'fp8_paged': 648,
             'q8': 612, 'q6': 468, 'q5': 432, 'q4': 340})
         for device in answer['devices']:
             recordings = device['recordings']
@@ -79,7 +79,8 @@ class CommandLine(tool.ToolTest):
             if not device['has_command_buffer']:
                 self.assertIn('cl_khr_command_buffer', recordings['reason'])
             self.assertEqual(len(device['operations']), 2 * 14)
-            for operation in device['operations']:
+            self.assertEqual([fast['format'] for fast in device['attend_fast']], ['bf16', 'q8'])
+            for operation in device['operations'] + device['attend_fast']:
                 variants = operation['variants']
                 self.assertEqual(sum(v['chosen'] for v in variants), 1, operation)
                 self.assertEqual(variants[-1]['name'], 'naive')
@@ -98,6 +99,7 @@ class CommandLine(tool.ToolTest):
 
     def test_verify_bad_values(self):
         case = self.cases / 'a_v2_tiny'
+        self.assert_refused('verify', case, '--compute', 'wild', says='"wild" is none of exact, fast')
         self.assert_refused('verify', case, '--cache', 'f64', says=['f64', 'f32', 'f16', 'bf16', 'fp8', 'q8', 'q6', 'q5', 'q4'])
         self.assert_refused('verify', case, '--weights', 'f64', says=['--weights', "'f64'"])
         self.assert_refused('verify', case, '--rope-order', 'thirds', says=['--rope-order', "'thirds'"])

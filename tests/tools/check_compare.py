@@ -86,6 +86,13 @@ class Compare(tool.ToolTest):
         for words in (b'read rate', b'mla_unfused', b'at 128K', b'fusion', b'best format of cos_diff < 1e-4'):
             self.assertIn(words, result.stdout)
 
+    def test_fast_compute(self):
+        rows = self.run_json('compare', *QUICK, '--attention', 'mla', '--compute', 'fast')['rows']
+        for row in rows:
+            with self.subTest(format=row['format']):  # as exact, but for fast compute's own bar
+                self.assertLess(row['cos_diff'], COS_DIFF.get(row['format'], QUANTISED_COS_DIFF) + 2e-4)
+        self.assert_refused('compare', '--compute', 'slow', says='slow')
+
     def test_plot(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / 'compare.svg'
@@ -105,7 +112,10 @@ class Compare(tool.ToolTest):
                                 (('--nope', 40), '--nope takes a multiple of 16, not 40'), (('--latent', 100), '--latent'),
                                 (('--heads', 20), 'gqa8 needs a multiple of 8 heads, not 20'),
                                 (('--seconds', 'long'), '--seconds'), (('--dance',), "unknown option '--dance'"),
-                                (('extra',), "unexpected argument 'extra'"), (('--device', 'no such thing'), 'no such thing')):
+                                (('extra',), "unexpected argument 'extra'"),
+                                (('--cache', 'q8'), '--cache is for --models alone'), (('--segment=9',), '--segment is for --models'),
+                                (('--models', 'x', '--tokens', 64), '--tokens is not for --models'),
+                                (('--device', 'no such thing'), 'no such thing')):
             with self.subTest(arguments=arguments):
                 self.assert_refused('compare', *arguments, says=says)
 

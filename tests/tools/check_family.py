@@ -87,6 +87,8 @@ class Family(tool.ToolTest):
         self.assert_refused('compare', '--models', self.family / 'none', '--nll', self.family / 'heldout.bin', says='none')
         self.assert_refused('compare', '--models', self.family / 'mha', '--nll', self.family / 'none', says='none')
         self.assert_refused('compare', '--models', self.family / 'mha', '--segment', 2000, says='segments take 2000')
+        self.assert_refused('compare', '--models', self.family / 'none', says=['none', 'config.json'])
+        self.assert_refused('compare', '--models', self.model, says=['heldout.bin', '--nll'])
         self.assert_refused('compare', f'--models={self.family / "gqa"}', '--cache', 'q9', says='q9')
         self.assert_refused('compare', '--models', *['x'] * 17, says='up to 16 folders')
 

@@ -27,7 +27,8 @@ static bool formats_of(bool *taken, const compare_task *task, failure *failure) 
         const clmla_shape shape = {.format = (clmla_row_format)f,
                                    .latent_dim = task->shape.latent_dim,
                                    .rope_dim = task->shape.rope_dim,
-                                   .head_count = task->shape.heads};
+                                   .head_count = task->shape.heads,
+                                   .compute = task->compute};
         if (clmla_variant_list(variants, 16, &count, clmla_context_facts(task->session->context), CLMLA_OP_ATTEND,
                                &shape) != CLMLA_OK)
             return failure_library(failure);

@@ -142,8 +142,7 @@ static bool measure(measured *out, const compare_models_request *request, const 
     return done || failure_set(failure, "%s: %s", out->folder, why.sentence);
 }
 
-// --- what is printed
-// ---------------------------------------------------------------------------------------------
+// --- what is printed -------------------------------------------------------------------------------------------------
 
 static void print_table(const compare_models_request *request, const char *device, const measured *models) {
     printf("%s, cache %s, one sequence; nats: mean -log p of held-out bytes in segments of %u\n\n", device,
@@ -189,14 +188,24 @@ static bool print_json(const compare_models_request *request, const char *device
     return json_print(object) || failure_memory(failure);
 }
 
-// --- all of it
-// ---------------------------------------------------------------------------------------------------
+// --- all of it -------------------------------------------------------------------------------------------------------
+
+// Before anything is measured: folders that are no models.
+static bool check_folders(const compare_models_request *request, failure *failure) {
+    for (size_t i = 0; i < request->count; i++) {
+        model model;
+        if (!model_read_config(&model, request->folders[i], failure)) return false;
+    }
+    return true;
+}
 
 static bool read_text(text *out, const compare_models_request *request, failure *failure) {
+    struct failure why = {0};
     char *beside = request->text ? NULL : path_join(request->folders[0], "../heldout.bin");
     if (!request->text && !beside) return failure_memory(failure);
-    bool read = file_read(&out->bytes, &out->length, request->text ? request->text : beside, TEXT_LIMIT, failure);
+    bool read = file_read(&out->bytes, &out->length, request->text ? request->text : beside, TEXT_LIMIT, &why);
     free(beside);
+    if (!read) failure_set(failure, "%s%s", why.sentence, request->text ? "" : " (give the text to score with --nll)");
     if (!read || out->length >= 256) return read;
     return failure_set(failure, "the held-out text has %zu bytes: at least 256 are needed", out->length);
 }
@@ -205,7 +214,7 @@ bool compare_models(const compare_models_request *request, const session *sessio
     measured models[COMPARE_MOST_MODELS] = {0};
     text text = {0};
     const char *device = clmla_context_facts(session->context)->name;
-    bool done = read_text(&text, request, failure);
+    bool done = check_folders(request, failure) && read_text(&text, request, failure);
     for (size_t i = 0; done && i < request->count; i++) {
         models[i].folder = request->folders[i];
         done = measure(&models[i], request, session, &text, failure);

@@ -51,8 +51,7 @@ bool model_read_config(model *out, const char *folder, failure *failure) {
     return read;
 }
 
-// --- weights
-// -----------------------------------------------------------------------------------------------------------
+// --- weights --------------------------------------------------------------------------------------------------------
 
 // A tensor of shape [rows][columns], or [columns] when rows is 0, of a float type.
 static bool find(clmla_tensor *out, const clmla_checkpoint *file, const char *name, uint32_t rows, uint32_t columns,
@@ -149,8 +148,7 @@ static bool load_weights(model *model, const clmla_checkpoint *file, failure *fa
     return loaded;
 }
 
-// --- the whole
-// ---------------------------------------------------------------------------------------------------------
+// --- the whole ------------------------------------------------------------------------------------------------------
 
 // Llama's form: one sequence in every layer, as long as the pages would hold.
 static bool open_heads(model *model, const model_cache *cache, failure *failure) {
@@ -173,9 +171,10 @@ static bool open_cache(model *model, const model_cache *cache, failure *failure)
                                  .page_tokens = cache->page_tokens,
                                  .page_count = cache->page_count,
                                  .share_prefixes = cache->keep_tokens};
-    if (clmla_cache_create(&model->cache, model->session->context, &model->config, &params) != CLMLA_OK ||
-        clmla_plan_create_for_cache(&model->plan, model->session->context, model->cache) != CLMLA_OK)
+    if (clmla_cache_create(&model->cache, model->session->context, &model->config, &params) != CLMLA_OK)
         return failure_library(failure);
+    if (!session_plan(&model->plan, model->session, &model->config, model->cache, cache->compute, NULL, failure))
+        return false;
     // All layers have one shape: after this no step compiles an attention kernel.
     return clmla_layer_prepare(model->layers[0].attention, model->cache, model->session->queue) == CLMLA_OK ||
            failure_library(failure);

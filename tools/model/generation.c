@@ -70,8 +70,7 @@ static bool save(model *model, clmla_sequence sequence, const uint8_t *text, uin
            failure_library(failure);
 }
 
-// --- writing
-// -----------------------------------------------------------------------------------------------------------
+// --- writing --------------------------------------------------------------------------------------------------------
 
 // What is run: the end of a loaded text, the prompt, and then what is written.
 typedef struct text {
@@ -156,6 +155,7 @@ bool generation_continue(continuation *out, model *model, const writing *what, f
     text text = {0};
     *out = (continuation){.bytes = malloc(what->count)};
     bool done = out->bytes ? write_text(out, &text, model, what, failure) : failure_memory(failure);
+    if (!done && out->count > 0) show('\n', what->stream); // what went wrong begins a line
     free(text.bytes);
     free(text.sequences);
     free(text.logits);

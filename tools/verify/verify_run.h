@@ -14,8 +14,9 @@ typedef struct verify_choice {
     uint32_t chunk;              // tokens of each sequence a step; 0 = all at once
     uint32_t page_tokens;        // 0 = contiguous: one page a sequence
     bool outputs_only;           // latent and k_pe are not read back
-    const char *attend_variant;  // NULL = the plan's choice
-    uint64_t outlier_seed;       // not 0: the layers get outliers in their latents (outlier_layer.h)
+    clmla_compute compute;
+    const char *attend_variant; // NULL = the plan's choice
+    uint64_t outlier_seed;      // not 0: the layers get outliers in their latents (outlier_layer.h)
 } verify_choice;
 
 typedef struct verify_layer {
@@ -23,7 +24,7 @@ typedef struct verify_layer {
 } verify_layer;
 
 // Largest rel_l2 a format may show. Latent and k_pe are what the cache holds; the output also sums over it.
-double verify_output_bar(clmla_row_format format);
+double verify_output_bar(clmla_row_format format, clmla_compute compute);
 double verify_rows_bar(clmla_row_format format);
 
 // Fills layers[0 .. reference->layer_count).

@@ -9,17 +9,27 @@ typedef struct changed {
     float *kv_b; // [H·(N+V)][L]
 } changed;
 
-static bool find(clmla_tensor *out, const clmla_checkpoint *checkpoint, uint32_t index, const char *part,
-                 failure *failure) {
+// The layer whose weights are read.
+typedef struct source {
+    const clmla_checkpoint *checkpoint;
+    const clmla_config *config;
+    uint32_t index;
+} source;
+
+// A tensor of so many elements: what is made of it trusts the count.
+static bool find(clmla_tensor *out, const source *source, const char *part, uint64_t count, failure *failure) {
     char name[96];
-    snprintf(name, sizeof name, "model.layers.%u.self_attn.%s.weight", index, part);
-    return clmla_checkpoint_find(out, checkpoint, name) == CLMLA_OK || failure_library(failure);
+    snprintf(name, sizeof name, "model.layers.%u.self_attn.%s.weight", source->index, part);
+    if (clmla_checkpoint_find(out, source->checkpoint, name) != CLMLA_OK) return failure_library(failure);
+    return out->element_count == count ||
+           failure_set(failure, "%s: %s has %llu elements, expected %llu", out->file, out->name,
+                       (unsigned long long)out->element_count, (unsigned long long)count);
 }
 
-static bool find_matrix(clmla_host_matrix *out, const clmla_checkpoint *checkpoint, uint32_t index, const char *part,
+static bool find_matrix(clmla_host_matrix *out, const source *source, const char *part, uint64_t rows, uint64_t columns,
                         failure *failure) {
     clmla_tensor tensor;
-    if (!find(&tensor, checkpoint, index, part, failure)) return false;
+    if (!find(&tensor, source, part, rows * columns, failure)) return false;
     if (tensor.type == CLMLA_TYPE_F8_E4M3)
         return failure_set(failure, "%s: %s is fp8: outliers are made in plain weights alone", tensor.file,
                            tensor.name);
@@ -27,13 +37,9 @@ static bool find_matrix(clmla_host_matrix *out, const clmla_checkpoint *checkpoi
     return true;
 }
 
-static bool read_f32(float **out, const clmla_checkpoint *checkpoint, uint32_t index, const char *part, uint64_t count,
-                     failure *failure) {
+static bool read_f32(float **out, const source *source, const char *part, uint64_t count, failure *failure) {
     clmla_tensor tensor;
-    if (!find(&tensor, checkpoint, index, part, failure)) return false;
-    if (tensor.element_count != count)
-        return failure_set(failure, "%s: %s has %llu elements, expected %llu", tensor.file, tensor.name,
-                           (unsigned long long)tensor.element_count, (unsigned long long)count);
+    if (!find(&tensor, source, part, count, failure)) return false;
     *out = malloc((size_t)count * sizeof **out);
     if (!*out) return failure_memory(failure);
     return clmla_tensor_to_f32(*out, &tensor) == CLMLA_OK || failure_library(failure);
@@ -58,16 +64,19 @@ static void spread(changed *weights, uint32_t latent, uint64_t rows, uint64_t se
     }
 }
 
-static bool find_rest(clmla_layer_tensors *out, const clmla_config *config, const clmla_checkpoint *checkpoint,
-                      uint32_t index, failure *failure) {
+static bool find_rest(clmla_layer_tensors *out, const source *source, failure *failure) {
+    const clmla_config *c = source->config;
+    uint64_t hidden = c->hidden_size, q_lora = c->q_lora_rank, row = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim,
+             queries = (uint64_t)c->head_count * (c->qk_nope_head_dim + c->qk_rope_head_dim),
+             values = (uint64_t)c->head_count * c->v_head_dim;
     clmla_tensor norm;
-    if (!find_matrix(&out->kv_a_proj_with_mqa, checkpoint, index, "kv_a_proj_with_mqa", failure) ||
-        !find_matrix(&out->o_proj, checkpoint, index, "o_proj", failure))
+    if (!find_matrix(&out->kv_a_proj_with_mqa, source, "kv_a_proj_with_mqa", row, hidden, failure) ||
+        !find_matrix(&out->o_proj, source, "o_proj", hidden, values, failure))
         return false;
-    if (config->q_lora_rank == 0) return find_matrix(&out->q_proj, checkpoint, index, "q_proj", failure);
-    if (!find_matrix(&out->q_a_proj, checkpoint, index, "q_a_proj", failure) ||
-        !find_matrix(&out->q_b_proj, checkpoint, index, "q_b_proj", failure) ||
-        !find(&norm, checkpoint, index, "q_a_layernorm", failure))
+    if (q_lora == 0) return find_matrix(&out->q_proj, source, "q_proj", queries, hidden, failure);
+    if (!find_matrix(&out->q_a_proj, source, "q_a_proj", q_lora, hidden, failure) ||
+        !find_matrix(&out->q_b_proj, source, "q_b_proj", queries, q_lora, failure) ||
+        !find(&norm, source, "q_a_layernorm", q_lora, failure))
         return false;
     out->q_a_layernorm_type = norm.type;
     out->q_a_layernorm = norm.data;
@@ -79,11 +88,12 @@ bool outlier_layer_create(clmla_layer **out, clmla_context *context, const clmla
     uint32_t latent = config->kv_lora_rank;
     uint64_t rows = (uint64_t)config->head_count * (config->qk_nope_head_dim + config->v_head_dim);
     clmla_layer_tensors tensors = {.kv_a_layernorm_type = CLMLA_TYPE_F32};
+    source source = {checkpoint, config, index};
     changed weights = {0};
     if (config->attention_bias) return failure_set(failure, "outliers are made in layers without biases alone");
-    bool done = find_rest(&tensors, config, checkpoint, index, failure) &&
-                read_f32(&weights.norm, checkpoint, index, "kv_a_layernorm", latent, failure) &&
-                read_f32(&weights.kv_b, checkpoint, index, "kv_b_proj", rows * latent, failure);
+    bool done = find_rest(&tensors, &source, failure) &&
+                read_f32(&weights.norm, &source, "kv_a_layernorm", latent, failure) &&
+                read_f32(&weights.kv_b, &source, "kv_b_proj", rows * latent, failure);
     if (done) {
         spread(&weights, latent, rows, seed);
         tensors.kv_a_layernorm = weights.norm;

@@ -47,6 +47,7 @@ typedef struct model {
 
 typedef struct model_cache {
     clmla_row_format format;
+    clmla_compute compute; // of attention over a latent cache
     uint32_t page_tokens;
     uint64_t page_count;
     bool keep_tokens; // token ids too: what is saved can then be continued

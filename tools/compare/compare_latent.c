@@ -98,7 +98,8 @@ static bool make_buffers(latent_run *run, failure *failure) {
 }
 
 static bool open_plan(latent_run *run, failure *failure) {
-    const clmla_plan_params params = {.head_count = shape_of(run)->heads, .layout = run->rows.layout};
+    const clmla_plan_params params = {
+        .head_count = shape_of(run)->heads, .layout = run->rows.layout, .compute = run->data->task->compute};
     const clmla_lengths lengths = {.sequence_count = 1, .kv_tokens = &run->data->task->tokens};
     return library(clmla_plan_create(&run->plan, session_of(run)->context, &params), failure) &&
            library(clmla_plan_update_lengths(run->plan, &lengths, session_of(run)->queue, 0, NULL, NULL), failure);

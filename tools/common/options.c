@@ -115,6 +115,11 @@ bool option_weights(clmla_type *out, const char *name, failure *failure) {
     return failure_set(failure, "--weights takes as-stored, f32, f16 or bf16, not '%s'", name);
 }
 
+bool option_compute(clmla_compute *out, const char *name, failure *failure) {
+    *out = CLMLA_COMPUTE_EXACT;
+    return !name || clmla_compute_parse(out, name) == CLMLA_OK || failure_library(failure);
+}
+
 bool option_row_format(clmla_row_format *out, const char *name, failure *failure) {
     return clmla_row_format_parse(out, name) == CLMLA_OK || failure_library(failure);
 }

@@ -43,6 +43,7 @@ typedef struct compare_task {
     uint32_t tokens; // cached, the step's own included
     bench_effort effort;
     bool attention_alone; // no step and no cos_diff
+    clmla_compute compute; // of COMPARE_MLA
     uint32_t formats;     // of COMPARE_MLA, a bit each; 0 = all that clmla_attend takes
 } compare_task;
 

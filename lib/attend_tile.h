@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// How attend_tile is built for a device and a shape: the one place where its tile is chosen. Plain data in, plain data
+// out: made-up device facts give what that device would get.
+#ifndef LIB_ATTEND_TILE_H
+#define LIB_ATTEND_TILE_H
+
+#include <clmla/device.h>
+#include <clmla/rows.h>
+
+#define ATTEND_TILE_REASON_MAX 160
+
+// What cl/common/attend_tile.h calls these.
+typedef struct attend_tile {
+    uint32_t group, row_tile, key_tile, score_rows, partials;
+    uint32_t sub_group;    // to be asked of the compiler; 0 = it chooses
+    uint32_t query_stride; // floats from one packed query to the next
+    uint64_t local_bytes;  // at most
+} attend_tile;
+
+// Zeros: by the device.
+typedef struct attend_tile_limits {
+    uint32_t group;       // most work-items of a group
+    uint32_t rows, keys;  // most of a tile
+    uint64_t local_bytes; // most a group takes
+} attend_tile_limits;
+
+typedef struct attend_tile_shape {
+    clmla_row_format format;
+    uint32_t latent_dim, rope_dim, value_dim;
+    uint32_t rows; // of one sequence and kv head: query heads times query tokens, as far as they are known
+} attend_tile_shape;
+
+// The tile of least predicted cost; false with a sentence when there is none.
+bool attend_tile_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
+                        const attend_tile_limits *limits, const attend_tile_shape *shape);
+
+#endif

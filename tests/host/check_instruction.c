@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Trials of instructions: right on a device whose facts have them, once a context; and with every driver call and
+// allocation of it failing, a reason and one warning, nothing left behind, and no failure of the caller's. On a device
+// whose facts have none there is nothing to try: that is what is checked then.
+#include "host/error.h"
+#include "host/instruction.h"
+#include "tests/host/faulty.h"
+#include "tests/host/folder.h"
+#include "tests/support/device.h"
+#include <stdio.h>
+#include <string.h>
+
+#define BEFORE "what was told before"
+
+static bool has(host_instruction instruction) {
+    const clmla_device_facts *facts = test_device_get()->facts;
+    return instruction == HOST_INSTRUCTION_INT8_DOT ? facts->has_int8_dot : facts->has_bf16_dot;
+}
+
+static void count_warnings(void *payload, clmla_log_level level, const char *message) {
+    *(int *)payload += level == CLMLA_LOG_WARNING && strstr(message, "a trial of its") != NULL;
+}
+
+// What a context of its own finds of an instruction, and how many warnings that takes.
+static clmla_status try_in_context(host_instruction_trial *out, int *warnings, const char *folder,
+                                   host_instruction instruction) {
+    host_context context;
+    clmla_context_params params = {.opencl = {test_device_get()->cl, test_device_get()->id},
+                                   .allocator = faulty_allocator(),
+                                   .log = {count_warnings, warnings, CLMLA_LOG_WARNING},
+                                   .program_folder = folder};
+    clmla_status status = host_context_init(&context, &params, faulty_calls());
+    if (status != CLMLA_OK) return status;
+    host_fail(NULL, CLMLA_E_ARGUMENT, 7, BEFORE);
+    const host_instruction_trial *trial = host_instruction_try(&context, instruction);
+    ck_assert_ptr_eq(host_instruction_try(&context, instruction), trial);
+    ck_assert_str_eq(clmla_last_error(), BEFORE);
+    ck_assert_int_eq(clmla_last_cl_error(), 7);
+    *out = *trial;
+    host_context_finish(&context);
+    return CLMLA_OK;
+}
+
+START_TEST(is_right_where_the_facts_have_it) {
+    host_instruction instruction = (host_instruction)_i;
+    host_instruction_trial trial;
+    int warnings = 0;
+    faulty_arm(FAULTY_NONE, 0, false);
+    if (!has(instruction)) {
+        printf("instruction %d: not on this device\n", _i);
+        return;
+    }
+    TEST_OK(try_in_context(&trial, &warnings, "", instruction));
+    ck_assert_msg(trial.right && trial.reason[0] == '\0', "%s", trial.reason);
+    ck_assert_float_gt(trial.gain, 0.0f);
+    ck_assert_int_eq(warnings, 0);
+    ck_assert(faulty_nothing_lives());
+}
+END_TEST
+
+// Each of them, until none is left to fail.
+static void fail_each(faulty_kind kind, host_instruction instruction) {
+    const char *folder = test_folder_make(); // programs are built once and loaded from then on
+    host_instruction_trial trial;
+    int warnings = 0, refused = 0;
+    faulty_arm(FAULTY_NONE, 0, false);
+    TEST_OK(try_in_context(&trial, &warnings, folder, instruction));
+    for (long at = 0;; at++) {
+        warnings = 0;
+        faulty_arm(kind, at, false);
+        clmla_status status = try_in_context(&trial, &warnings, folder, instruction);
+        bool failed = faulty_hit() != NULL;
+        faulty_arm(FAULTY_NONE, 0, false);
+        ck_assert(faulty_nothing_lives());
+        if (status == CLMLA_OK) {
+            ck_assert_int_eq(trial.right, trial.reason[0] == '\0');
+            ck_assert_int_eq(warnings, trial.right ? 0 : 1);
+            refused += !trial.right;
+        }
+        if (failed) continue;
+        TEST_OK(status);
+        ck_assert(trial.right);
+        break;
+    }
+    test_folder_remove();
+    ck_assert_int_gt(refused, 0);
+}
+
+START_TEST(says_why_a_trial_failed) {
+    if (!has(HOST_INSTRUCTION_INT8_DOT)) return;
+    fail_each(FAULTY_CALL, HOST_INSTRUCTION_INT8_DOT);
+    fail_each(FAULTY_ALLOCATION, HOST_INSTRUCTION_INT8_DOT);
+}
+END_TEST
+
+// Devices of other kinds and drivers have none, whatever this machine's CPU is.
+START_TEST(facts_are_of_cpus_under_pocl_alone) {
+    clmla_device_facts facts = {.type = CL_DEVICE_TYPE_GPU, .platform_name = "Portable Computing Language"};
+    facts.has_int8_dot = facts.has_bf16_dot = true;
+    host_instruction_facts(&facts);
+    ck_assert(!facts.has_int8_dot && !facts.has_bf16_dot);
+    facts = (clmla_device_facts){.type = CL_DEVICE_TYPE_CPU, .platform_name = "Another"};
+    host_instruction_facts(&facts);
+    ck_assert(!facts.has_int8_dot && !facts.has_bf16_dot);
+}
+END_TEST
+
+static void add_tests(TCase *tcase) {
+    tcase_add_loop_test(tcase, is_right_where_the_facts_have_it, HOST_INSTRUCTION_INT8_DOT, HOST_INSTRUCTION_COUNT);
+    tcase_add_test(tcase, says_why_a_trial_failed);
+    tcase_add_test(tcase, facts_are_of_cpus_under_pocl_alone);
+}
+
+int main(void) {
+    return test_main("check_instruction", add_tests);
+}
