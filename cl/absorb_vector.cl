@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // absorb_vector: as absorb_naive; one work-item a group computes a head for up to 8 tokens (common/absorb.clh). For CPU devices:
 // a head's weights are read once for every 8 tokens.                                         ref: tests/ref/ref_absorb.c
-// grid: global (head_count, ceil(token_count / 8)), local (1, 1).   options: ELEMENT_*, VECTOR_WIDTH
+// grid: global (ceil(token_count / 8), head_count), local (1, 1).   options: ELEMENT_*, VECTOR_WIDTH
 #include "common/vector.clh"
 #include "common/element.clh"
 #include "common/scale.clh"
@@ -13,7 +13,7 @@ absorb_vector(const __global element_t *weights, long weights_offset, long row_s
               int scale_column, const __global float *query, long query_offset, long query_token_stride,
               long query_head_stride, __global float *output, long output_offset, long output_token_stride,
               long output_head_stride, int head_count, int token_count) {
-    int head = get_global_id(0), first_token = get_global_id(1) * ABSORB_TOKENS;
+    int head = get_global_id(1), first_token = get_global_id(0) * ABSORB_TOKENS;
     if (head >= head_count || first_token >= token_count) return;
     absorb_head of;
     of.grid = scale_grid_make(scales, scales_offset, scale_stride, scale_row, scale_column);
@@ -27,7 +27,7 @@ absorb_vector(const __global element_t *weights, long weights_offset, long row_s
     query += query_offset + first_token * query_token_stride + head * query_head_stride;
     for (int n = 0; n == 0 || n < nope_dim; n += ABSORB_RUN) { // without values the sums are zeros
         absorb_head_rows(&of, weights + weights_offset, head, nope_dim, value_dim, n);
-        for (int t = 0; t < ABSORB_TOKENS; t++) {
+        for (int t = 0; t < absorb_tile_tokens(of.token_count); t++) {
             const __global float *q = query + min(t, of.token_count - 1) * query_token_stride + n;
             for (int i = 0; i < of.count; i++) of.q[t][i] = q[i];
         }

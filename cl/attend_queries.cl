@@ -167,13 +167,13 @@ attend_pack_int8(const __global uchar *query, const __global uchar *query_rope, 
 
 #endif
 
-// grid: global (head_count, ceil(tokens / ABSORB_TOKENS)), local (1, 1). Past the last token the last one is computed again,
+// grid: global (ceil(tokens / ABSORB_TOKENS), head_count), local (1, 1). Past the last token the last one is computed again,
 // into the same place.
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attend_absorb_heads(const __global uchar *query, const __global uchar *query_rope, const __global int *step, ABSORB_ARGUMENTS,
                     __global float *absorbed, attend_call call) {
-    int head = get_global_id(0), width = call.latent_dim + call.rope_dim, tokens = step[call.header + HEADER_TOKENS];
-    int first_token = get_global_id(1) * ABSORB_TOKENS;
+    int head = get_global_id(1), width = call.latent_dim + call.rope_dim, tokens = step[call.header + HEADER_TOKENS];
+    int first_token = get_global_id(0) * ABSORB_TOKENS;
     if (head >= call.head_count || first_token >= tokens) return;
     absorb_head of;
     of.grid = absorb_grid(scales, &absorb);
@@ -191,7 +191,7 @@ attend_absorb_heads(const __global uchar *query, const __global uchar *query_rop
     }
     for (int n = 0; n == 0 || n < absorb.nope_dim; n += ABSORB_RUN) { // without values the sums are zeros
         absorb_head_rows(&of, weights + absorb.weights, head, absorb.nope_dim, absorb.value_dim, n);
-        for (int t = 0; t < ABSORB_TOKENS; t++)
+        for (int t = 0; t < absorb_tile_tokens(of.token_count); t++)
             for (int i = 0; i < of.count; i++) of.q[t][i] = number_load(query + call.query, call.query_type, q[t] + n + i);
         absorb_head_add(&of);
     }
