@@ -22,9 +22,7 @@ static inline scale_grid absorb_grid(const __global float *scales, const absorb_
 
 #ifdef VECTOR_WIDTH
 
-#define STRIP 4      // vectors of columns in registers; a strip lies within one scale block of 128
-#define TOKENS_MAX 4 // for which each weight is read once
-#define NOPE_RUN 128 // values of a query converted at a time
+#include "common/absorb.clh"
 
 // One row of a tile.
 typedef struct tile_lane {
@@ -169,90 +167,33 @@ attend_pack_int8(const __global uchar *query, const __global uchar *query_rope, 
 
 #endif
 
-// One head for some tokens: a run of its queries as f32, and where the absorbed values grow.
-typedef struct absorb_head {
-    float q[TOKENS_MAX][NOPE_RUN];
-    __global float *out[TOKENS_MAX];
-    const __global element_t *rows; // the run's rows of W_UK
-    long row_stride;
-    int first_row, count; // in kv_b, for the scales; values of the run
-    scale_grid grid;
-} absorb_head;
-
-// Adds a run to `vectors` vectors of columns of `tokens` tokens (constants of the caller).
-static inline __attribute__((always_inline)) void absorb_columns(const int tokens, const int vectors, const absorb_head *head,
-                                                          int column, int first_run) {
-    floatv sums[TOKENS_MAX][STRIP];
-#pragma unroll
-    for (int t = 0; t < tokens; t++)
-#pragma unroll
-        for (int i = 0; i < vectors; i++)
-            sums[t][i] = first_run ? (floatv)0.0f : load_floatv(head->out[t] + column + i * VECTOR_WIDTH);
-    for (int n = 0; n < head->count; n++) {
-        float scale = scale_at(head->grid, head->first_row + n, column);
-        floatv w[STRIP];
-#pragma unroll
-        for (int i = 0; i < vectors; i++)
-            w[i] = element_load_vector(head->rows, n * head->row_stride + column + i * VECTOR_WIDTH);
-#pragma unroll
-        for (int t = 0; t < tokens; t++) {
-            floatv a = (floatv)(head->q[t][n] * scale);
-#pragma unroll
-            for (int i = 0; i < vectors; i++) sums[t][i] = fma(a, w[i], sums[t][i]);
-        }
-    }
-#pragma unroll
-    for (int t = 0; t < tokens; t++)
-#pragma unroll
-        for (int i = 0; i < vectors; i++) store_floatv(sums[t][i], head->out[t] + column + i * VECTOR_WIDTH);
-}
-
-static inline __attribute__((always_inline)) void absorb_head_run(const int tokens, const absorb_head *head, int columns,
-                                                           int first_run) {
-    int column = 0;
-    for (; column + STRIP * VECTOR_WIDTH <= columns; column += STRIP * VECTOR_WIDTH)
-        absorb_columns(tokens, STRIP, head, column, first_run);
-    for (; column + VECTOR_WIDTH <= columns; column += VECTOR_WIDTH) absorb_columns(tokens, 1, head, column, first_run);
-    for (; column < columns; column++)
-        for (int t = 0; t < tokens; t++) {
-            float sum = first_run ? 0.0f : head->out[t][column];
-            for (int n = 0; n < head->count; n++)
-                sum = fma(head->q[t][n] * scale_at(head->grid, head->first_row + n, column),
-                          element_load(head->rows, n * head->row_stride + column), sum);
-            head->out[t][column] = sum;
-        }
-}
-
-// grid: global (head_count, ceil(tokens / TOKENS_MAX)), local (1, 1). Past the last token the last one is computed again, into
-// the same place.
+// grid: global (ceil(tokens / ABSORB_TOKENS), head_count), local (1, 1). Past the last token the last one is computed again,
+// into the same place.
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attend_absorb_heads(const __global uchar *query, const __global uchar *query_rope, const __global int *step, ABSORB_ARGUMENTS,
                     __global float *absorbed, attend_call call) {
-    int head = get_global_id(0), width = call.latent_dim + call.rope_dim, tokens = step[call.header + HEADER_TOKENS];
-    int first_token = get_global_id(1) * TOKENS_MAX;
+    int head = get_global_id(1), width = call.latent_dim + call.rope_dim, tokens = step[call.header + HEADER_TOKENS];
+    int first_token = get_global_id(0) * ABSORB_TOKENS;
     if (head >= call.head_count || first_token >= tokens) return;
     absorb_head of;
     of.grid = absorb_grid(scales, &absorb);
     of.row_stride = absorb.row_stride;
-    long q[TOKENS_MAX];
-    for (int t = 0; t < TOKENS_MAX; t++) {
+    of.columns = call.latent_dim;
+    of.token_count = min(ABSORB_TOKENS, tokens - first_token);
+    long q[ABSORB_TOKENS];
+    for (int t = 0; t < ABSORB_TOKENS; t++) {
         long token = min(first_token + t, tokens - 1);
         long rope = token * call.query_rope_token + head * call.query_rope_head;
         q[t] = token * call.query_token + head * call.query_head;
         of.out[t] = absorbed + (token * call.head_count + head) * width;
-        for (int d = 0; d < call.rope_dim; d++)
+        for (int d = 0; d < call.rope_dim && first_token + t < tokens; d++)
             of.out[t][call.latent_dim + d] = number_load(query_rope + call.query_rope, call.query_type, rope + d);
     }
-    for (int n = 0; n < absorb.nope_dim; n += NOPE_RUN) {
-        of.first_row = head * (absorb.nope_dim + absorb.value_dim) + n;
-        of.rows = weights + absorb.weights + of.first_row * absorb.row_stride;
-        of.count = min(NOPE_RUN, absorb.nope_dim - n);
-        for (int t = 0; t < TOKENS_MAX; t++)
+    for (int n = 0; n == 0 || n < absorb.nope_dim; n += ABSORB_RUN) { // without values the sums are zeros
+        absorb_head_rows(&of, weights + absorb.weights, head, absorb.nope_dim, absorb.value_dim, n);
+        for (int t = 0; t < absorb_tile_tokens(of.token_count); t++)
             for (int i = 0; i < of.count; i++) of.q[t][i] = number_load(query + call.query, call.query_type, q[t] + n + i);
-        if (first_token + 1 < tokens)
-            absorb_head_run(TOKENS_MAX, &of, call.latent_dim, n == 0);
-        else
-            absorb_head_run(1, &of, call.latent_dim, n == 0);
+        absorb_head_add(&of);
     }
 }
 

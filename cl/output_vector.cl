@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // output_vector: as output_naive; one work-item a group computes a head for up to 8 tokens, a tile of values by tokens in
 // registers. For CPU devices: a head's weights are read once for every 8 tokens.              ref: tests/ref/ref_output.c
-// grid: global (head_count, ceil(token_count / 8)), local (1, 1).   options: ELEMENT_*, VECTOR_WIDTH
+// grid: global (ceil(token_count / 8), head_count), local (1, 1).   options: ELEMENT_*, VECTOR_WIDTH
 #include "common/vector.clh"
 #include "common/element.clh"
 #include "common/scale.clh"
@@ -12,7 +12,7 @@ output_vector(const __global element_t *weights, long weights_offset, long row_s
               int columns, const __global float *scales, long scales_offset, int scale_stride, int scale_row,
               int scale_column, const __global float *attended, long attended_offset, __global float *heads,
               long heads_offset, int head_count, int token_count) {
-    int head = get_global_id(0), first_token = get_global_id(1) * TILE_TOKENS_MAX;
+    int head = get_global_id(1), first_token = get_global_id(0) * TILE_TOKENS_MAX;
     if (head >= head_count || first_token >= token_count) return;
     int head_row = head * (nope_dim + value_dim) + nope_dim;
     long first_pair = (long)first_token * head_count + head;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // project_vector: as project_naive; one work-item a group takes item_rows rows by up to 8 tokens, a tile of them in registers,
 // columns in vectors. For CPU devices and few tokens: weights stream through once.        ref: tests/ref/ref_project.c
-// grid: global (ceil(rows / item_rows), ceil(row_count / 8)), local (1, 1).   options: ELEMENT_*, VECTOR_WIDTH
+// grid: global (ceil(row_count / 8), ceil(rows / item_rows)), local (1, 1).   options: ELEMENT_*, VECTOR_WIDTH
 // item_rows is at most BLOCK_ROWS_MAX.
 #include "common/vector.clh"
 #include "common/element.clh"
@@ -14,9 +14,9 @@ project_vector(const __global element_t *weights, long weights_offset, long row_
                const __global float *bias, long bias_offset, const __global float *input, long input_offset,
                long input_stride, __global float *output, long output_offset, long output_stride, int row_count,
                int item_rows) {
-    int first_token = get_global_id(1) * TILE_TOKENS_MAX;
+    int first_token = get_global_id(0) * TILE_TOKENS_MAX;
     product_block block;
-    block.first_row = get_global_id(0) * item_rows;
+    block.first_row = get_global_id(1) * item_rows;
     if (block.first_row >= rows || first_token >= row_count) return;
     block.end_row = min(rows, block.first_row + item_rows);
     block.token_count = min(TILE_TOKENS_MAX, row_count - first_token);

@@ -30,7 +30,8 @@ typedef struct tile_block {
 } tile_block;
 
 typedef struct tile_run {
-    int begin, vectors_end, end; // columns; from vectors_end on they fill no vector
+    int begin, end;  // columns of whole vectors
+    int next;        // where the next run begins
 } tile_run;
 
 // The run of row tile i at packed[i * TILE_ROWS * PRODUCT_COLUMNS]: for each vector of columns the tile's rows. Past the last
@@ -40,21 +41,19 @@ static inline void tile_convert(float *packed, const tile_block *b, tile_run run
         int of = min(b->first_row + row, b->end_row - 1);
         const __global element_t *weights = b->weights + of * b->row_stride;
         float *to = packed + (row / TILE_ROWS) * TILE_ROWS * PRODUCT_COLUMNS + row % TILE_ROWS * VECTOR_WIDTH;
-        for (int column = run.begin; column < run.vectors_end; column += VECTOR_WIDTH) {
+        for (int column = run.begin; column < run.end; column += VECTOR_WIDTH) {
             store_floatv(product_weights(weights, of, column, b->grid), to);
             to += TILE_ROWS * VECTOR_WIDTH;
         }
     }
 }
 
-static inline __attribute__((always_inline)) void tile_sums(float sums[TILE_ROWS][TILE_TOKENS], const float *packed,
+static inline __attribute__((always_inline)) void tile_sums(float *sums, const float *packed,
                                                      const __global float *const input[TILE_TOKENS], tile_run run) {
-    floatv total[TILE_ROWS][TILE_TOKENS];
+    floatv total[TILE_ROWS * TILE_TOKENS];
 #pragma unroll
-    for (int r = 0; r < TILE_ROWS; r++)
-#pragma unroll
-        for (int t = 0; t < TILE_TOKENS; t++) total[r][t] = (floatv)0.0f;
-    for (int column = run.begin; column < run.vectors_end; column += VECTOR_WIDTH) {
+    for (int i = 0; i < TILE_ROWS * TILE_TOKENS; i++) total[i] = (floatv)0.0f;
+    for (int column = run.begin; column < run.end; column += VECTOR_WIDTH) {
         floatv w[TILE_ROWS];
 #pragma unroll
         for (int r = 0; r < TILE_ROWS; r++) w[r] = load_floatv(packed + r * VECTOR_WIDTH);
@@ -63,42 +62,38 @@ static inline __attribute__((always_inline)) void tile_sums(float sums[TILE_ROWS
         for (int t = 0; t < TILE_TOKENS; t++) {
             floatv x = load_floatv(input[t] + column);
 #pragma unroll
-            for (int r = 0; r < TILE_ROWS; r++) total[r][t] = fma(w[r], x, total[r][t]);
+            for (int r = 0; r < TILE_ROWS; r++) total[r * TILE_TOKENS + t] = fma(w[r], x, total[r * TILE_TOKENS + t]);
         }
     }
 #pragma unroll
-    for (int r = 0; r < TILE_ROWS; r++)
-#pragma unroll
-        for (int t = 0; t < TILE_TOKENS; t++) sums[r][t] = sum_floatv(total[r][t]);
+    for (int i = 0; i < TILE_ROWS * TILE_TOKENS; i++) sums[i] = sum_floatv(total[i]);
 }
 
-// Adds the columns that fill no vector.
-static inline void tile_tail(float sums[TILE_ROWS][TILE_TOKENS], const tile_block *b, int row,
-                             const __global float *const input[TILE_TOKENS], tile_run run) {
-    for (int column = run.vectors_end; column < run.end; column++)
-        for (int r = 0; r < TILE_ROWS; r++) {
-            int of = min(row + r, b->end_row - 1);
-            float w = scale_at(b->grid, of, column) * element_load(b->weights + of * b->row_stride, column);
-            for (int t = 0; t < TILE_TOKENS; t++) sums[r][t] = fma(w, input[t][column], sums[r][t]);
-        }
-}
-
-// Adds a run to the sums in the output, and in the last one the bias.
-static inline void tile_store(const tile_block *b, float sums[TILE_ROWS][TILE_TOKENS], int row, int token, tile_run run) {
-    int rows = min(TILE_ROWS, b->end_row - row), last = run.end == b->columns;
+// Adds a run to the sums in the output.
+static inline void tile_store(const tile_block *b, const float *sums, int row, int token, int first_run) {
+    int rows = min(TILE_ROWS, b->end_row - row);
     for (int t = 0; t < TILE_TOKENS && token + t < b->token_count; t++) {
         __global float *output = b->output + (token + t) * b->output_stride + row;
-        for (int r = 0; r < rows; r++) {
-            float sum = run.begin == 0 ? sums[r][t] : output[r] + sums[r][t];
-            output[r] = last ? sum + (b->bias ? b->bias[row + r] : 0.0f) : sum;
-        }
+        for (int r = 0; r < rows; r++)
+            output[r] = first_run ? sums[r * TILE_TOKENS + t] : output[r] + sums[r * TILE_TOKENS + t];
     }
+}
+
+// Adds what no run has, and the bias.
+static inline void tile_finish(const tile_block *b) {
+    for (int t = 0; t < b->token_count; t++)
+        for (int row = b->first_row; row < b->end_row; row++) {
+            __global float *output = b->output + t * b->output_stride + row;
+            *output = product_rest(*output, b->weights + row * b->row_stride, b->input + t * b->input_stride, row, b->columns,
+                                   b->grid) +
+                      (b->bias ? b->bias[row] : 0.0f);
+        }
 }
 
 // Asks for `count` cache lines, from line *at on, of the weights converted next: the next run's, or the next block's first.
 static inline void tile_fetch(int *at, int count, const tile_block *b, tile_run run) {
-    int lines = PRODUCT_COLUMNS / LINE_ELEMENTS, more = run.end < b->columns;
-    const __global element_t *next = b->weights + (more ? b->first_row : b->end_row) * b->row_stride + (more ? run.end : 0);
+    int lines = PRODUCT_COLUMNS / LINE_ELEMENTS, more = run.next < b->columns;
+    const __global element_t *next = b->weights + (more ? b->first_row : b->end_row) * b->row_stride + (more ? run.next : 0);
     for (int end = *at + count; *at < end; (*at)++) fetch_line(next + *at / lines * b->row_stride + *at % lines * LINE_ELEMENTS);
 }
 
@@ -111,12 +106,11 @@ static inline void tile_run_add(const tile_block *b, const float *packed, tile_r
         const __global float *input[TILE_TOKENS];
         for (int t = 0; t < TILE_TOKENS; t++) input[t] = b->input + min(token + t, b->token_count - 1) * b->input_stride;
         for (int i = 0; i < tiles; i++) {
-            float sums[TILE_ROWS][TILE_TOKENS];
+            float sums[TILE_ROWS * TILE_TOKENS];
             int row = b->first_row + i * TILE_ROWS;
             tile_fetch(&fetched, fetches, b, run);
             tile_sums(sums, packed + i * TILE_ROWS * PRODUCT_COLUMNS, input, run);
-            if (run.vectors_end < run.end) tile_tail(sums, b, row, input, run);
-            tile_store(b, sums, row, token, run);
+            tile_store(b, sums, row, token, run.begin == 0);
         }
     }
 }
@@ -146,9 +140,10 @@ project_vector_many(const __global element_t *weights, long weights_offset, long
     for (int begin = 0; begin < columns; begin += PRODUCT_COLUMNS) {
         tile_run run;
         run.begin = begin;
-        run.end = min(columns, begin + PRODUCT_COLUMNS);
-        run.vectors_end = product_vectors_end(begin, run.end, b.grid);
+        run.next = min(columns, begin + PRODUCT_COLUMNS);
+        run.end = product_vectors_end(begin, run.next, b.grid);
         tile_convert(packed, &b, run);
         tile_run_add(&b, packed, run);
     }
+    if (bias || product_vectors_end(0, columns, b.grid) < columns) tile_finish(&b);
 }

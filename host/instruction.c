@@ -65,7 +65,7 @@ struct host_instructions {
 
 void host_instruction_facts(clmla_device_facts *facts) {
     facts->has_int8_dot = facts->has_bf16_dot = false;
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(_WIN32)
     // Elsewhere inline assembly was seen to be refused, or is compiled by way of SPIR-V, which has none.
     if (!(facts->type & CL_DEVICE_TYPE_CPU) || !strstr(facts->platform_name, "Portable Computing Language")) return;
     __builtin_cpu_init();

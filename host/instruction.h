@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dot-product instructions of x86 CPUs, which OpenCL C 1.2 reaches by inline assembly alone. The device's facts say
-// whether the CPU has them and the driver's compiler is known to take assembly; a trial then shows whether it is so, and
-// whether it pays.
+// whether the CPU has them and the driver's compiler is known to take assembly; a trial then shows whether it is so,
+// and whether it pays.
 #ifndef HOST_INSTRUCTION_H
 #define HOST_INSTRUCTION_H
 

@@ -5,7 +5,7 @@
 #include "lib/kv_b.h"
 #include "lib/matrix.h"
 
-#define TOKENS_MAX 4 // of cl/attend_queries.cl
+#define ABSORB_TOKENS 8 // of cl/common/absorb.clh
 
 clmla_status attend_absorb_check(const clmla_plan *plan, const clmla_attend_params *params) {
     const clmla_attend_absorb *absorb = params->absorb;
@@ -57,7 +57,7 @@ clmla_status attend_absorb_run(attend_job *job) {
     weights_arguments(&launch, job->params->absorb);
     host_arg_buffer(&launch, absorbed);
     host_arg_bytes(&launch, sizeof job->call, &job->call);
-    size_t per_value[3] = {width, heads, tokens}, per_head[2] = {heads, (tokens + TOKENS_MAX - 1) / TOKENS_MAX},
+    size_t per_value[3] = {width, heads, tokens}, per_head[2] = {(tokens + ABSORB_TOKENS - 1) / ABSORB_TOKENS, heads},
            local[2] = {1, 1};
     STATUS_OR_RETURN(vector ? host_launch_enqueue(&launch, job->chain, 2, per_head, local)
                             : operation_launch_items(&launch, job->chain, 3, per_value));

@@ -131,10 +131,13 @@ void cache_pages_take_back(cache_pages *pages, const uint32_t *ids, uint32_t cou
     for (uint32_t i = count; i-- > 0;) cache_pages_drop_sequence(pages, ids[i]); // ids and pages come off in reverse
 }
 
-// Ids are of use, not needed: where telling them fails, the sequence has fewer that are known.
+// Ids are of use, not needed: where telling them fails, the sequence has fewer that are known, and the load is no failed
+// call.
 void cache_pages_restore_tokens(cache_pages *pages, const cache_saved *saved, const uint32_t *ids) {
     int32_t some[IDS_AT_ONCE];
+    host_last_failure told;
     if (!pages->prefixes.pages) return;
+    host_last_failure_keep(&told);
     for (uint32_t i = 0; i < saved->sequence_count; i++) {
         const cache_saved_sequence *sequence = &saved->sequences[i];
         for (uint32_t done = 0, count; done < sequence->known; done += count) {
@@ -143,4 +146,5 @@ void cache_pages_restore_tokens(cache_pages *pages, const cache_saved *saved, co
             if (cache_pages_commit_tokens(pages, ids[i], some, count) != CLMLA_OK) break;
         }
     }
+    host_last_failure_restore(&told);
 }

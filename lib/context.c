@@ -5,6 +5,13 @@
 #include "host/program.h"
 #include "lib/tuning.h"
 
+static clmla_status check_width(const clmla_context_params *params) {
+    uint32_t width = params->vector_width;
+    if (width == 0 || width == 4 || width == 8 || width == 16) return CLMLA_OK;
+    return host_fail(&params->log, CLMLA_E_ARGUMENT, 0, "context: vector_width is %u: 4, 8 and 16 are possible, 0 is for the device's own",
+                     width);
+}
+
 clmla_status context_create_with_calls(clmla_context **out, const clmla_context_params *params,
                                        const host_calls *calls) {
     if (!out) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "context: out is NULL");
@@ -15,11 +22,13 @@ clmla_status context_create_with_calls(clmla_context **out, const clmla_context_
     clmla_context *context = host_allocate(&params->allocator, 1, sizeof *context);
     if (!context)
         return host_fail(&params->log, CLMLA_E_MEMORY, 0, "context: no memory for %zu bytes", sizeof *context);
-    clmla_status status = host_context_init(&context->host, params, calls);
+    clmla_status status = check_width(params);
+    if (status == CLMLA_OK) status = host_context_init(&context->host, params, calls);
     if (status != CLMLA_OK) {
         host_release(&params->allocator, context);
         return status;
     }
+    if (params->vector_width) context->host.facts.float_vector_width = params->vector_width;
     pthread_mutex_init(&context->tuning_lock, NULL);
     tuning_init(context, params->tuning_file);
     *out = context;

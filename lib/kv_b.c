@@ -4,7 +4,7 @@
 #include "lib/matrix.h"
 #include "lib/operation.h"
 
-#define TILE_TOKENS 8 // of cl/absorb_vector.cl and cl/common/product.clh
+#define TILE_TOKENS 8 // of cl/common/absorb.clh and cl/common/product.clh
 
 clmla_status kv_b_check(clmla_context *context, const clmla_matrix *kv_b, uint32_t token_count, uint32_t head_count,
                         uint32_t nope_dim, uint32_t value_dim, const char *operation) {
@@ -35,7 +35,8 @@ void kv_b_arguments(host_launch *launch, const clmla_matrix *kv_b, uint32_t nope
 clmla_status kv_b_enqueue(host_launch *launch, host_chain *chain, const variant *chosen, uint32_t values,
                           uint32_t head_count, uint32_t token_count) {
     size_t per_value[3] = {values, head_count, token_count};
-    size_t per_head[2] = {head_count, (token_count + TILE_TOKENS - 1) / TILE_TOKENS}, local[2] = {1, 1};
+    // One after the other, all tokens of a head: from the second tile on its weights are in the second-level cache.
+    size_t per_head[2] = {(token_count + TILE_TOKENS - 1) / TILE_TOKENS, head_count}, local[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(launch, chain, 2, per_head, local);
     return operation_launch_items(launch, chain, 3, per_value);
 }

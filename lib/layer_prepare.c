@@ -93,6 +93,7 @@ clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *ca
     rehearsal r = {.layer = *layer};
     r.layer.cache_layer = 0;
     uint32_t tokens = tuning_value(layer->context, TUNING_ATTEND_BLOCK_TOKENS) + PREPARE_TOKENS;
+    if (tokens < VARIANT_MANY_ROWS) tokens = VARIANT_MANY_ROWS;
     STATUS_OR_OUT(make(&r, cache, tokens));
     STATUS_OR_OUT(play(&r, 1, queue));
     STATUS_OR_OUT(play(&r, tokens, queue));

@@ -58,7 +58,8 @@ static clmla_status check_capacity(const clmla_log *log, const clmla_plan_params
 
 static clmla_status check_compute(const clmla_log *log, const clmla_plan_params *params) {
     if (params->compute == CLMLA_COMPUTE_EXACT || params->compute == CLMLA_COMPUTE_FAST) return CLMLA_OK;
-    return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: compute is %d, neither exact (0) nor fast (1)", (int)params->compute);
+    return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: compute is %d, neither exact (0) nor fast (1)",
+                     (int)params->compute);
 }
 
 static clmla_status check(clmla_context *context, const clmla_plan_params *params) {
@@ -72,13 +73,16 @@ static clmla_status check(clmla_context *context, const clmla_plan_params *param
     return check_capacity(log, params);
 }
 
+// More than any tile has: what lies beyond changes no choice.
+#define ROWS_PLENTY 65536u
+
 // A step of a plan with a capacity has as many rows as that says; fixed splits must not depend on it.
 static uint32_t expected_rows(const clmla_plan_params *params) {
     const clmla_plan_capacity *capacity = &params->capacity;
     uint32_t heads = params->head_count / (params->kv_head_count ? params->kv_head_count : 1);
     if (capacity->sequences == 0 || params->split_tokens > 0) return heads;
     uint64_t tokens = ((uint64_t)capacity->query_tokens + capacity->sequences - 1) / capacity->sequences;
-    return (uint32_t)(heads * tokens);
+    return tokens < ROWS_PLENTY / heads ? (uint32_t)(heads * tokens) : ROWS_PLENTY;
 }
 
 static clmla_status choose_tile(attend_tile *tile, clmla_context *context, const clmla_plan_params *params) {

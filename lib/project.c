@@ -39,7 +39,8 @@ static clmla_status launch_grid(host_launch *launch, host_chain *chain, const cl
                                 const variant *chosen, const clmla_context *context) {
     uint32_t rows = params->matrix.rows, tokens = params->row_count, of_item = item_rows(context, rows);
     size_t per_sum[2] = {rows, tokens}, local[2] = {1, 1};
-    size_t per_strip[2] = {pieces(rows, of_item), pieces(tokens, TILE_TOKENS)};
+    // One after the other, all tokens of some rows: from the second tile on their weights are in the second-level cache.
+    size_t per_strip[2] = {pieces(tokens, TILE_TOKENS), pieces(rows, of_item)};
     size_t per_block[2] = {pieces(rows, BLOCK_ROWS), pieces(tokens, ITEM_TOKENS)};
     switch (chosen->method) {
     case VARIANT_VECTOR:

@@ -11,8 +11,8 @@
 #define VARIANTS_MAX 6
 // Below this many rows CLBlast's general product does not pay its launches.
 #define CLBLAST_LEAST_ROWS 32
-// Up to so many rows project_vector is the faster one: it reads weights once for 8 rows and converts them on the way.
-#define VECTOR_MANY_LEAST_ROWS 17
+// Of fp8 weights so many rows pay a conversion apart, of others VARIANT_MANY_ROWS.
+#define VECTOR_MANY_LEAST_ROWS_F8 17
 // An instruction by inline assembly that gives less than this is not worth its rounding.
 #define INSTRUCTION_LEAST_GAIN 1.25f
 // A row wider than this would make attend_vector's private block larger than a core's second-level cache.
@@ -30,7 +30,9 @@ static const char *refuse_unless_cpu(const clmla_device_facts *facts, const clml
 }
 
 static const char *refuse_project_vector_many(const clmla_device_facts *facts, const clmla_shape *shape) {
-    if (shape->row_count != 0 && shape->row_count < VECTOR_MANY_LEAST_ROWS) return "fewer than 17 rows";
+    bool fp8 = shape->weights == CLMLA_TYPE_F8_E4M3;
+    if (shape->row_count != 0 && shape->row_count < (fp8 ? VECTOR_MANY_LEAST_ROWS_F8 : VARIANT_MANY_ROWS))
+        return fp8 ? "fewer than 17 rows" : "fewer than 49 rows";
     return refuse_unless_cpu(facts, shape);
 }
 
@@ -99,7 +101,10 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
 #define VECTOR(operation, refusal)                                                                                     \
     { "vector", VARIANT_VECTOR, &clmla_source_##operation##_vector, refusal, HOST_INSTRUCTION_NONE, NULL }
 #define VECTOR_MANY(operation, refusal)                                                                                \
-    { "vector_many", VARIANT_VECTOR_MANY, &clmla_source_##operation##_vector_many, refusal, HOST_INSTRUCTION_NONE, NULL }
+    {                                                                                                                  \
+        "vector_many", VARIANT_VECTOR_MANY, &clmla_source_##operation##_vector_many, refusal, HOST_INSTRUCTION_NONE,   \
+            NULL                                                                                                       \
+    }
 #define INT8_DOT(operation, refusal)                                                                                   \
     { "int8_dot", VARIANT_INT8_DOT, &clmla_source_##operation##_int8_dot, refusal, HOST_INSTRUCTION_INT8_DOT, NULL }
 #define BF16_DOT(operation, refusal)                                                                                   \

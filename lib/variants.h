@@ -37,6 +37,10 @@ static inline bool variant_has_vectors(const variant *variant) {
            variant->method == VARIANT_INT8_DOT || variant->method == VARIANT_BF16_DOT;
 }
 
+// From so many rows on every variant for many rows is chosen where it suits the device. Below, project_vector is as fast: it
+// converts weights for 8 rows at a time, and finds them in a core's cache for the next 8.
+#define VARIANT_MANY_ROWS 49
+
 // The first variant that accepts, or the one called `name` when name is not NULL.
 // Errors: CLMLA_E_ARGUMENT: no variant of that name, or refused, with the reason.
 clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation,

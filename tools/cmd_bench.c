@@ -8,6 +8,7 @@
 
 typedef struct arguments {
     const char *device, *plot;
+    uint32_t vector_width;
     bench_request request;
     bench_effort effort;
     bool json;
@@ -32,6 +33,8 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
         {"--repeat", OPTION_NUMBER, &out->effort.repeat, "N", "runs of a case, instead of --seconds", 1,
          BENCH_MOST_RUNS},
         {"--seconds", OPTION_DECIMAL, &out->effort.seconds, "S", "time for a case, at least 5 runs (0.5)", 0, 3600},
+        {"--vector-width", OPTION_NUMBER, &out->vector_width, "N",
+         "floats in a vector of kernels for CPUs: 4, 8, 16; 0 = the device's own", 0, 16},
         {"--device", OPTION_TEXT, &out->device, "Q", "gpu, cpu, P:D or part of a name", 0, 0},
         {"--plot", OPTION_TEXT, &out->plot, "FILE", "the roofline with the cases on it, as SVG", 0, 0},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
@@ -72,8 +75,8 @@ static bool run_cases(bench_report *report, const session *session, const bench_
     return !arguments->json || bench_print_json(report, failure);
 }
 
-static bool open_device(session *session, const char **name, const char *query, failure *failure) {
-    if (!session_open(session, query, false, failure)) return false;
+static bool open_device(session *session, const char **name, const arguments *arguments, failure *failure) {
+    if (!session_open_narrow(session, arguments->device, arguments->vector_width, failure)) return false;
     const clmla_device_facts *facts = clmla_context_facts(session->context);
     *name = facts->name;
     if (!facts->is_interpreter) return true;
@@ -87,7 +90,7 @@ static bool bench(const arguments *arguments, failure *failure) {
     bool done = bench_cases_make(&cases, &arguments->request, failure);
     report.entries = calloc(cases.count + 1, sizeof *report.entries);
     if (done && !report.entries) done = failure_memory(failure);
-    done = done && open_device(&session, &report.device, arguments->device, failure);
+    done = done && open_device(&session, &report.device, arguments, failure);
     FILE *plot = done && arguments->plot ? fopen(arguments->plot, "w") : NULL; // before the work: it may not open
     if (done && arguments->plot && !plot) done = failure_set(failure, "--plot %s: cannot be opened", arguments->plot);
     done = done && run_cases(&report, &session, &cases, arguments, plot, failure);

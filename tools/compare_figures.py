@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures clmla compare's figures on this machine and writes them into README.md, between the markers, and docs/compare.svg.
+"""Measures clmla compare's figures on this machine and writes them into docs/compare.md, between the markers, and docs/compare.svg.
 
     tools/compare_figures.py [CLMLA [OPTION ...]]     default: build/tools/clmla; options go to clmla compare
 
@@ -92,12 +92,12 @@ def main():
     if before > 0.3 * cores:
         head += (' **Other programs had the machine at the same time: these times are too long, and their ratios are no more than a hint. '
                  'Bytes, cos_diff and nats do not depend on that.**')
-    block = [BEGIN, '', head, '', *attention_table(answer, fast), '', *gains(answer, fast), '', '![time and bytes against context length](docs/compare.svg)',
+    block = [BEGIN, '', head, '', *attention_table(answer, fast), '', *gains(answer, fast), '', '![time and bytes against context length](compare.svg)',
              '', *family_table(models), '', END]
-    readme = ROOT / 'README.md'
-    text = readme.read_text(encoding='utf-8')
+    page = ROOT / 'docs/compare.md'
+    text = page.read_text(encoding='utf-8')
     begin, end = text.index(BEGIN), text.index(END) + len(END)
-    readme.write_text(text[:begin] + '\n'.join(block) + text[end:], encoding='utf-8')
+    page.write_text(text[:begin] + '\n'.join(block) + text[end:], encoding='utf-8')
 
 
 main()

@@ -16,13 +16,14 @@ static clmla_context *open_device(const clmla_device_facts *facts) {
 }
 
 // Without a context, what the facts alone say.
-static size_t list(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context, clmla_row_format format) {
+static size_t list(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context,
+                   clmla_row_format format) {
     // DeepSeek's row.
     clmla_shape shape = {.format = format, .latent_dim = 512, .rope_dim = 64, .compute = CLMLA_COMPUTE_FAST};
     size_t count = 0;
-    clmla_status status =
-        context ? clmla_variant_list_tried(out, VARIANTS_LISTED, &count, context, CLMLA_OP_ATTEND, &shape)
-                : clmla_variant_list(out, VARIANTS_LISTED, &count, facts, CLMLA_OP_ATTEND, &shape);
+    clmla_status status = context
+                              ? clmla_variant_list_tried(out, VARIANTS_LISTED, &count, context, CLMLA_OP_ATTEND, &shape)
+                              : clmla_variant_list(out, VARIANTS_LISTED, &count, facts, CLMLA_OP_ATTEND, &shape);
     if (status != CLMLA_OK) return 0;
     return count < VARIANTS_LISTED ? count : VARIANTS_LISTED;
 }

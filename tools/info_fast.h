@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What plans of fast compute run on a device: variants that need an instruction are tried there, in a context of their own.
-#ifndef INFO_FAST_H
-#define INFO_FAST_H
+// What plans of fast compute run on a device: variants that need an instruction are tried there, in a context of their
+// own.
+#ifndef TOOLS_INFO_FAST_H
+#define TOOLS_INFO_FAST_H
 
-#include <cJSON.h>
+#include <cjson/cJSON.h>
 #include <clmla/clmla.h>
 
 // A line for each row format that some variant has dot products for.

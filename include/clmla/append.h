@@ -31,9 +31,9 @@ typedef struct clmla_row_places {
 // Row t is converted to the rows' format with round to nearest even (scaled formats: value / scale). With a rope table
 // the rope part is rotated on the way: pairs are read in input_order and written in the rows' own order; without, it is
 // already rotated and in the rows' order. With a latent norm the latent part is normed on the way: value i becomes
-// value · latent_norm[i] / sqrt(mean(value²) + latent_norm_epsilon). Two tokens of one call must not share a row. With several kv heads each has
-// values of its own, head strides apart. Padding and whatever lies between rows is left as it is, but for the padding
-// of quantised parts, which becomes zeros.
+// value · latent_norm[i] / sqrt(mean(value²) + latent_norm_epsilon). Two tokens of one call must not share a row. With
+// several kv heads each has values of its own, head strides apart. Padding and whatever lies between rows is left as it
+// is, but for the padding of quantised parts, which becomes zeros.
 //
 // fp8 formats: a group's scale is its largest magnitude / 448, at least the least normal f32; with
 // power_of_two_scales, and always in fp8_paged, the least power of two that is max(that, 1e-4) or more (FlashMLA's
@@ -107,8 +107,8 @@ CLMLA_API uint64_t clmla_copy_pages_scratch(const clmla_rows *rows, uint32_t pai
 // The row of `to` that token t stands for in to_places becomes the row of `from` that it stands for in from_places:
 // decoded to f32 as gather reads it, then stored as append writes it, scales, rounding and NaN as told there. Any two
 // formats, page sizes and ways to lie; L, R and the number of kv heads must be the same. The rope part is brought into
-// `to`'s order, and rotated only by from_deltas. Also from a format into itself, which decodes and stores again: for the
-// same bytes there is copy_pages.
+// `to`'s order, and rotated only by from_deltas. Also from a format into itself, which decodes and stores again: for
+// the same bytes there is copy_pages.
 //
 // A token that has no row in either cache is skipped. Two tokens may read one row and must not write one; no row that
 // is written may share bytes with one that is read. Padding and whatever lies between rows is left as it is.

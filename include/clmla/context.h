@@ -42,6 +42,10 @@ typedef struct clmla_context_params {
     // CLMLA_TUNING (a file, or "off"), else clmla/tuning.txt in the user's cache folder. "": none. A file that is
     // not there is no fault; one that is off is not used, and a warning in the log names it, the line and the reason.
     const char *tuning_file;
+
+    // Floats in a vector of the kernels for CPUs: 4, 8 or 16; 0 = what the device prefers. It becomes the facts'
+    // float_vector_width: a CPU with AVX-512 then runs what one with AVX2 would.
+    uint32_t vector_width;
 } clmla_context_params;
 
 // What became of the programs asked for so far.
@@ -57,7 +61,7 @@ typedef struct clmla_program_counts {
 // Makes a context. params may be NULL: the default device, no callbacks.
 // Out     : *out, to be given to clmla_context_destroy; NULL on failure.
 // Errors  : CLMLA_E_NO_DEVICE; CLMLA_E_ARGUMENT (only one of opencl.context and opencl.device, a device that is not
-//           the context's, a device without a compiler); CLMLA_E_OPENCL; CLMLA_E_MEMORY.
+//           the context's, a device without a compiler, another vector_width); CLMLA_E_OPENCL; CLMLA_E_MEMORY.
 CLMLA_API clmla_status clmla_context_create(clmla_context **out, const clmla_context_params *params);
 
 // Releases the context and sets *context to NULL. Accepts NULL and a pointer to NULL. Work that is still enqueued

@@ -52,7 +52,9 @@ typedef struct clmla_plan_params {
                            // lengths and device. Fixed: a sequence's result does not depend on the rest of the batch
     clmla_plan_capacity capacity;
     clmla_compute compute; // FAST where a variant has it: the output's cosine difference to EXACT stays below 1e-5 by
-                           // bf16 products and 2e-4 by 8-bit ones, lse within 2e-2
+                           // bf16 products and 2e-4 by 8-bit ones, lse within 2e-2. Elsewhere as EXACT:
+                           // clmla_plan_facts_get says which variant was chosen. That hangs on a timed trial, once a
+                           // context: name the variant where two processes must get the same bits
     const char *attend_variant; // a name from clmla_variant_list; NULL = the first that accepts
 } clmla_plan_params;
 
@@ -89,8 +91,9 @@ typedef struct clmla_plan_facts {
 //           capacity beyond 31 bits); CLMLA_E_MEMORY; CLMLA_E_OPENCL (the capacity's device memory).
 CLMLA_API clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const clmla_plan_params *params);
 
-// A plan for a model's layers over a cache: head count from the config, layout from the cache, causal, without a
-// capacity. For anything else give clmla_plan_create the layout of clmla_cache_rows. Out, errors: the same.
+// A plan for a model's layers over a cache: head count from the config, layout from the cache, causal, exact, without a
+// capacity. For anything else, fast compute among it, give clmla_plan_create the config's head_count and the layout of
+// clmla_cache_rows. Out, errors: the same.
 CLMLA_API clmla_status clmla_plan_create_for_cache(clmla_plan **out, clmla_context *context, const clmla_cache *cache);
 
 // Frees the plan and sets *plan to NULL. Accepts NULL. Waits for uploads of clmla_plan_update that are still under way:

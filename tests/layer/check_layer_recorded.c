@@ -125,8 +125,7 @@ START_TEST(layer_steps_replay) {
 }
 END_TEST
 
-// --- a runtime's own memory, lengths on the device
-// --------------------------------------------------------------------
+// --- a runtime's own memory, lengths on the device ------------------------------------------------------------------
 
 enum { HEADS = 5, LATENT = 37, ROPE = 6, WIDTH = LATENT + ROPE, TABLE = KEYS / PAGE };
 
@@ -258,8 +257,7 @@ START_TEST(device_lengths_replay) {
 }
 END_TEST
 
-// --- fixed splits
-// -------------------------------------------------------------------------------------------------------
+// --- fixed splits ---------------------------------------------------------------------------------------------------
 
 // Sequence 1 of a batch, and the same tokens decoded alone.
 START_TEST(fixed_splits_do_not_know_their_company) {

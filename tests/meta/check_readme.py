@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""README's table of what the peers offer names tests that there are, and every row has a test or a reason.
+"""The table of what the peers offer (docs/peers.md) names tests that there are, and every row has a test or a reason.
 
     check_readme.py SOURCE_ROOT
 """
@@ -9,7 +9,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(sys.argv[1])
-section = (ROOT / 'README.md').read_text(encoding='utf-8').split('## Beside its peers')[1].split('\n## ')[0]
+section = (ROOT / 'docs/peers.md').read_text(encoding='utf-8')
 rows = [line.split('|')[1:-1] for line in section.splitlines() if line.startswith('| ')][2:]
 there = {path.stem.removeprefix('check_') for path in (ROOT / 'tests').glob('*/check_*.c')}
 faults = []

@@ -20,10 +20,16 @@ static void print_log(void *payload, clmla_log_level level, const char *message)
     if (level <= CLMLA_LOG_WARNING && strstr(message, "error:")) fprintf(stderr, "%s\n", message); // build logs
 }
 
+static uint32_t vector_width(void) {
+    const char *width = getenv("CLMLA_TEST_VECTOR_WIDTH");
+    return width ? (uint32_t)strtoul(width, NULL, 10) : 0;
+}
+
 // Program binaries stay off the disk, so that what a test compiles is what it counts.
 static clmla_status make_context(clmla_context **out) {
     clmla_context_params params = {
         .device = getenv("CLMLA_TEST_DEVICE"),
+        .vector_width = vector_width(),
         .log = {.callback = print_log, .level = CLMLA_LOG_WARNING},
         .program_folder = "",
         .tuning_file = "",

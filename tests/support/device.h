@@ -2,6 +2,7 @@
 // One device for a whole test program, and its main function. Environment:
 //   CLMLA_TEST_DEVICE   a query as clmla_context_params.device takes it; unset = the default device
 //   CLMLA_TEST_SHORT    1 = tiny shapes alone, for slow devices; also when the device is an interpreter
+//   CLMLA_TEST_VECTOR_WIDTH   4, 8 or 16: clmla_context_params.vector_width
 //   CLMLA_TEST_CASE     a number: of each generated family of cases only this one
 #ifndef TEST_DEVICE_H
 #define TEST_DEVICE_H

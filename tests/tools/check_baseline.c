@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The attentions clmla compare measures against, in tools/baseline_*.c, against a reference in double.
+// The attentions clmla compare measures against, in tools/compare/baseline_*.c, against a reference in double.
 #include "baseline_attention.h"
 #include "baseline_latent.h"
 #include "tests/ref/ref_attend_heads.h"

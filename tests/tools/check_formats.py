@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """clmla formats: its figures follow from each other, errors are what 64 bits of arithmetic here say they may be, and the
-README's table is what it prints."""
+table in docs/format_costs.md is what it prints, and README's short one agrees."""
 import json
 import math
 import os
@@ -125,17 +125,28 @@ class Formats(tool.ToolTest):
         bars = [line for line in lines if 'with cos_diff below' in line]
         self.assertEqual(['MET BY NONE' not in line for line in bars], [bar['met'] for bar in self.answer['bars']])
 
-    def test_readme_has_this_table(self):
-        """The rows of the README's table: bytes to the digit, errors within a tenth unless they are rounding noise."""
+    def test_docs_have_this_table(self):
+        """The rows of docs/format_costs.md's table: bytes to the digit, errors within a tenth unless they are rounding noise."""
         printed = format_rows(self.text.stdout.decode())
-        written = format_rows((ROOT / 'README.md').read_text(encoding='utf-8').split('## What the formats cost')[1])
-        again = 'print it with build/tools/clmla formats and put its first table into README.md'
+        written = format_rows((ROOT / 'docs/format_costs.md').read_text(encoding='utf-8'))
+        again = 'print it with build/tools/clmla formats and put its first table into docs/format_costs.md'
         self.assertEqual(list(written), list(printed), again)
         for name, words in printed.items():
             self.assertEqual(written[name][:3], words[:3], again)
             for ours, theirs in zip(words[3:], written[name][3:], strict=True):
                 here, there = float(ours), float(theirs)
                 self.assertTrue(math.isclose(here, there, rel_tol=0.1) or max(here, there) < 2e-6, f'{name}: {again}')
+
+    def test_readme_has_its_figures(self):
+        """README's table of formats: bytes, and cos_diff on c_v2lite_dims as it is and with outliers."""
+        lines = (ROOT / 'README.md').read_text(encoding='utf-8').split('## The cache')[1].split('\n## ')[0].splitlines()
+        rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines if line.startswith('| ')][2:]
+        self.assertEqual([row[0] for row in rows], list(self.formats()))
+        for (name, row_bytes, *errors, _), entry in zip(rows, self.formats().values()):
+            self.assertEqual(row_bytes, str(entry['row_bytes']), name)
+            for written, error in zip(errors, (entry['errors']['c_v2lite_dims'], entry['outliers']), strict=True):
+                here, there = float(written), error['cos_diff']
+                self.assertTrue(math.isclose(here, there, rel_tol=0.1) or max(here, there) < 2e-6, f'{name}: {there}')
 
     # --- without parts of it -----------------------------------------------------------------------------------------
 

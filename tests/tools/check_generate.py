@@ -95,6 +95,14 @@ class Generate(tool.ToolTest):
                 written += self.run_json('generate', self.model, '--load', two, '-n', 40, '--page', pages[2])['tokens']
                 self.assertEqual(bytes(written), bytes(whole['tokens']))
 
+    def test_a_text_that_cannot_be_saved(self):
+        """It was written nevertheless, and the sentence begins a line of its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            result = self.run_tool('generate', self.model, '--prompt', 'And ', '-n', 5, '--save', f'{folder}/none/x')
+        self.assertEqual((result.returncode, len(result.stdout)), (2, 6))
+        self.assertTrue(result.stdout.endswith(b'\n'))
+        self.assertIn(b'none/x', result.stderr)
+
     def test_a_saved_text_and_a_prompt_behind_it(self):
         with tempfile.TemporaryDirectory() as folder:
             first = self.run_json('generate', self.model, '--prompt', 'And ', '-n', 20, '--save', f'{folder}/x')['text']

@@ -44,7 +44,7 @@ def span(values):
 
 
 def summary(vendor, found):
-    """One row of the README's table for (label, target) -> Figures."""
+    """One row of the table in docs/devices.md for (label, target) -> Figures."""
     every = list(found.values())
     return '| ' + ' | '.join([
         vendor, ', '.join(dict.fromkeys(target for _, target in found)), str(len({label for label, _ in found})),

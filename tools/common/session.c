@@ -10,8 +10,10 @@ static void print_log(void *payload, clmla_log_level level, const char *message)
     fprintf(stderr, "%s\n", message);
 }
 
-static bool open_context(session *out, const char *query, cl_device_id device, bool verbose, failure *failure) {
-    clmla_context_params params = {.device = query, .opencl = {out->opencl, device}};
+static bool open_context(session *out, const char *query, cl_device_id device, uint32_t vector_width, bool verbose,
+                         failure *failure) {
+    clmla_context_params params = {
+        .device = query, .opencl = {out->opencl, device}, .vector_width = vector_width};
     if (verbose) params.log = (clmla_log){.callback = print_log, .level = CLMLA_LOG_INFO};
     if (clmla_context_create(&out->context, &params) != CLMLA_OK) return failure_library(failure);
     cl_int code;
@@ -20,7 +22,11 @@ static bool open_context(session *out, const char *query, cl_device_id device, b
 }
 
 bool session_open(session *out, const char *query, bool verbose, failure *failure) {
-    return open_context(out, query, NULL, verbose, failure);
+    return open_context(out, query, NULL, 0, verbose, failure);
+}
+
+bool session_open_narrow(session *out, const char *query, uint32_t vector_width, failure *failure) {
+    return open_context(out, query, NULL, vector_width, false, failure);
 }
 
 // Which platform and device numbers a query picks.
@@ -58,7 +64,7 @@ bool session_open_own(session *out, const char *query, bool verbose, failure *fa
     cl_int code;
     out->opencl = clCreateContext(properties, 1, &device, NULL, NULL, &code);
     if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateContext", code);
-    return open_context(out, NULL, device, verbose, failure);
+    return open_context(out, NULL, device, 0, verbose, failure);
 }
 
 void session_close(session *session) {
@@ -87,8 +93,7 @@ bool session_buffer(cl_mem *out, const session *session, uint64_t bytes, const v
 bool session_plan(clmla_plan **out, const session *session, const clmla_config *config, const clmla_cache *cache,
                   clmla_compute compute, const char *attend_variant, failure *failure) {
     clmla_rows rows;
-    clmla_plan_params params = {
-        .head_count = config->head_count, .compute = compute, .attend_variant = attend_variant};
+    clmla_plan_params params = {.head_count = config->head_count, .compute = compute, .attend_variant = attend_variant};
     if (clmla_cache_rows(&rows, cache, 0) != CLMLA_OK) return failure_library(failure);
     params.layout = rows.layout;
     return clmla_plan_create(out, session->context, &params) == CLMLA_OK || failure_library(failure);

@@ -15,8 +15,8 @@ typedef struct verify_choice {
     uint32_t page_tokens;        // 0 = contiguous: one page a sequence
     bool outputs_only;           // latent and k_pe are not read back
     clmla_compute compute;
-    const char *attend_variant;  // NULL = the plan's choice
-    uint64_t outlier_seed;       // not 0: the layers get outliers in their latents (outlier_layer.h)
+    const char *attend_variant; // NULL = the plan's choice
+    uint64_t outlier_seed;      // not 0: the layers get outliers in their latents (outlier_layer.h)
 } verify_choice;
 
 typedef struct verify_layer {
