@@ -70,6 +70,7 @@ static void read_extensions(reader *r, clmla_device_facts *facts) {
     read_text(r, CL_DEVICE_EXTENSIONS, list, EXTENSIONS_MAX, "CL_DEVICE_EXTENSIONS");
     facts->has_half = has_word(list, "cl_khr_fp16");
     facts->has_double = has_word(list, "cl_khr_fp64");
+    facts->has_sub_group_matrix = has_word(list, "cl_intel_subgroup_matrix_multiply_accumulate");
     facts->has_sub_groups = has_word(list, "cl_khr_subgroups") || has_word(list, "cl_intel_subgroups");
     if (r->code == CL_SUCCESS && has_word(list, "cl_intel_required_subgroup_size"))
         facts->least_sub_group = least_sub_group(r);

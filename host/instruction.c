@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/instruction.h"
 #include "host/error.h"
+#include "host/instruction_matrix.h"
 #include "host/launch.h"
 #include "host/memory.h"
 #include "host/os.h"
@@ -55,6 +56,11 @@ static const struct {
 } instructions[HOST_INSTRUCTION_COUNT] = {
     [HOST_INSTRUCTION_INT8_DOT] = {"dot products of bytes", "-cl-std=CL1.2 -DINT8", 4},
     [HOST_INSTRUCTION_BF16_DOT] = {"dot products of bf16 values", "-cl-std=CL1.2 -DBF16", 2},
+    [HOST_INSTRUCTION_MATRIX_NVIDIA] = {.name = "matrix products by mma.sync"},
+    [HOST_INSTRUCTION_MATRIX_AMD_MFMA] = {.name = "matrix products by MFMA"},
+    [HOST_INSTRUCTION_MATRIX_AMD_WMMA] = {.name = "matrix products by WMMA"},
+    [HOST_INSTRUCTION_MATRIX_INTEL] = {.name = "matrix products by DPAS"},
+    [HOST_INSTRUCTION_MATRIX_PORTABLE] = {.name = "matrix products in OpenCL C"},
 };
 
 struct host_instructions {
@@ -172,18 +178,10 @@ static clmla_status compare(const trial_run *run, const uint32_t *operands, host
     return CLMLA_OK;
 }
 
-static clmla_status run_trial(trial_run *run, host_instruction instruction, host_instruction_trial *trial) {
+static clmla_status try_dot(trial_run *run, host_instruction instruction, host_instruction_trial *trial) {
     uint32_t operands[2 * LANES];
     double dot, fma;
-    cl_int code = CL_SUCCESS;
     make_operands(operands, instruction);
-    run->queue =
-        run->context->calls->CreateCommandQueueWithProperties(run->context->cl, run->context->device, NULL, &code);
-    if (code != CL_SUCCESS) {
-        run->queue = NULL;
-        return host_fail_cl(&run->context->log, "clCreateCommandQueueWithProperties", code,
-                            "a trial of an instruction");
-    }
     STATUS_OR_RETURN(
         host_buffer_create(&run->in, run->context, sizeof operands, operands, "a trial of an instruction"));
     STATUS_OR_RETURN(
@@ -194,6 +192,19 @@ static clmla_status run_trial(trial_run *run, host_instruction instruction, host
     STATUS_OR_RETURN(shortest(run, "trial_fma", &fma));
     trial->gain = dot > 0 ? (float)(instructions[instruction].products * fma / dot) : 0.0f;
     return CLMLA_OK;
+}
+
+static clmla_status run_trial(trial_run *run, host_instruction instruction, host_instruction_trial *trial) {
+    cl_int code = CL_SUCCESS;
+    run->queue =
+        run->context->calls->CreateCommandQueueWithProperties(run->context->cl, run->context->device, NULL, &code);
+    if (code != CL_SUCCESS) {
+        run->queue = NULL;
+        return host_fail_cl(&run->context->log, "clCreateCommandQueueWithProperties", code,
+                            "a trial of an instruction");
+    }
+    if (host_matrix_is(instruction)) return host_matrix_try(run->context, run->queue, instruction, trial);
+    return try_dot(run, instruction, trial);
 }
 
 static void try_instruction(host_context *context, host_instruction instruction, host_instruction_trial *trial) {

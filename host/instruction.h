@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dot-product instructions of x86 CPUs, which OpenCL C 1.2 reaches by inline assembly alone. The device's facts say
-// whether the CPU has them and the driver's compiler is known to take assembly; a trial then shows whether it is so,
-// and whether it pays.
+// Instructions that OpenCL C 1.2 reaches by inline assembly or a vendor's built-in functions alone: dot products of x86
+// CPUs, matrix units of GPUs. The device's facts say whether it should have them and its driver's compiler take them; a
+// trial then shows whether it is so, and of dot products whether it pays.
 #ifndef HOST_INSTRUCTION_H
 #define HOST_INSTRUCTION_H
 
@@ -11,13 +11,19 @@ typedef enum host_instruction {
     HOST_INSTRUCTION_NONE,
     HOST_INSTRUCTION_INT8_DOT, // vpdpbusd: 16 lanes of 4 products of bytes
     HOST_INSTRUCTION_BF16_DOT, // vdpbf16ps: 16 lanes of 2 products of bf16 values
+    // Products of matrix tiles (host/instruction_matrix.h).
+    HOST_INSTRUCTION_MATRIX_NVIDIA,
+    HOST_INSTRUCTION_MATRIX_AMD_MFMA,
+    HOST_INSTRUCTION_MATRIX_AMD_WMMA,
+    HOST_INSTRUCTION_MATRIX_INTEL,
+    HOST_INSTRUCTION_MATRIX_PORTABLE, // OpenCL C in their place, to test what uses them where they are not
     HOST_INSTRUCTION_COUNT
 } host_instruction;
 
 // What a trial found: constant once there.
 typedef struct host_instruction_trial {
     bool right;       // it compiles, runs and gives the right sums
-    float gain;       // products in the time of one product of an f32 multiply-add
+    float gain;       // products in the time of one product of an f32 multiply-add; 0: not timed, as matrix products
     char reason[160]; // why it is not right; "" when it is
 } host_instruction_trial;
 

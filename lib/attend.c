@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/attend.h"
 #include "host/error.h"
+#include "host/instruction_matrix.h"
 #include "lib/context.h"
 #include "lib/kernels.h"
 #include "lib/rows.h"
@@ -118,6 +119,12 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
         snprintf(more, sizeof more, "-DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DBLOCK_TOKENS=%u -DROW_TILE=%u %s",
                  call->latent_dim, call->rope_dim, call->value_dim, plan->rules.block_tokens, plan->rules.row_tile,
                  sparse);
+    else if (plan->attend->method == VARIANT_MATRIX)
+        snprintf(more, sizeof more,
+                 "%s -DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u "
+                 "-DPARTIALS=%u %s",
+                 host_matrix_find(&plan->context->host.facts)->option, call->latent_dim, call->rope_dim,
+                 call->value_dim, tile->group, tile->row_tile, tile->key_tile, tile->partials, sparse);
     else if (plan->attend->method == VARIANT_TILE) {
         if (tile->sub_group) snprintf(width, sizeof width, "-DSUB_GROUP=%u ", tile->sub_group);
         snprintf(more, sizeof more,
@@ -137,7 +144,25 @@ static const char *pack_kernel(const variant *attend) {
                                                 : "attend_pack";
 }
 
+// Of the attend program itself, whose options say in which order a tile's values lie.
+static clmla_status launch_pack_matrix(attend_job *job) {
+    clmla_plan *plan = job->plan;
+    char options[OPTIONS_MAX];
+    specialise(options, job);
+    host_launch launch =
+        host_launch_begin(&plan->context->host, "attend", plan->attend->source, options, "attend_pack_matrix");
+    host_arg_buffer(&launch, job->query.memory);
+    host_arg_buffer(&launch, job->query_rope.memory);
+    host_arg_buffer(&launch, plan->step);
+    host_arg_buffer(&launch, job->space.memory);
+    host_arg_float(&launch, job->params->softmax_scale * LOG2_E);
+    host_arg_bytes(&launch, sizeof job->call, &job->call);
+    size_t per_value[3] = {(size_t)plan->tile.query_stride * 32, plan->tile.row_tile / 16, plan->grid_tiles};
+    return operation_launch_items(&launch, job->chain, 3, per_value);
+}
+
 static clmla_status launch_pack(attend_job *job) {
+    if (job->plan->attend->method == VARIANT_MATRIX) return launch_pack_matrix(job);
     clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
     operation_options(options, plan->context, plan->attend, "ELEMENT_F32", NULL);
@@ -196,7 +221,7 @@ static clmla_status launch_attend(attend_job *job) {
     host_arg_bytes(&launch, sizeof job->call, &job->call);
     size_t per_part = plan->grid_parts, local = 1;
     if (variant_has_vectors(plan->attend)) return host_launch_enqueue(&launch, job->chain, 1, &per_part, &local);
-    if (plan->attend->method == VARIANT_TILE) {
+    if (variant_has_tiles(plan->attend)) {
         size_t group = plan->tile.group, items = group * plan->grid_parts;
         return host_launch_enqueue(&launch, job->chain, 1, &items, &group);
     }
@@ -209,7 +234,7 @@ static clmla_status launch_merge(attend_job *job) {
     const clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
     operation_options(options, plan->context, plan->attend, NULL, NULL);
-    bool wide = plan->attend->method == VARIANT_TILE;
+    bool wide = variant_has_tiles(plan->attend);
     host_launch launch = host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_merge, options,
                                            wide ? "attend_merge_wide" : "attend_merge");
     host_arg_buffer(&launch, plan->step);

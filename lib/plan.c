@@ -3,6 +3,7 @@
 #include "host/error.h"
 #include "host/event.h"
 #include "host/memory.h"
+#include "lib/attend_matrix.h"
 #include "lib/cache.h"
 #include "lib/tuning.h"
 #include <string.h>
@@ -85,7 +86,8 @@ static uint32_t expected_rows(const clmla_plan_params *params) {
     return tokens < ROWS_PLENTY / heads ? (uint32_t)(heads * tokens) : ROWS_PLENTY;
 }
 
-static clmla_status choose_tile(attend_tile *tile, clmla_context *context, const clmla_plan_params *params) {
+static clmla_status choose_tile(attend_tile *tile, clmla_context *context, const clmla_plan_params *params,
+                                const variant *attend) {
     const clmla_row_layout *layout = &params->layout;
     char reason[ATTEND_TILE_REASON_MAX];
     attend_tile_limits limits = {.group = tuning_value(context, TUNING_ATTEND_TILE_GROUP),
@@ -97,9 +99,12 @@ static clmla_status choose_tile(attend_tile *tile, clmla_context *context, const
                                .rope_dim = layout->rope_dim,
                                .value_dim = params->value_dim,
                                .rows = expected_rows(params)};
-    if (attend_tile_choose(tile, reason, &context->host.facts, &limits, &shape)) return CLMLA_OK;
+    bool found = attend->method == VARIANT_MATRIX
+                     ? attend_matrix_choose(tile, reason, &context->host.facts, &limits, &shape)
+                     : attend_tile_choose(tile, reason, &context->host.facts, &limits, &shape);
+    if (found) return CLMLA_OK;
     return host_fail(&context->host.log, CLMLA_E_LIMIT, 0,
-                     "plan: attend's variant 'tile' %s (see attend.tile.* of the tuning)", reason);
+                     "plan: attend's variant '%s' %s (see attend.tile.* of the tuning)", attend->name, reason);
 }
 
 static void tile_rules(schedule_rules *rules, clmla_context *context, const attend_tile *tile) {
@@ -139,7 +144,7 @@ static schedule_rules rules_for(clmla_context *context, const clmla_plan_params 
         rules.block_tokens = tuning_value(context, attend->method == VARIANT_VECTOR ? TUNING_ATTEND_BLOCK_TOKENS
                                                                                     : TUNING_ATTEND_DOT_BLOCK_TOKENS);
     }
-    if (attend->method == VARIANT_TILE) tile_rules(&rules, context, tile);
+    if (variant_has_tiles(attend)) tile_rules(&rules, context, tile);
     rules.split_tokens = (uint32_t)schedule_round_up(params->split_tokens, rules.block_tokens);
     return rules;
 }
@@ -162,7 +167,7 @@ static void settle(clmla_plan *plan, clmla_context *context, const clmla_plan_pa
     plan->attend = attend;
     plan->tile = *tile;
     plan->packed_width =
-        attend->method == VARIANT_TILE ? tile->query_stride : params->layout.latent_dim + params->layout.rope_dim;
+        variant_has_tiles(attend) ? tile->query_stride : params->layout.latent_dim + params->layout.rope_dim;
     plan->rules = rules_for(context, params, attend, tile);
     plan->group_heads = plan->rules.head_count / plan->rules.kv_head_count;
     plan->value_dim = params->value_dim ? params->value_dim : params->layout.latent_dim;
@@ -184,7 +189,7 @@ clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const c
     const variant *attend;
     attend_tile tile = {0};
     STATUS_OR_RETURN(choose(&attend, context, params));
-    if (attend->method == VARIANT_TILE) STATUS_OR_RETURN(choose_tile(&tile, context, params));
+    if (variant_has_tiles(attend)) STATUS_OR_RETURN(choose_tile(&tile, context, params, attend));
     clmla_plan *plan = host_allocate(&context->host.allocator, 1, sizeof *plan);
     if (!plan) return host_fail(&context->host.log, CLMLA_E_MEMORY, 0, "plan: no memory for %zu bytes", sizeof *plan);
     settle(plan, context, params, attend, &tile);

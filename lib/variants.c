@@ -2,19 +2,22 @@
 #include "lib/variants.h"
 #include "host/error.h"
 #include "host/gemm.h"
+#include "lib/attend_matrix.h"
 #include "lib/attend_tile.h"
 #include "lib/kernels.h"
 #include "lib/tuning.h"
 #include <stdio.h>
 #include <string.h>
 
-#define VARIANTS_MAX 6
+#define VARIANTS_MAX 7
 // Below this many rows CLBlast's general product does not pay its launches.
 #define CLBLAST_LEAST_ROWS 32
 // Of fp8 weights so many rows pay a conversion apart, of others VARIANT_MANY_ROWS.
 #define VECTOR_MANY_LEAST_ROWS_F8 17
 // An instruction by inline assembly that gives less than this is not worth its rounding.
 #define INSTRUCTION_LEAST_GAIN 1.25f
+// Query heads of one sequence below which most of a tile of 16 rows would be padding.
+#define MATRIX_LEAST_HEADS 8
 // A row wider than this would make attend_vector's private block larger than a core's second-level cache.
 #define ATTEND_VECTOR_WIDEST_ROW 2048
 
@@ -42,26 +45,47 @@ static const char *refuse_attend_vector(const clmla_device_facts *facts, const c
     return refuse_unless_cpu(facts, shape);
 }
 
-static bool tile_for(char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts, const clmla_shape *shape) {
+typedef bool tile_choice(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
+                         const attend_tile_limits *limits, const attend_tile_shape *shape);
+
+static bool tile_for(tile_choice choice, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
+                     const clmla_shape *shape) {
     attend_tile tile;
     attend_tile_shape of = {.format = shape->format,
                             .latent_dim = shape->latent_dim,
                             .rope_dim = shape->rope_dim,
                             .value_dim = shape->latent_dim + shape->rope_dim, // at most
                             .rows = shape->head_count};
-    return attend_tile_choose(&tile, reason, facts, &(attend_tile_limits){0}, &of);
+    return choice(&tile, reason, facts, &(attend_tile_limits){0}, &of);
 }
 
 static const char *refuse_attend_tile(const clmla_device_facts *facts, const clmla_shape *shape) {
     char reason[ATTEND_TILE_REASON_MAX];
-    return tile_for(reason, facts, shape) ? NULL : "no tile fits the device";
+    return tile_for(attend_tile_choose, reason, facts, shape) ? NULL : "no tile fits the device";
 }
 
 static void explain_attend_tile(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts,
                                 const clmla_shape *shape) {
     _Static_assert(VARIANT_REASON_MAX >= ATTEND_TILE_REASON_MAX, "attend_tile's reasons are too long");
-    (void)tile_for(reason, facts, shape);
+    (void)tile_for(attend_tile_choose, reason, facts, shape);
 }
+
+static const char *refuse_attend_matrix(const clmla_device_facts *facts, const clmla_shape *shape) {
+    char reason[ATTEND_TILE_REASON_MAX];
+    if (shape->compute != CLMLA_COMPUTE_FAST) return "16-bit queries and weights are for plans of fast compute";
+    if (shape->format != CLMLA_ROWS_F16 && shape->format != CLMLA_ROWS_BF16)
+        return "its products are of f16 or bf16 rows";
+    if (shape->head_count != 0 && shape->head_count < MATRIX_LEAST_HEADS)
+        return "fewer than 8 heads: most of a tile of 16 rows would be padding";
+    return tile_for(attend_matrix_choose, reason, facts, shape) ? NULL : "no tile fits the device";
+}
+
+// Matrix products in OpenCL C are for tests, which ask for them by name.
+static bool is_portable_matrix(const variant *variant, const clmla_device_facts *facts) {
+    return variant->method == VARIANT_MATRIX &&
+           host_matrix_find(facts)->instruction == HOST_INSTRUCTION_MATRIX_PORTABLE;
+}
+#define PORTABLE_MATRIX "the device has no matrix units known here: in OpenCL C its products are for tests alone"
 
 // What the kernels of dot products share.
 static const char *refuse_attend_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
@@ -122,6 +146,8 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_ATTEND] = {INT8_DOT(attend, refuse_attend_int8_dot),
                          BF16_DOT(attend, refuse_attend_bf16_dot),
                          VECTOR(attend, refuse_attend_vector),
+                         {"matrix", VARIANT_MATRIX, &clmla_source_attend_matrix, refuse_attend_matrix,
+                          HOST_INSTRUCTION_MATRIX_PORTABLE, NULL},
                          {"tile", VARIANT_TILE, &clmla_source_attend_tile, refuse_attend_tile, HOST_INSTRUCTION_NONE,
                           explain_attend_tile},
                          NAIVE(attend)},
@@ -169,10 +195,12 @@ clmla_status clmla_compute_parse(clmla_compute *out, const char *name) {
 // Why the context's device does not run a variant that its facts accept; NULL when it does. `unasked`: it must pay too.
 static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_context *context, const variant *variant,
                                       bool unasked) {
-    if (variant->instruction == HOST_INSTRUCTION_NONE) return NULL;
-    const host_instruction_trial *trial = host_instruction_try(&context->host, variant->instruction);
+    host_instruction instruction = variant->instruction;
+    if (instruction == HOST_INSTRUCTION_NONE) return NULL;
+    if (variant->method == VARIANT_MATRIX) instruction = host_matrix_find(&context->host.facts)->instruction;
+    const host_instruction_trial *trial = host_instruction_try(&context->host, instruction);
     if (!trial->right) return trial->reason;
-    if (!unasked || trial->gain >= INSTRUCTION_LEAST_GAIN) return NULL;
+    if (!unasked || host_matrix_is(instruction) || trial->gain >= INSTRUCTION_LEAST_GAIN) return NULL;
     snprintf(reason, VARIANT_REASON_MAX,
              "in a trial its dot products gave %.2f times the products of f32 multiply-adds", (double)trial->gain);
     return reason;
@@ -192,6 +220,7 @@ static clmla_status list_variants(clmla_variant *variants, size_t capacity, size
     for (*count = 0; *count < VARIANTS_MAX && list[*count].name; (*count)++) {
         if (*count >= capacity) continue;
         const char *refusal = list[*count].refusal(facts, shape);
+        if (!refusal && is_portable_matrix(&list[*count], facts)) refusal = PORTABLE_MATRIX;
         if (!refusal && context) refusal = refuse_instruction(reason, context, &list[*count], true);
         clmla_variant *out = &variants[*count];
         *out = (clmla_variant){.name = list[*count].name, .accepted = !refusal, .chosen = !refusal && !chosen};
@@ -224,6 +253,7 @@ clmla_status variant_choose(const variant **out, clmla_context *context, clmla_o
             list[i].explain(reason, &context->host.facts, shape);
             refusal = reason;
         }
+        if (!refusal && !name && is_portable_matrix(&list[i], &context->host.facts)) refusal = PORTABLE_MATRIX;
         if (!refusal) refusal = refuse_instruction(reason, context, &list[i], name == NULL);
         if (refusal && name)
             return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: variant '%s' is refused: %s",

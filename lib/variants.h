@@ -15,7 +15,8 @@ typedef enum variant_method {
     VARIANT_INT8_DOT,
     VARIANT_BF16_DOT,
     VARIANT_CLBLAST,
-    VARIANT_TILE
+    VARIANT_TILE,
+    VARIANT_MATRIX
 } variant_method;
 
 #define VARIANT_REASON_MAX sizeof(((clmla_variant *)0)->reason)
@@ -26,7 +27,9 @@ typedef struct variant {
     const host_source *source; // NULL: no kernel of ours
     // NULL when the device and shape are served, else why not.
     const char *(*refusal)(const clmla_device_facts *facts, const clmla_shape *shape);
-    host_instruction instruction; // what its kernel is made of, beyond OpenCL C: tried before it is chosen
+    // What its kernel is made of, beyond OpenCL C: tried before it is chosen. MATRIX_PORTABLE: the device's own form of
+    // matrix products.
+    host_instruction instruction;
     // NULL, or what says more than refusal's constant: the figures that made it refuse.
     void (*explain)(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts, const clmla_shape *shape);
 } variant;
@@ -35,6 +38,11 @@ typedef struct variant {
 static inline bool variant_has_vectors(const variant *variant) {
     return variant->method == VARIANT_VECTOR || variant->method == VARIANT_VECTOR_MANY ||
            variant->method == VARIANT_INT8_DOT || variant->method == VARIANT_BF16_DOT;
+}
+
+// A group of work-items shares tiles of rows and keys: plan->tile says which.
+static inline bool variant_has_tiles(const variant *variant) {
+    return variant->method == VARIANT_TILE || variant->method == VARIANT_MATRIX;
 }
 
 // From so many rows on every variant for many rows is chosen where it suits the device. Below, project_vector is as fast: it

@@ -213,6 +213,7 @@ static cJSON *device_json(const clmla_device_facts *facts) {
                    {"has_half", facts->has_half},
                    {"has_double", facts->has_double},
                    {"has_sub_groups", facts->has_sub_groups},
+                   {"has_sub_group_matrix", facts->has_sub_group_matrix},
                    {"has_command_buffer", facts->has_command_buffer},
                    {"has_denormals", facts->has_denormals},
                    {"has_int8_dot", facts->has_int8_dot},

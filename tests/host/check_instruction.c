@@ -4,6 +4,7 @@
 // whose facts have none there is nothing to try: that is what is checked then.
 #include "host/error.h"
 #include "host/instruction.h"
+#include "host/instruction_matrix.h"
 #include "tests/host/faulty.h"
 #include "tests/host/folder.h"
 #include "tests/support/device.h"
@@ -14,6 +15,9 @@
 
 static bool has(host_instruction instruction) {
     const clmla_device_facts *facts = test_device_get()->facts;
+    // OpenCL C in place of matrix units runs everywhere.
+    if (instruction == HOST_INSTRUCTION_MATRIX_PORTABLE) return true;
+    if (host_matrix_is(instruction)) return host_matrix_find(facts)->instruction == instruction;
     return instruction == HOST_INSTRUCTION_INT8_DOT ? facts->has_int8_dot : facts->has_bf16_dot;
 }
 
@@ -52,7 +56,7 @@ START_TEST(is_right_where_the_facts_have_it) {
     }
     TEST_OK(try_in_context(&trial, &warnings, "", instruction));
     ck_assert_msg(trial.right && trial.reason[0] == '\0', "%s", trial.reason);
-    ck_assert_float_gt(trial.gain, 0.0f);
+    if (!host_matrix_is(instruction)) ck_assert_float_gt(trial.gain, 0.0f);
     ck_assert_int_eq(warnings, 0);
     ck_assert(faulty_nothing_lives());
 }
@@ -93,6 +97,42 @@ START_TEST(says_why_a_trial_failed) {
 }
 END_TEST
 
+// The same of matrix products, which have buffers and programs of their own.
+START_TEST(says_why_a_trial_of_matrices_failed) {
+    fail_each(FAULTY_CALL, HOST_INSTRUCTION_MATRIX_PORTABLE);
+    fail_each(FAULTY_ALLOCATION, HOST_INSTRUCTION_MATRIX_PORTABLE);
+}
+END_TEST
+
+static const struct {
+    clmla_device_facts facts;
+    const char *option;
+    uint32_t wave;
+} devices[] = {
+    {{.type = CL_DEVICE_TYPE_CPU, .vendor_id = 0x10de}, "-DMATRIX_PORTABLE", 32},
+    {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x10de}, "-DMATRIX_NVIDIA", 32},
+    {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x1002, .name = "gfx90a:sramecc+:xnack-"}, "-DMATRIX_AMD_MFMA", 64},
+    {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x1002, .name = "gfx942"}, "-DMATRIX_AMD_MFMA", 64},
+    {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x1002, .name = "gfx1100"}, "-DMATRIX_AMD_WMMA", 32},
+    {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x1002, .name = "gfx1030"}, "-DMATRIX_PORTABLE", 32},
+    {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 8}, "-DMATRIX_PORTABLE", 32},
+    {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 8, .has_sub_group_matrix = true},
+     "-DMATRIX_INTEL=8", 8},
+    {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 16, .has_sub_group_matrix = true},
+     "-DMATRIX_INTEL=16", 16},
+    {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 32, .has_sub_group_matrix = true},
+     "-DMATRIX_PORTABLE", 32},
+};
+
+START_TEST(matrix_units_are_known_by_vendor_and_name) {
+    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+        const host_matrix *form = host_matrix_find(&devices[i].facts);
+        ck_assert_str_eq(form->option, devices[i].option);
+        ck_assert_uint_eq(form->wave, devices[i].wave);
+    }
+}
+END_TEST
+
 // Devices of other kinds and drivers have none, whatever this machine's CPU is.
 START_TEST(facts_are_of_cpus_under_pocl_alone) {
     clmla_device_facts facts = {.type = CL_DEVICE_TYPE_GPU, .platform_name = "Portable Computing Language"};
@@ -108,6 +148,8 @@ END_TEST
 static void add_tests(TCase *tcase) {
     tcase_add_loop_test(tcase, is_right_where_the_facts_have_it, HOST_INSTRUCTION_INT8_DOT, HOST_INSTRUCTION_COUNT);
     tcase_add_test(tcase, says_why_a_trial_failed);
+    tcase_add_test(tcase, says_why_a_trial_of_matrices_failed);
+    tcase_add_test(tcase, matrix_units_are_known_by_vendor_and_name);
     tcase_add_test(tcase, facts_are_of_cpus_under_pocl_alone);
 }
 

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/instruction_matrix.h"
+#include "host/error.h"
+#include "host/launch.h"
+#include "host/memory.h"
+#include "host/source.h"
+#include <stdio.h>
+#include <string.h>
+
+#define TILE 16
+#define VALUES (TILE * TILE)
+#define VENDOR_NVIDIA 0x10deu
+#define VENDOR_AMD 0x1002u
+#define VENDOR_INTEL 0x8086u
+#define WHAT "a trial of matrix products"
+
+extern const host_source clmla_source_matrix_trial;
+
+static const host_matrix forms[] = {
+    {HOST_INSTRUCTION_MATRIX_NVIDIA, "-DMATRIX_NVIDIA", 32},
+    {HOST_INSTRUCTION_MATRIX_AMD_MFMA, "-DMATRIX_AMD_MFMA", 64},
+    {HOST_INSTRUCTION_MATRIX_AMD_WMMA, "-DMATRIX_AMD_WMMA", 32},
+    {HOST_INSTRUCTION_MATRIX_INTEL, "-DMATRIX_INTEL=8", 8},
+    {HOST_INSTRUCTION_MATRIX_INTEL, "-DMATRIX_INTEL=16", 16},
+    {HOST_INSTRUCTION_MATRIX_PORTABLE, "-DMATRIX_PORTABLE", 32},
+};
+
+static const host_matrix *form_of(host_instruction instruction, uint32_t wave) {
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (forms[i].instruction == instruction && (wave == 0 || forms[i].wave == wave)) return &forms[i];
+    return form_of(HOST_INSTRUCTION_MATRIX_PORTABLE, 0);
+}
+
+static bool begins_with(const char *name, const char *with) {
+    return strncmp(name, with, strlen(with)) == 0;
+}
+
+const host_matrix *host_matrix_find(const clmla_device_facts *facts) {
+    host_instruction found = HOST_INSTRUCTION_MATRIX_PORTABLE;
+    uint32_t wave = 0;
+    if (!(facts->type & CL_DEVICE_TYPE_GPU) || facts->type & CL_DEVICE_TYPE_CPU) return form_of(found, wave);
+    if (facts->vendor_id == VENDOR_NVIDIA) found = HOST_INSTRUCTION_MATRIX_NVIDIA;
+    if (facts->vendor_id == VENDOR_AMD) {
+        if (begins_with(facts->name, "gfx90a") || begins_with(facts->name, "gfx94"))
+            found = HOST_INSTRUCTION_MATRIX_AMD_MFMA;
+        if (begins_with(facts->name, "gfx11")) found = HOST_INSTRUCTION_MATRIX_AMD_WMMA;
+    }
+    if (facts->vendor_id == VENDOR_INTEL && facts->has_sub_group_matrix) {
+        found = HOST_INSTRUCTION_MATRIX_INTEL;
+        wave = facts->least_sub_group; // of another width: none of the forms
+    }
+    return form_of(found, wave);
+}
+
+static uint32_t noise(uint32_t i) {
+    uint32_t x = (i + 1) * 2654435761u;
+    return (x ^ x >> 15) * 2246822519u >> 8;
+}
+
+// 1, 2, 4 or 8, of either sign: any sum of 16 products is exact.
+static float value_at(uint32_t i) {
+    float value = (float)(1u << (noise(i) & 3u));
+    return noise(i) >> 2 & 1u ? -value : value;
+}
+
+static uint16_t code_at(uint32_t i, bool bf16) {
+    uint32_t power = noise(i) & 3u, sign = noise(i) >> 2 & 1u;
+    return (uint16_t)(sign << 15 | (bf16 ? 0x3f80u + power * 0x80u : 0x3c00u + power * 0x400u));
+}
+
+static float product_at(uint32_t row, uint32_t column) {
+    float sum = 0;
+    for (uint32_t k = 0; k < TILE; k++) sum += value_at(row * TILE + k) * value_at(VALUES + k * TILE + column);
+    return sum;
+}
+
+typedef struct matrix_run {
+    host_context *context;
+    cl_command_queue queue;
+    cl_mem values, packed, sums;
+} matrix_run;
+
+static clmla_status multiply(const matrix_run *run, const host_matrix *form, bool bf16, float found[2 * VALUES]) {
+    const host_calls *calls = run->context->calls;
+    host_chain chain;
+    char options[64];
+    size_t wave = form->wave;
+    snprintf(options, sizeof options, "-cl-std=CL1.2 %s %s", form->option, bf16 ? "-DROWS_BF16" : "-DROWS_F16");
+    STATUS_OR_RETURN(host_chain_begin(&chain, run->context, run->queue, 0, NULL, false));
+    host_launch launch =
+        host_launch_begin(run->context, "trial", &clmla_source_matrix_trial, options, clmla_source_matrix_trial.name);
+    host_arg_buffer(&launch, run->values);
+    host_arg_buffer(&launch, run->packed);
+    host_arg_buffer(&launch, run->sums);
+    STATUS_OR_RETURN(host_chain_finish(&chain, host_launch_enqueue(&launch, &chain, 1, &wave, &wave), NULL));
+    cl_int code =
+        calls->EnqueueReadBuffer(run->queue, run->sums, CL_TRUE, 0, 2 * VALUES * sizeof(float), found, 0, NULL, NULL);
+    return code == CL_SUCCESS ? CLMLA_OK : host_fail_cl(&run->context->log, "clEnqueueReadBuffer", code, WHAT);
+}
+
+static bool all_right(const float found[2 * VALUES]) {
+    for (uint32_t i = 0; i < 2 * VALUES; i++)
+        if (!(found[i] == product_at(i % VALUES / TILE, i % TILE))) return false;
+    return true;
+}
+
+static clmla_status try_format(matrix_run *run, const host_matrix *form, bool bf16, host_instruction_trial *trial) {
+    uint16_t values[2 * VALUES];
+    float found[2 * VALUES];
+    for (uint32_t i = 0; i < 2 * VALUES; i++) values[i] = code_at(i, bf16);
+    STATUS_OR_RETURN(host_buffer_create(&run->values, run->context, sizeof values, values, WHAT));
+    STATUS_OR_RETURN(host_buffer_create(&run->packed, run->context, VALUES * sizeof *values, NULL, WHAT));
+    STATUS_OR_RETURN(host_buffer_create(&run->sums, run->context, sizeof found, NULL, WHAT));
+    STATUS_OR_RETURN(multiply(run, form, bf16, found));
+    trial->right = all_right(found);
+    if (!trial->right)
+        snprintf(trial->reason, sizeof trial->reason, "a trial of its matrix products of %s values gave wrong sums",
+                 bf16 ? "bf16" : "f16");
+    return CLMLA_OK;
+}
+
+clmla_status host_matrix_try(host_context *context, cl_command_queue queue, host_instruction instruction,
+                             host_instruction_trial *trial) {
+    const host_matrix *form = host_matrix_find(&context->facts);
+    clmla_status status = CLMLA_OK;
+    if (form->instruction != instruction) form = form_of(instruction, 0);
+    for (int bf16 = 0; bf16 < 2 && status == CLMLA_OK && !trial->reason[0]; bf16++) {
+        matrix_run run = {.context = context, .queue = queue};
+        status = try_format(&run, form, bf16, trial);
+        host_buffer_release(context, &run.values);
+        host_buffer_release(context, &run.packed);
+        host_buffer_release(context, &run.sums);
+    }
+    return status;
+}
