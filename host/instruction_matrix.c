@@ -20,8 +20,9 @@ static const host_matrix forms[] = {
     {HOST_INSTRUCTION_MATRIX_NVIDIA, "-DMATRIX_NVIDIA", 32},
     {HOST_INSTRUCTION_MATRIX_AMD_MFMA, "-DMATRIX_AMD_MFMA", 64},
     {HOST_INSTRUCTION_MATRIX_AMD_WMMA, "-DMATRIX_AMD_WMMA", 32},
-    {HOST_INSTRUCTION_MATRIX_INTEL, "-DMATRIX_INTEL=8", 8},
-    {HOST_INSTRUCTION_MATRIX_INTEL, "-DMATRIX_INTEL=16", 16},
+    // With 128 registers a thread, sums that are operands of DPAS were seen to go to memory.
+    {HOST_INSTRUCTION_MATRIX_INTEL, "-DMATRIX_INTEL=8 -cl-intel-256-GRF-per-thread", 8},
+    {HOST_INSTRUCTION_MATRIX_INTEL, "-DMATRIX_INTEL=16 -cl-intel-256-GRF-per-thread", 16},
     {HOST_INSTRUCTION_MATRIX_PORTABLE, "-DMATRIX_PORTABLE", 32},
 };
 
@@ -83,7 +84,7 @@ typedef struct matrix_run {
 static clmla_status multiply(const matrix_run *run, const host_matrix *form, bool bf16, float found[2 * VALUES]) {
     const host_calls *calls = run->context->calls;
     host_chain chain;
-    char options[64];
+    char options[96];
     size_t wave = form->wave;
     snprintf(options, sizeof options, "-cl-std=CL1.2 %s %s", form->option, bf16 ? "-DROWS_BF16" : "-DROWS_F16");
     STATUS_OR_RETURN(host_chain_begin(&chain, run->context, run->queue, 0, NULL, false));

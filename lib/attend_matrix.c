@@ -28,12 +28,14 @@ static uint32_t up_to(uint32_t value, uint32_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
-// Shares of the width that keep all waves busy, fewer where local memory does not hold their scores; then fewer keys.
+// As many keys as leave no wave idle while scores are computed, by shares of the width where tiles are fewer than waves;
+// of the fewest keys also where some are.
 static bool fit_local(matrix_search *s, attend_tile *t) {
     uint32_t waves = t->group / s->wave, row_tiles = t->row_tile / TILE;
+    uint32_t most = waves > row_tiles ? least(waves / row_tiles, PARTIALS_MOST) : 1;
     for (t->key_tile = s->keys_most / TILE * TILE; t->key_tile >= TILE; t->key_tile /= 2) {
-        t->partials = waves > row_tiles ? least(waves / row_tiles, PARTIALS_MOST) : 1;
-        for (; t->partials >= 1; t->partials /= 2) {
+        uint32_t fewest = t->key_tile > TILE ? most / (t->key_tile / TILE) : 1;
+        for (t->partials = most; t->partials >= 1 && t->partials >= fewest; t->partials /= 2) {
             t->local_bytes =
                 MATRIX_LOCAL_BYTES((uint64_t)t->group, t->row_tile, t->key_tile, t->partials, (uint64_t)s->width);
             if (t->local_bytes < s->least_local) s->least_local = t->local_bytes;

@@ -117,9 +117,9 @@ static const struct {
     {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x1002, .name = "gfx1030"}, "-DMATRIX_PORTABLE", 32},
     {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 8}, "-DMATRIX_PORTABLE", 32},
     {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 8, .has_sub_group_matrix = true},
-     "-DMATRIX_INTEL=8", 8},
+     "-DMATRIX_INTEL=8 -cl-intel-256-GRF-per-thread", 8},
     {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 16, .has_sub_group_matrix = true},
-     "-DMATRIX_INTEL=16", 16},
+     "-DMATRIX_INTEL=16 -cl-intel-256-GRF-per-thread", 16},
     {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 32, .has_sub_group_matrix = true},
      "-DMATRIX_PORTABLE", 32},
 };
