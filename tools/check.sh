@@ -8,6 +8,7 @@
 #   tools/check.sh --windows        ... then a cross build for Windows
 #   tools/check.sh --offline        ... then the kernels through the compilers of three GPU vendors
 #   tools/check.sh --fuzz           ... then a minute of fuzzing the readers of files
+#   tools/check.sh --short          ... with --all-devices, --sanitize and --offline: a short form of each
 #   tools/check.sh --full-verify    ... then every combination of clmla verify
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -93,8 +94,8 @@ on_intel() {
     skip "Intel's CPU runtime: pip could not install it, so nothing ran there"
     return
   fi
-  OCL_ICD_VENDORS=$venv/lib/libintelocl.so LD_LIBRARY_PATH=$venv/lib run_tests "$build" intel \
-    --no-suite unit --no-suite oclgrind --no-suite meta --no-suite offline
+  CLMLA_TEST_SHORT=$short_form OCL_ICD_VENDORS=$venv/lib/libintelocl.so LD_LIBRARY_PATH=$venv/lib run_tests "$build" intel \
+    "${intel_suites[@]}"
 }
 
 on_rusticl() {
@@ -114,9 +115,9 @@ sanitized() {
   say "address and undefined-behaviour checks"
   make_build "$root/build-sanitize" -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized
   # Drivers and the loader keep what they allocated until the process ends: leaks are looked for in our own frames alone.
-  OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd LSAN_OPTIONS=suppressions=$root/tests/tools/leaks.supp:print_suppressions=0 \
+  CLMLA_TEST_SHORT=$short_form OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd LSAN_OPTIONS=suppressions=$root/tests/tools/leaks.supp:print_suppressions=0 \
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-    run_tests "$root/build-sanitize" sanitize --suite unit --suite host --suite api --suite kernel --suite layer
+    run_tests "$root/build-sanitize" sanitize "${sanitize_suites[@]}"
 }
 
 # NVIDIA's assembler from PyPI, where there is no CUDA toolkit.
@@ -131,13 +132,38 @@ install_ptxas() {
 # What cannot be installed is skipped by its test, which says what is missing.
 offline() {
   say "compilers of GPU vendors, with no GPU"
-  local vendor
+  local vendor status
   for vendor in amd intel nvidia; do tools/setup.sh "offline-$vendor" || true; done
   install_ptxas >/dev/null || true
-  run_tests "$build" offline --suite offline --verbose
+  for vendor in amd intel nvidia; do
+    status=0
+    tools/offline_check "$vendor" --share "$share" --jobs 1 --cache "$root/build-figures" || status=$?
+    if [ "$status" = 77 ]; then skip "offline $vendor"; else tally "offline $vendor" [ "$status" = 0 ]; fi
+  done
 }
 
-all_devices=false sanitize=false windows=false offline=false fuzz=false full_verify=false
+# Work that needs no device, beside the tests: on another processor, in a log of its own that is shown when it is done.
+beside() {
+  beside_folder=$(mktemp -d)
+  (
+    passed=0 failed=0 skipped=0
+    if $windows; then say "a cross build for Windows"; tally "cross build" tools/windows.sh; fi
+    if $offline; then offline; fi
+    echo "$passed $failed $skipped" >"$beside_folder/counts"
+  ) >"$beside_folder/log" 2>&1 &
+  beside_job=$!
+}
+
+join_beside() {
+  local p f s
+  wait "$beside_job" || true
+  cat "$beside_folder/log"
+  if ! read -r p f s <"$beside_folder/counts"; then p=0 f=1 s=0; echo "FAIL  what ran beside the tests left no counts"; fi
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  rm -rf "$beside_folder"
+}
+
+all_devices=false sanitize=false windows=false offline=false fuzz=false full_verify=false short_form=0 share=1
 for argument in "$@"; do
   case $argument in
     --all-devices) all_devices=true ;;
@@ -146,10 +172,20 @@ for argument in "$@"; do
     --offline) offline=true ;;
     --fuzz) fuzz=true ;;
     --full-verify) full_verify=true ;;
-    --help | -h) sed -n '3,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --short) short_form=1 share=8 ;;
+    --help | -h) sed -n '3,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tools/check.sh: unknown option '$argument'" >&2; exit 2 ;;
   esac
 done
+
+# The short forms leave out what the tests on PoCL have shown and what takes other drivers long: faults at every call.
+if [ "$short_form" = 1 ]; then
+  intel_suites=(--suite kernel --suite layer --suite short)
+  sanitize_suites=(--suite unit --suite api --suite kernel)
+else
+  intel_suites=(--no-suite unit --no-suite oclgrind --no-suite meta --no-suite offline)
+  sanitize_suites=(--suite unit --suite host --suite api --suite kernel --suite layer)
+fi
 
 extras=()
 $all_devices && extras+=(oclgrind mesa venv)
@@ -157,6 +193,7 @@ $windows && extras+=(windows)
 $fuzz && extras+=(fuzz)
 tools/setup.sh "${extras[@]}"
 make_build "$build"
+if $windows || $offline; then beside; fi
 on_pocl
 if $all_devices; then
   on_intel
@@ -166,13 +203,13 @@ if $all_devices; then
   on_rusticl
 fi
 if $sanitize; then sanitized; fi
-if $windows; then say "a cross build for Windows"; tally "cross build" tools/windows.sh; fi
-if $offline; then offline; fi
 if $fuzz; then say "a minute of fuzzing"; tally "fuzzing finds no crash" tests/fuzz/run.sh 60; fi
 if $full_verify; then
   say "every combination of clmla verify"
   tally "full product" env OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd tests/tools/verify_matrix.sh "$build/tools/clmla"
 fi
+
+if $windows || $offline; then join_beside; fi
 
 printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

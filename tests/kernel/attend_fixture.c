@@ -315,13 +315,19 @@ void attend_compare_fast(const attend_fixture *f, const char *variant, double mo
     TEST_ASSERT(cosine < most_cosine, "%s: cosine difference %.2e", variant, cosine);
 }
 
+// The kernels for GPUs take CPUs long to compile: there, each serves every fourth case.
+static bool left_out(const attend_fixture *f, const clmla_variant *variant) {
+    bool for_gpus = strcmp(variant->name, "tile") == 0 || strcmp(variant->name, "matrix") == 0;
+    return for_gpus && (test_device_get()->facts->type & CL_DEVICE_TYPE_CPU) && f->shape.seed % 4 != 0;
+}
+
 void attend_check_variants(attend_fixture *f) {
     clmla_variant variants[TEST_VARIANTS_MAX];
     clmla_shape shape = attend_variant_shape(&f->shape);
     size_t count = test_variants(variants, CLMLA_OP_ATTEND, &shape);
     attend_expect(f);
     for (size_t i = 0; i < count; i++) {
-        if (!variants[i].accepted) continue;
+        if (!variants[i].accepted || left_out(f, &variants[i])) continue;
         attend_plan(f, variants[i].name);
         test_run_twice(&f->run);
         attend_compare(f, variants[i].name);
