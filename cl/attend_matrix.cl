@@ -69,10 +69,10 @@ typedef struct matrix_memory {
 } matrix_memory;
 
 // Where keys [key, key + KEY_TILE) lie, of which `count` are to be read.
-static inline void place_keys(const matrix_memory *m, const key_source *keys, int key, int count, int t) {
+static inline void place_keys(const matrix_memory *m, const key_source *keys, int key, int count, uint t) {
     if (t >= KEY_TILE) return;
     row_parts at;
-    int there = t < count && key_at(&at, keys, key + t);
+    int there = (int)t < count && key_at(&at, keys, key + t);
     m->there[t] = there;
     if (!there) return;
     m->places[t].latent = (const __global ushort *)at.latent;
@@ -110,10 +110,10 @@ static inline void stage_run(__local ushort *to, const __global ushort *from) {
     *(__local ushort8 *)to = load_run(from);
 }
 
-static inline void stage_keys(const matrix_memory *m, int checked, int turn, int t) {
+static inline void stage_keys(const matrix_memory *m, int checked, int turn, uint t) {
     int odd = 0;
-    for (int i = t; i < KEY_TILE * ROW_RUNS; i += TILE_GROUP) {
-        int key = i / ROW_RUNS, run = i % ROW_RUNS;
+    for (uint i = t; i < KEY_TILE * ROW_RUNS; i += TILE_GROUP) {
+        uint key = i / ROW_RUNS, run = i % ROW_RUNS;
         __local ushort *to = m->staged + key * KEY_STRIDE + run * 8;
         if (!m->there[key]) {
             *(__local ushort8 *)to = (ushort8)0;
@@ -132,10 +132,10 @@ static inline void stage_keys(const matrix_memory *m, int checked, int turn, int
 
 #else
 
-static inline void stage_keys(const matrix_memory *m, int checked, int turn, int t) {
+static inline void stage_keys(const matrix_memory *m, int checked, int turn, uint t) {
     int odd = 0;
-    for (int i = t; i < KEY_TILE * ROW_WIDTH; i += TILE_GROUP) {
-        int key = i / ROW_WIDTH, d = i % ROW_WIDTH;
+    for (uint i = t; i < KEY_TILE * ROW_WIDTH; i += TILE_GROUP) {
+        uint key = i / ROW_WIDTH, d = i % ROW_WIDTH;
         ushort value = 0;
         if (m->there[key]) value = d < LATENT_DIM ? m->places[key].latent[d] : m->places[key].rope[d - LATENT_DIM];
         odd |= (value & EXPONENT) == EXPONENT;
@@ -147,22 +147,22 @@ static inline void stage_keys(const matrix_memory *m, int checked, int turn, int
 #endif
 
 // What lies behind the staged rows is multiplied with them.
-static inline void clear_padding(const matrix_memory *m, int t) {
+static inline void clear_padding(const matrix_memory *m, uint t) {
 #if ROW_WIDTH % 16 != 0
-    for (int i = t; i < KEY_TILE * (CHUNKS * 16 - ROW_WIDTH); i += TILE_GROUP)
+    for (uint i = t; i < KEY_TILE * (CHUNKS * 16 - ROW_WIDTH); i += TILE_GROUP)
         m->staged[i / (CHUNKS * 16 - ROW_WIDTH) * KEY_STRIDE + ROW_WIDTH + i % (CHUNKS * 16 - ROW_WIDTH)] = 0;
 #endif
 }
 
-static inline ALWAYS_INLINE void store_scores(__local float *scores, const matrix_c *c, int lane) {
+static inline ALWAYS_INLINE void store_scores(__local float *scores, const matrix_c *c, uint lane) {
 #define STORE(i) scores[matrix_row(lane, i) * SCORE_STRIDE + matrix_column(lane, i)] = matrix_value(c, i);
     MATRIX_EACH(STORE)
 #undef STORE
 }
 
 // Partial scores of a tile of rows by a run of key tiles.
-static inline ALWAYS_INLINE void score_run(const matrix_memory *m, const __global ushort *queries, int job, int lane) {
-    int row = job % ROW_TILES, run = job / ROW_TILES % KEY_RUNS, partial = job / (ROW_TILES * KEY_RUNS);
+static inline ALWAYS_INLINE void score_run(const matrix_memory *m, const __global ushort *queries, uint job, uint lane) {
+    uint row = job % ROW_TILES, run = job / ROW_TILES % KEY_RUNS, partial = job / (ROW_TILES * KEY_RUNS);
     const __local ushort *keys = m->staged + run * RUN_TILES * 16 * KEY_STRIDE;
     __local float *scores = m->scores + (partial * ROW_TILE + row * 16) * SCORE_STRIDE + run * RUN_TILES * 16;
     matrix_c c[8];
@@ -171,7 +171,7 @@ static inline ALWAYS_INLINE void score_run(const matrix_memory *m, const __globa
     EACH_8(CLEAR)
 #undef CLEAR
 #pragma unroll 2
-    for (int chunk = partial; chunk < CHUNKS; chunk += PARTIALS) {
+    for (uint chunk = partial; chunk < CHUNKS; chunk += PARTIALS) {
         matrix_a a;
         matrix_load_a_packed(&a, queries + (row * CHUNKS + chunk) * 256, lane);
 #define MULTIPLY(k)                                                                                                      \
@@ -189,22 +189,22 @@ static inline ALWAYS_INLINE void score_run(const matrix_memory *m, const __globa
 #undef STORE
 }
 
-static inline void score_keys(const matrix_memory *m, const __global ushort *queries, int t) {
-    for (int job = t / MATRIX_WAVE; job < SCORE_JOBS; job += WAVES) score_run(m, queries, job, t % MATRIX_WAVE);
+static inline void score_keys(const matrix_memory *m, const __global ushort *queries, uint t) {
+    for (uint job = t / MATRIX_WAVE; job < SCORE_JOBS; job += WAVES) score_run(m, queries, job, t % MATRIX_WAVE);
 }
 
 // Sums the partial scores of a work-item's share of its row; in units of log2(e).
-static inline void finish_scores(const matrix_memory *m, int key, float softcap, int turn, int t) {
-    int row = t / SHARE;
+static inline void finish_scores(const matrix_memory *m, int key, float softcap, int turn, uint t) {
+    uint row = t / SHARE;
     float largest = -INFINITY;
     if (t == 0) m->odd[turn ^ 1] = 0;
-    for (int index = t % SHARE; index < KEY_TILE; index += SHARE) {
+    for (uint index = t % SHARE; index < KEY_TILE; index += SHARE) {
         __local float *score = m->scores + row * SCORE_STRIDE + index;
         float s = score[0];
 #pragma unroll
         for (int p = 1; p < PARTIALS; p++) s += score[p * ROW_TILE * SCORE_STRIDE];
         if (softcap != 0.0f) s = tanh(s * (LN_2 / softcap)) * (softcap * LOG2_E);
-        if (!m->there[index] || key + index < m->first[row] || key + index >= m->end[row]) s = -INFINITY;
+        if (!m->there[index] || key + (int)index < m->first[row] || key + (int)index >= m->end[row]) s = -INFINITY;
         score[0] = s;
         largest = fmax(largest, s);
     }
@@ -212,14 +212,14 @@ static inline void finish_scores(const matrix_memory *m, int key, float softcap,
 }
 
 // Online softmax: scores become weights, as rounded. Answers the total of the work-item's share.
-static inline float soften(const matrix_memory *m, float total, int turn, int t) {
-    int row = t / SHARE;
+static inline float soften(const matrix_memory *m, float total, int turn, uint t) {
+    uint row = t / SHARE;
     float old = m->top[turn * ROW_TILE + row], now = old, sum = 0.0f;
 #pragma unroll
     for (int i = 0; i < SHARE; i++) now = fmax(now, m->shares[row * SHARE + i]);
     // A row that has seen no key yet: every difference below must be -inf, not NaN.
     float base = now == -INFINITY ? 0.0f : now, rescale = exp2(old - base);
-    for (int index = t % SHARE; index < KEY_TILE; index += SHARE) {
+    for (uint index = t % SHARE; index < KEY_TILE; index += SHARE) {
         ushort weight = matrix_round(exp2(m->scores[row * SCORE_STRIDE + index] - base));
         m->weights[row * WEIGHT_STRIDE + index] = weight;
         sum += matrix_number(weight);
@@ -231,14 +231,14 @@ static inline float soften(const matrix_memory *m, float total, int turn, int t)
     return fma(total, rescale, sum);
 }
 
-static inline ALWAYS_INLINE void rescale_sums(const matrix_memory *m, matrix_c *c, int row, int lane) {
+static inline ALWAYS_INLINE void rescale_sums(const matrix_memory *m, matrix_c *c, int row, uint lane) {
 #define RESCALE(i) matrix_value(c, i) *= m->rescale[row + matrix_row(lane, i)];
     MATRIX_EACH(RESCALE)
 #undef RESCALE
 }
 
 // As scalars: a key's values that are no numbers must not reach rows that do not see it, not even times zero.
-static inline ALWAYS_INLINE void add_seen(const matrix_memory *m, matrix_c *c, int key, int row, int column, int lane) {
+static inline ALWAYS_INLINE void add_seen(const matrix_memory *m, matrix_c *c, int key, int row, int column, uint lane) {
 #pragma unroll 1
     for (int index = 0; index < KEY_TILE; index++) {
 #define ADD(i)                                                                                                           \
@@ -258,7 +258,7 @@ static inline ALWAYS_INLINE void add_seen(const matrix_memory *m, matrix_c *c, i
 #define FRAGMENT_TILE(f) (wave + (f) / ROW_TILES * WAVES)
 #define FRAGMENT_THERE(f) ((f) < ROW_TILES * COLUMN_TILES && FRAGMENT_TILE(f) < VALUE_TILES)
 
-static inline ALWAYS_INLINE void add_values(matrix_c *sums, const matrix_memory *m, int key, int odd, int wave, int lane) {
+static inline ALWAYS_INLINE void add_values(matrix_c *sums, const matrix_memory *m, int key, int odd, uint wave, uint lane) {
 #define RESCALE(f) \
     if (FRAGMENT_THERE(f)) rescale_sums(m, &sums[f], FRAGMENT_ROW(f), lane);
     EACH_16(RESCALE)
@@ -310,7 +310,7 @@ static inline void finish_row(const matrix_memory *m, __global float *space, RES
 }
 
 static inline ALWAYS_INLINE void write_sums(const matrix_memory *m, __global uchar *out, int type, int rows, const matrix_c *c,
-                                            int row, int column, int lane) {
+                                            int row, int column, uint lane) {
 #define WRITE(i)                                                                                                         \
     {                                                                                                                    \
         int r = row + matrix_row(lane, i), d = column + matrix_column(lane, i);                                          \
@@ -331,7 +331,8 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
     __local long row_at[ROW_TILE];
     matrix_memory m = {staged, places, there, scores, weights, shares, top, rescale, first, end, row_at, odd};
 
-    int part = get_group_id(0), t = get_local_id(0), wave = t / MATRIX_WAVE, lane = t % MATRIX_WAVE;
+    int part = get_group_id(0);
+    uint t = get_local_id(0), wave = t / MATRIX_WAVE, lane = t % MATRIX_WAVE;
     if (part >= step[call.header + HEADER_PARTS]) return;
     clear_padding(&m, t);
     for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
@@ -401,13 +402,14 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
 // Tiles for attend_matrix.   grid: global (256 * CHUNKS, ROW_TILES, tiles), local free.
 __kernel void attend_pack_matrix(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
                                  __global float *space, float factor, attend_call call) {
-    int p = get_global_id(0) % 256, chunk = get_global_id(0) / 256, row_tile = get_global_id(1);
+    uint p = get_global_id(0) % 256, chunk = get_global_id(0) / 256, row_tile = get_global_id(1);
     long tile = get_global_id(2);
     if (chunk >= CHUNKS || row_tile >= ROW_TILES || tile >= step[call.header + HEADER_TILES]) return;
     const __global int *of = step + call.tiles + 4 * tile;
-    int row = of[1] + row_tile * 16 + matrix_packed_row(p), column = chunk * 16 + matrix_packed_depth(p);
-    int there = row < of[2], head = of[3] * call.group_heads + row % call.group_heads;
-    long token = of[0] + row / call.group_heads;
+    int row = of[1] + (int)row_tile * 16 + matrix_packed_row(p), column = (int)chunk * 16 + matrix_packed_depth(p);
+    int there = row < of[2], token_of_tile = row / call.group_heads;
+    int head = of[3] * call.group_heads + row - token_of_tile * call.group_heads;
+    long token = of[0] + token_of_tile;
     float value = 0.0f;
     if (there && column < LATENT_DIM)
         value = number_load(query + call.query, call.query_type, token * call.query_token + head * call.query_head + column);

@@ -12,11 +12,11 @@ matrix_trial(const __global ushort *values, __global ushort *packed, __global fl
     __local ushort first[16 * STRIDE] __attribute__((aligned(16)));
     __local ushort second[16 * STRIDE] __attribute__((aligned(16)));
     __local ushort turned[16 * STRIDE] __attribute__((aligned(16)));
-    int lane = get_local_id(0);
+    uint lane = get_local_id(0);
     matrix_a a;
     matrix_b b;
     matrix_c c;
-    for (int p = lane; p < 256; p += MATRIX_WAVE) {
+    for (uint p = lane; p < 256; p += MATRIX_WAVE) {
         first[p / 16 * STRIDE + p % 16] = values[p];
         second[p / 16 * STRIDE + p % 16] = values[256 + p];
         turned[p % 16 * STRIDE + p / 16] = values[256 + p];

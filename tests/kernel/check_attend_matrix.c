@@ -8,7 +8,7 @@
 
 static const struct {
     uint32_t group, rows, keys, local_kib;
-} tiles[] = {{64, 16, 16, 0}, {128, 32, 32, 0}, {256, 32, 16, 0}, {64, 32, 32, 0}, {128, 32, 32, 16}};
+} tiles[] = {{64, 16, 32, 0}, {128, 32, 32, 0}, {256, 32, 16, 12}};
 
 static const struct {
     clmla_row_format format;
