@@ -70,7 +70,7 @@ static bool print_json(const request *request, const char *device, const verify_
     cJSON *object = cJSON_CreateObject();
     json_add_text(object, "device", device);
     json_add_text(object, "cache", request->cache);
-    json_add_text(object, "compute", request->compute ? request->compute : "exact");
+    if (request->compute) json_add_text(object, "compute", request->compute);
     cJSON_AddNumberToObject(object, "chunk", request->chunk);
     cJSON_AddNumberToObject(object, "page", request->page);
     cJSON *list = cJSON_AddArrayToObject(object, "layers");
