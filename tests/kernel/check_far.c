@@ -135,11 +135,14 @@ START_TEST(far_pages_are_as_near_ones) {
     clmla_row_layout layout;
     TEST_OK(clmla_row_layout_make(&layout, (clmla_row_format)_i, CLMLA_ROPE_INTERLEAVED, LATENT, ROPE));
     if (layout.scales_apart) return; // its scales lie in the page: nothing that the others do not show
+    // One plain, one scaled and one quantised: the others are programs to compile alone.
+    bool few = _i == CLMLA_ROWS_F16 || _i == CLMLA_ROWS_FP8 || _i == CLMLA_ROWS_Q5;
+    if (device->short_form && !few) return;
     uint64_t most = device->facts->max_buffer_bytes < FAR_BYTES ? device->facts->max_buffer_bytes : FAR_BYTES;
     if (device->short_form) most = 1 << 20;
     uint64_t stride = (most - 32768) / PAGES / 64 * 64;
     uint64_t end = stride * (PAGES - 1);
-    if (_i == 0)
+    if (_i == CLMLA_ROWS_F16)
         printf("the last page lies at byte %llu: %s 2^31, %s 2^32 (the device's largest buffer has %llu bytes)\n",
                (unsigned long long)end, end >> 31 ? "past" : "below", end >> 32 ? "past" : "below",
                (unsigned long long)device->facts->max_buffer_bytes);
