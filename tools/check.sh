@@ -181,7 +181,7 @@ done
 # The short forms leave out what the tests on PoCL have shown and what takes other drivers long: faults at every call.
 if [ "$short_form" = 1 ]; then
   intel_suites=(--suite kernel --suite layer --suite short)
-  sanitize_suites=(--suite unit --suite api --suite kernel)
+  sanitize_suites=(--suite unit --suite api)
 else
   intel_suites=(--no-suite unit --no-suite oclgrind --no-suite meta --no-suite offline)
   sanitize_suites=(--suite unit --suite host --suite api --suite kernel --suite layer)

@@ -99,7 +99,9 @@ static void check_format(clmla_row_format format) {
 }
 
 START_TEST(nothing_is_compiled_after_prepare) {
-    for (int format = 0; format < CLMLA_ROW_FORMAT_COUNT; format++) check_format((clmla_row_format)format);
+    // Those with kernels of fast compute, a scaled and a quantised one: the others differ in options alone.
+    static const clmla_row_format formats[] = {CLMLA_ROWS_F16, CLMLA_ROWS_BF16, CLMLA_ROWS_FP8, CLMLA_ROWS_Q8, CLMLA_ROWS_Q5};
+    for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) check_format(formats[f]);
 }
 END_TEST
 
