@@ -40,30 +40,22 @@ static inline tile_lane tile_lane_at(const __global int *step, const attend_call
     return at;
 }
 
-// Where the values of a lane of a tile lie: those of a full pair of vectors side by side with the other rows', those of the last
-// rows one row after the other (attend_vector's score_lanes).
-typedef struct tile_place {
-    __global float *out;
-    int step;
-} tile_place;
-
-static inline tile_place tile_place_at(__global float *space, const __global int *step, const attend_call *call, long tile, int lane) {
+// Where the values of a lane of a tile lie, and how far apart: those of a full pair of vectors side by side with the other rows',
+// those of the last rows one row after the other (attend_vector's score_lanes). Numbers, not a struct, for Oclgrind.
+static inline int tile_is_paired(const __global int *step, const attend_call *call, long tile) {
     const __global int *of = step + call->tiles + 4 * tile;
-    int width = call->latent_dim + call->rope_dim, paired = of[2] - of[2] % (2 * VECTOR_WIDTH);
-    tile_place at;
-    at.out = space + call->packed + tile * width * VECTOR_WIDTH + (of[1] < paired ? lane : lane * width);
-    at.step = of[1] < paired ? VECTOR_WIDTH : 1;
-    return at;
+    return of[1] < of[2] - of[2] % (2 * VECTOR_WIDTH);
 }
 
-// Value d of `count` goes to out[d * step], times factor.
-static inline void pack_values(tile_place to, const __global uchar *values, int type, long first, int count, float factor) {
+// Value d of `count` goes to out[d * apart], times factor.
+static inline void pack_values(__global float *out, int apart, const __global uchar *values, int type, long first, int count,
+                               float factor) {
     if (type == NUMBER_F16)
-        for (int d = 0; d < count; d++) to.out[d * to.step] = number_load(values, NUMBER_F16, first + d) * factor;
+        for (int d = 0; d < count; d++) out[d * apart] = number_load(values, NUMBER_F16, first + d) * factor;
     else if (type == NUMBER_BF16)
-        for (int d = 0; d < count; d++) to.out[d * to.step] = number_load(values, NUMBER_BF16, first + d) * factor;
+        for (int d = 0; d < count; d++) out[d * apart] = number_load(values, NUMBER_BF16, first + d) * factor;
     else
-        for (int d = 0; d < count; d++) to.out[d * to.step] = number_load(values, NUMBER_F32, first + d) * factor;
+        for (int d = 0; d < count; d++) out[d * apart] = number_load(values, NUMBER_F32, first + d) * factor;
 }
 
 // grid: global (tiles), local (1).
@@ -74,15 +66,15 @@ attend_pack(const __global uchar *query, const __global uchar *query_rope, const
     if (tile >= step[call.header + HEADER_TILES]) return;
     for (int l = 0; l < VECTOR_WIDTH; l++) {
         tile_lane lane = tile_lane_at(step, &call, tile, l);
-        tile_place to = tile_place_at(space, step, &call, tile, l);
+        int paired = tile_is_paired(step, &call, tile), apart = paired ? VECTOR_WIDTH : 1;
+        __global float *out = space + call.packed + (long)tile * width * VECTOR_WIDTH + (paired ? l : l * width);
         if (!lane.there) {
-            for (int d = 0; d < width; d++) to.out[d * to.step] = 0.0f;
+            for (int d = 0; d < width; d++) out[d * apart] = 0.0f;
             continue;
         }
-        pack_values(to, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
+        pack_values(out, apart, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
                     call.latent_dim, factor);
-        to.out += call.latent_dim * to.step;
-        pack_values(to, query_rope + call.query_rope, call.query_type,
+        pack_values(out + call.latent_dim * apart, apart, query_rope + call.query_rope, call.query_type,
                     lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
     }
 }

@@ -64,9 +64,11 @@ clmla_status operation_check_count(clmla_context *context, uint64_t count, const
 
 void operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen, const char *element,
                        const char *more) {
-    char width[32] = "";
+    char width[48] = "";
+    const clmla_device_facts *facts = &context->host.facts;
     if (variant_has_vectors(chosen))
-        snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u", variant_vector_width(&context->host.facts));
+        snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u%s", variant_vector_width(facts),
+                 facts->is_interpreter ? " -DINTERPRETED" : "");
     snprintf(out, OPTIONS_MAX, "-cl-std=CL1.2%s%s%s%s%s", element ? " -D" : "", element ? element : "", width,
              more ? " " : "", more ? more : "");
 }
