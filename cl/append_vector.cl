@@ -12,7 +12,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void append_vector(APPEN
     row_store_memory memory = ROW_STORE_MEMORY(rows);
     row_store at;
     row_store_at(&at, &memory, place.page, place.row, kv_head, call.power_of_two);
-    append_latent of = append_latent_of(latent, norm, call, token, kv_head);
+    append_latent of;
+    append_latent_fill(&of, latent, norm, &call, token, kv_head);
     for (int piece = 0; piece < append_pieces(call.latent_dim); piece++) append_latent_piece(&at, &of, piece);
     for (int piece = 0; piece < append_pieces(call.rope_dim); piece++)
         append_rope_piece(&at, rope, table, positions, call, token, kv_head, piece);
