@@ -40,13 +40,6 @@ typedef struct key_block {
 
 // --- keys
 
-static inline void load_words(uint *words, const __global uchar *part, int count) {
-    const __global uint *from = (const __global uint *)part;
-    int w = 0;
-    for (; w + 16 <= count; w += 16) vstore16(vload16(0, from + w), 0, words + w);
-    for (; w < count; w++) words[w] = from[w];
-}
-
 static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count) {
     int found = 0;
     for (int i = 0; i < BLOCK_TOKENS; i++) {
@@ -58,9 +51,9 @@ static inline int load_keys(key_block *block, int *present, const key_source *ke
             continue;
         }
         found++;
-        load_words(words, at.latent, LATENT_WORDS);
+        copy_words(words, at.latent, LATENT_WORDS, 0u);
 #if ROPE_DIM > 0
-        load_words(words + LATENT_WORDS, at.rope, ROPE_WORDS);
+        copy_words(words + LATENT_WORDS, at.rope, ROPE_WORDS, 0u);
 #endif
     }
     return found;
@@ -117,20 +110,8 @@ static inline uintv round_bf16(floatv x) {
 // Of one vector of rows. top, total, rescale as in attend_vector.
 static inline void soften(float *scores, uint *weights, const block_view *view, int row, float softcap, float *top, float *total,
                           float *rescale) {
-    intv low = vload16(0, view->low + row), high = vload16(0, view->high + row);
-    floatv before = load_floatv(top), now = before;
-    for (int i = 0; i < view->count; i++) {
-        floatv s = load_floatv(scores + i * ROW_TILE);
-        if (softcap != 0.0f) s = cap_scores(s, softcap);
-        if (view->masked) {
-            s = select((floatv)-INFINITY, s, (intv)i >= low && (intv)i < high);
-            if (!view->present[i]) s = (floatv)-INFINITY;
-        }
-        if (view->masked || softcap != 0.0f) store_floatv(s, scores + i * ROW_TILE);
-        now = fmax(now, s);
-    }
-    // A row that has seen no key yet: every difference below must be -inf, not NaN.
-    floatv base = select(now, (floatv)0.0f, now == (floatv)-INFINITY), sum = (floatv)0.0f;
+    floatv before = load_floatv(top), now = fmax(before, view_scores(scores, view, row, softcap));
+    floatv base = score_base(now), sum = (floatv)0.0f;
     for (int i = 0; i < view->count; i += 2) {
         uintv first = round_bf16(fast_exp2(load_floatv(scores + i * ROW_TILE) - base)), second = (uintv)0;
         if (i + 1 < view->count) second = round_bf16(fast_exp2(load_floatv(scores + (i + 1) * ROW_TILE) - base));
@@ -246,20 +227,13 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_bf16_dot(ATT
         KEY_SOURCE(keys, item);
         int rows = item.row_count, vectors = (rows + VECTOR_WIDTH - 1) / VECTOR_WIDTH;
         const __global uint *tiles = (const __global uint *)(space + call.packed + (long)item.tile_first * TILE_WORDS);
-        __global float *sums = space + (item.state_first >= 0 ? call.states + (long)item.state_first * VALUE_DIM
-                                                              : call.sums + (long)part * call.sum_rows * VALUE_DIM);
+        __global float *sums = work_sums(space, &call, &item, part);
         find_ranges(&ranges, &call, &item, vectors * VECTOR_WIDTH);
-        for (int r = 0; r < vectors * VECTOR_WIDTH; r++) {
-            top[r] = -INFINITY;
-            total[r] = 0.0f;
-        }
+        begin_rows(top, total, vectors * VECTOR_WIDTH);
 
         int kv_end = min(item.kv_end, ranges.greatest_end), started = 0;
-        for (int key = item.kv_begin; key < kv_end; key += BLOCK_TOKENS) {
-            key += key_gap(&keys, key);
-            if (key >= kv_end) break;
-            view.count = min(BLOCK_TOKENS, kv_end - key);
-            if (key + view.count <= ranges.least_first) continue;
+        for (int key = next_block(&view, &keys, &ranges, item.kv_begin, kv_end); key < kv_end;
+             key = next_block(&view, &keys, &ranges, key + BLOCK_TOKENS, kv_end)) {
             int found = load_keys(&block, view.present, &keys, key, view.count);
             if (!found) continue;
             fetch_begin(&fetch, &keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end));

@@ -50,11 +50,9 @@ typedef struct key_block {
 
 // A part's codes; those past its last column are zeros there or meet zeros of the queries.
 static inline void load_codes(uint *codes, const __global uchar *part, int dim, int groups) {
-    const __global uint *from = (const __global uint *)part;
-    int words = (dim + 3) / 4, w = 0;
-    for (; w + 16 <= words; w += 16) vstore16(vload16(0, from + w) ^ ZERO_CODES, 0, codes + w);
-    for (; w < words; w++) codes[w] = from[w] ^ ZERO_CODES;
-    for (; w < groups * INT8_STEPS; w++) codes[w] = ZERO_CODES;
+    int words = (dim + 3) / 4;
+    copy_words(codes, part, words, ZERO_CODES);
+    for (int w = words; w < groups * INT8_STEPS; w++) codes[w] = ZERO_CODES;
 }
 
 // Scales stand behind their part's codes (clmla/rows.h).
@@ -168,21 +166,8 @@ static inline void score_block(const __global int *tiles, int vectors, const key
 // weight's byte stands for.
 static inline void soften(float *scores, uint *weights, const block_view *view, int row, float softcap, float *top, float *total,
                           float *rescale, float *weight_scale) {
-    intv low = vload16(0, view->low + row), high = vload16(0, view->high + row);
-    floatv most = (floatv)-INFINITY, before = load_floatv(top);
-    for (int i = 0; i < view->count; i++) {
-        floatv s = load_floatv(scores + i * ROW_TILE);
-        if (softcap != 0.0f) s = cap_scores(s, softcap);
-        if (view->masked) {
-            s = select((floatv)-INFINITY, s, (intv)i >= low && (intv)i < high);
-            if (!view->present[i]) s = (floatv)-INFINITY;
-        }
-        if (view->masked || softcap != 0.0f) store_floatv(s, scores + i * ROW_TILE);
-        most = fmax(most, s);
-    }
-    // A row that has seen no key yet: every difference below must be -inf, not NaN.
-    floatv now = fmax(before, most), base = select(now, (floatv)0.0f, now == (floatv)-INFINITY);
-    floatv block_base = select(most, (floatv)0.0f, most == (floatv)-INFINITY), sum = (floatv)0.0f;
+    floatv most = view_scores(scores, view, row, softcap), before = load_floatv(top);
+    floatv now = fmax(before, most), base = score_base(now), block_base = score_base(most), sum = (floatv)0.0f;
     for (int i = 0; i < view->count; i += 4) {
         uintv bytes = (uintv)0;
         for (int k = 0; k < 4 && i + k < view->count; k++) {
@@ -301,20 +286,13 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_int8_dot(ATT
         int rows = item.row_count, vectors = (rows + VECTOR_WIDTH - 1) / VECTOR_WIDTH;
         const __global int *tiles =
             (const __global int *)(space + call.packed + (long)item.tile_first * ROW_WIDTH * VECTOR_WIDTH);
-        __global float *sums = space + (item.state_first >= 0 ? call.states + (long)item.state_first * VALUE_DIM
-                                                              : call.sums + (long)part * call.sum_rows * VALUE_DIM);
+        __global float *sums = work_sums(space, &call, &item, part);
         find_ranges(&ranges, &call, &item, vectors * VECTOR_WIDTH);
-        for (int r = 0; r < vectors * VECTOR_WIDTH; r++) {
-            top[r] = -INFINITY;
-            total[r] = 0.0f;
-        }
+        begin_rows(top, total, vectors * VECTOR_WIDTH);
 
         int kv_end = min(item.kv_end, ranges.greatest_end), started = 0;
-        for (int key = item.kv_begin; key < kv_end; key += BLOCK_TOKENS) {
-            key += key_gap(&keys, key);
-            if (key >= kv_end) break;
-            view.count = min(BLOCK_TOKENS, kv_end - key);
-            if (key + view.count <= ranges.least_first) continue;
+        for (int key = next_block(&view, &keys, &ranges, item.kv_begin, kv_end); key < kv_end;
+             key = next_block(&view, &keys, &ranges, key + BLOCK_TOKENS, kv_end)) {
             int found = load_keys(&block, view.present, &keys, key, view.count, &turner);
             if (!found) continue;
             fetch_begin(&fetch, &keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end));

@@ -138,21 +138,8 @@ static inline void score_block(const __global float *tiles, int rows, const floa
 // Online softmax of one vector of rows over a block: scores become weights, `rescale` what older sums are multiplied by.
 static inline void soften(float *scores, const block_view *block, int row, float softcap, float *top, float *total,
                           float *rescale) {
-    intv low = VECTOR_NAME(vload)(0, block->low + row), high = VECTOR_NAME(vload)(0, block->high + row);
-    floatv before = load_floatv(top), now = before;
-    for (int i = 0; i < block->count; i++) {
-        floatv s = load_floatv(scores + i * ROW_TILE);
-        if (softcap != 0.0f) s = cap_scores(s, softcap);
-        if (block->masked) {
-            s = select((floatv)-INFINITY, s, (intv)i >= low && (intv)i < high);
-            if (!block->present[i]) s = (floatv)-INFINITY;
-        }
-        if (block->masked || softcap != 0.0f) store_floatv(s, scores + i * ROW_TILE);
-        now = fmax(now, s);
-    }
-    // A row that has seen no key yet: every difference below must be -inf, not NaN.
-    floatv base = select(now, (floatv)0.0f, now == (floatv)-INFINITY);
-    floatv factor = exp2(before - base), sum = (floatv)0.0f;
+    floatv before = load_floatv(top), now = fmax(before, view_scores(scores, block, row, softcap));
+    floatv base = score_base(now), factor = exp2(before - base), sum = (floatv)0.0f;
     for (int i = 0; i < block->count; i++) {
         floatv weight = exp2(load_floatv(scores + i * ROW_TILE) - base);
         store_floatv(weight, scores + i * ROW_TILE);
@@ -266,20 +253,13 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
         KEY_SOURCE(keys, item);
         int rows = item.row_count, vectors = (rows + VECTOR_WIDTH - 1) / VECTOR_WIDTH;
         const __global float *tiles = space + call.packed + (long)item.tile_first * ROW_WIDTH * VECTOR_WIDTH;
-        __global float *sums = space + (item.state_first >= 0 ? call.states + (long)item.state_first * VALUE_DIM
-                                                              : call.sums + (long)part * call.sum_rows * VALUE_DIM);
+        __global float *sums = work_sums(space, &call, &item, part);
         find_ranges(&ranges, &call, &item, vectors * VECTOR_WIDTH);
-        for (int r = 0; r < vectors * VECTOR_WIDTH; r++) {
-            top[r] = -INFINITY;
-            total[r] = 0.0f;
-        }
+        begin_rows(top, total, vectors * VECTOR_WIDTH);
 
         int kv_end = min(item.kv_end, ranges.greatest_end), started = 0;
-        for (int key = item.kv_begin; key < kv_end; key += BLOCK_TOKENS) {
-            key += key_gap(&keys, key);
-            if (key >= kv_end) break;
-            block.count = min(BLOCK_TOKENS, kv_end - key);
-            if (key + block.count <= ranges.least_first) continue;
+        for (int key = next_block(&block, &keys, &ranges, item.kv_begin, kv_end); key < kv_end;
+             key = next_block(&block, &keys, &ranges, key + BLOCK_TOKENS, kv_end)) {
             int found = load_keys(keys_f32, block.present, &keys, key, block.count, &turner);
             if (!found) continue;
             fetch_begin(&fetch, &keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end));
