@@ -1,58 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // attend_matrix built with groups of 64 to 256 work-items, one and two tiles of rows and of keys, little local memory, on
 // whatever device is there: by its matrix units, or in OpenCL C. Widths that are no multiples of a tile, ragged lengths.
-#include "tests/kernel/attend_fixture.h"
+#include "tests/kernel/attend_tiles.h"
 #include <string.h>
 
 #define COSINE 1e-5
 
-static const struct {
-    uint32_t group, rows, keys, local_kib;
-} tiles[] = {{64, 16, 32, 0}, {128, 32, 32, 0}, {256, 32, 16, 12}};
+static const attend_tile_size tiles[] = {{64, 16, 32, 0}, {128, 32, 32, 0}, {256, 32, 16, 12}};
 
-static const struct {
-    clmla_row_format format;
-    uint32_t latent, rope, value, heads, query_tokens, window;
-    float softcap;
-    bool full;
-} shapes[] = {
+static const attend_tile_rows shapes[] = {
     {CLMLA_ROWS_F16, 64, 16, 0, 12, 2, 0, 0.0f, false},  {CLMLA_ROWS_BF16, 37, 6, 43, 9, 3, 5, 0.0f, false},
     {CLMLA_ROWS_F16, 24, 8, 32, 20, 1, 0, 20.0f, false}, {CLMLA_ROWS_BF16, 64, 16, 70, 8, 9, 0, 0.0f, true},
     {CLMLA_ROWS_F16, 64, 0, 0, 40, 1, 0, 0.0f, false},
 };
 
-static void set(const char *name, uint32_t value) {
-    TEST_OK(clmla_tuning_set(test_device_get()->context, name, value));
-}
-
-static void set_tile(uint32_t group, uint32_t rows, uint32_t keys, uint32_t local_kib) {
-    set("attend.tile.group", group);
-    set("attend.tile.rows", rows);
-    set("attend.tile.keys", keys);
-    set("attend.tile.local_kib", local_kib);
-}
-
 static void check(size_t shape, size_t tile) {
-    attend_shape s = {.format = shapes[shape].format,
-                      .compute = CLMLA_COMPUTE_FAST,
-                      .latent = shapes[shape].latent,
-                      .rope = shapes[shape].rope,
-                      .value = shapes[shape].value,
-                      .heads = shapes[shape].heads,
-                      .sequences = 3,
-                      .query_tokens = {1, shapes[shape].query_tokens, 2},
-                      .kv_tokens = {33, 90, 0},
-                      .page_tokens = 7,
-                      .csr = tile % 2,
-                      .window = shapes[shape].window,
-                      .full = shapes[shape].full,
-                      .softcap = shapes[shape].softcap,
-                      .lse = true,
-                      .max_logit = true,
-                      .split_tokens = tile % 3 == 0 ? 40 : 0,
-                      .sink = tile % 2 ? ATTEND_SINK_RANDOM : ATTEND_SINK_NONE,
-                      .query_type = tile % 2 ? CLMLA_TYPE_F16 : CLMLA_TYPE_F32,
-                      .seed = 700 + shape};
+    attend_shape s = attend_tile_shape(&shapes[shape], tile);
+    s.compute = CLMLA_COMPUTE_FAST;
+    s.query_type = tile % 2 ? CLMLA_TYPE_F16 : CLMLA_TYPE_F32;
+    s.seed = 700 + shape;
     attend_fixture f;
     attend_make(&f, &s);
     attend_expect(&f);
@@ -68,17 +34,15 @@ START_TEST(every_tile_gives_the_same) {
     for (size_t tile = 0; tile < sizeof tiles / sizeof *tiles; tile++) {
         if (tiles[tile].group > device->facts->max_group_size) continue;
         if (device->short_form && tile > 1) break;
-        set_tile(tiles[tile].group, tiles[tile].rows, tiles[tile].keys, tiles[tile].local_kib);
+        attend_set_tile(tiles[tile]);
         // Each shape by two tiles: in OpenCL C they are slow.
         for (size_t turn = 0; turn < 2; turn++) {
             size_t shape = (tile * 2 + turn) % count;
-            test_case_begin("attend matrix", (int)(tile * 10 + shape),
-                            "groups of %u, %u rows, %u keys, %u KiB, shape %zu", tiles[tile].group, tiles[tile].rows,
-                            tiles[tile].keys, tiles[tile].local_kib, shape);
+            attend_tile_case_begin("attend matrix", tiles[tile], tile, shape);
             check(shape, tile);
         }
     }
-    set_tile(0, 32, 32, 0);
+    attend_reset_tile();
 }
 END_TEST
 
