@@ -3,13 +3,13 @@
 // and why not another, and the row formats.
 #include "commands.h"
 #include "info_fast.h"
+#include "info_variants.h"
 #include "json_output.h"
 #include "options.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define VARIANTS_LISTED 16
 // DeepSeek's row: 512 latent elements and 64 rotary ones.
 #define LATENT_DIM 512
 #define ROPE_DIM 64
@@ -45,8 +45,8 @@ static size_t list_variants(clmla_variant *out, const clmla_device_facts *facts,
                          .head_count = head_count,
                          .row_count = 1};
     size_t count = 0;
-    if (clmla_variant_list(out, VARIANTS_LISTED, &count, facts, operation, &shape) != CLMLA_OK) return 0;
-    return count < VARIANTS_LISTED ? count : VARIANTS_LISTED;
+    if (clmla_variant_list(out, INFO_VARIANTS_LISTED, &count, facts, operation, &shape) != CLMLA_OK) return 0;
+    return count < INFO_VARIANTS_LISTED ? count : INFO_VARIANTS_LISTED;
 }
 
 // Whether recordings are replayed as command buffers there, and if not, why. Needs a context: the library tries them.
@@ -99,18 +99,10 @@ static void print_facts(const clmla_device_facts *facts) {
         printf("  known fault   %s: %s\n", clmla_quirk_name(left), clmla_quirk_symptom(left));
 }
 
-// "vector; not clblast: <reason>"
 static void describe_variants(char *out, size_t size, const clmla_device_facts *facts, clmla_operation operation,
                               uint32_t head_count) {
-    clmla_variant variants[VARIANTS_LISTED];
-    size_t count = list_variants(variants, facts, operation, head_count);
-    out[0] = '\0';
-    for (size_t i = 0; i < count; i++)
-        if (variants[i].chosen) snprintf(out, size, "%s", variants[i].name);
-    for (size_t i = 0; i < count; i++) {
-        size_t at = strlen(out);
-        if (!variants[i].accepted) snprintf(out + at, size - at, "; not %s: %s", variants[i].name, variants[i].reason);
-    }
+    clmla_variant variants[INFO_VARIANTS_LISTED];
+    info_variants_text(out, size, variants, list_variants(variants, facts, operation, head_count));
 }
 
 static void print_variants(const clmla_device_facts *facts) {
@@ -158,20 +150,12 @@ static void add_variants(cJSON *device, const clmla_device_facts *facts) {
     cJSON *list = cJSON_AddArrayToObject(device, "operations");
     for (size_t h = 0; h < HEAD_COUNTS; h++) {
         for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
-            clmla_variant variants[VARIANTS_LISTED];
+            clmla_variant variants[INFO_VARIANTS_LISTED];
             size_t count = list_variants(variants, facts, (clmla_operation)o, head_counts[h]);
             cJSON *entry = cJSON_CreateObject();
             cJSON_AddStringToObject(entry, "operation", clmla_operation_name((clmla_operation)o));
             cJSON_AddNumberToObject(entry, "heads", head_counts[h]);
-            cJSON *choices = cJSON_AddArrayToObject(entry, "variants");
-            for (size_t i = 0; i < count; i++) {
-                cJSON *choice = cJSON_CreateObject();
-                cJSON_AddStringToObject(choice, "name", variants[i].name);
-                cJSON_AddBoolToObject(choice, "accepted", variants[i].accepted);
-                cJSON_AddBoolToObject(choice, "chosen", variants[i].chosen);
-                cJSON_AddStringToObject(choice, "reason", variants[i].reason);
-                cJSON_AddItemToArray(choices, choice);
-            }
+            info_variants_json(entry, variants, count);
             cJSON_AddItemToArray(list, entry);
         }
     }
