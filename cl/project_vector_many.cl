@@ -20,15 +20,6 @@
 #endif
 #define LINE_ELEMENTS (CACHE_LINE / (int)sizeof(element_t))
 
-typedef struct tile_block {
-    const __global element_t *weights;
-    const __global float *input, *bias;
-    __global float *output;
-    long row_stride, input_stride, output_stride;
-    int columns, first_row, end_row, token_count;
-    scale_grid grid;
-} tile_block;
-
 typedef struct tile_run {
     int begin, end;  // columns of whole vectors
     int next;        // where the next run begins
@@ -36,7 +27,7 @@ typedef struct tile_run {
 
 // The run of row tile i at packed[i * TILE_ROWS * PRODUCT_COLUMNS]: for each vector of columns the tile's rows. Past the last
 // row it is taken again.
-static inline void tile_convert(float *packed, const tile_block *b, tile_run run) {
+static inline void tile_convert(float *packed, const product_block *b, tile_run run) {
     for (int row = 0; row < BLOCK_ROWS && b->first_row + row < b->end_row + TILE_ROWS - 1; row++) {
         int of = min(b->first_row + row, b->end_row - 1);
         const __global element_t *weights = b->weights + of * b->row_stride;
@@ -70,7 +61,7 @@ static inline __attribute__((always_inline)) void tile_sums(float *sums, const f
 }
 
 // Adds a run to the sums in the output.
-static inline void tile_store(const tile_block *b, const float *sums, int row, int token, int first_run) {
+static inline void tile_store(const product_block *b, const float *sums, int row, int token, int first_run) {
     int rows = min(TILE_ROWS, b->end_row - row);
     for (int t = 0; t < TILE_TOKENS && token + t < b->token_count; t++) {
         __global float *output = b->output + (token + t) * b->output_stride + row;
@@ -80,7 +71,7 @@ static inline void tile_store(const tile_block *b, const float *sums, int row, i
 }
 
 // Adds what no run has, and the bias.
-static inline void tile_finish(const tile_block *b) {
+static inline void tile_finish(const product_block *b) {
     for (int t = 0; t < b->token_count; t++)
         for (int row = b->first_row; row < b->end_row; row++) {
             __global float *output = b->output + t * b->output_stride + row;
@@ -91,13 +82,13 @@ static inline void tile_finish(const tile_block *b) {
 }
 
 // Asks for `count` cache lines, from line *at on, of the weights converted next: the next run's, or the next block's first.
-static inline void tile_fetch(int *at, int count, const tile_block *b, tile_run run) {
+static inline void tile_fetch(int *at, int count, const product_block *b, tile_run run) {
     int lines = PRODUCT_COLUMNS / LINE_ELEMENTS, more = run.next < b->columns;
     const __global element_t *next = b->weights + (more ? b->first_row : b->end_row) * b->row_stride + (more ? run.next : 0);
     for (int end = *at + count; *at < end; (*at)++) fetch_line(next + *at / lines * b->row_stride + *at % lines * LINE_ELEMENTS);
 }
 
-static inline void tile_run_add(const tile_block *b, const float *packed, tile_run run) {
+static inline void tile_run_add(const product_block *b, const float *packed, tile_run run) {
     int groups = (b->token_count + TILE_TOKENS - 1) / TILE_TOKENS, rows = b->end_row - b->first_row;
     int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, fetched = 0;
     int fetches = (rows * (PRODUCT_COLUMNS / LINE_ELEMENTS) + groups * tiles - 1) / (groups * tiles);
@@ -116,27 +107,11 @@ static inline void tile_run_add(const tile_block *b, const float *packed, tile_r
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-project_vector_many(const __global element_t *weights, long weights_offset, long row_stride, int rows, int columns,
-             const __global float *scales, long scales_offset, int scale_stride, int scale_row, int scale_column,
-             const __global float *bias, long bias_offset, const __global float *input, long input_offset,
-             long input_stride, __global float *output, long output_offset, long output_stride, int row_count,
-             int item_tokens) {
+project_vector_many(PROJECT_ARGUMENTS, int item_tokens) {
     float packed[BLOCK_ROWS * PRODUCT_COLUMNS] __attribute__((aligned(64)));
-    int first_token = get_global_id(1) * item_tokens;
-    tile_block b;
-    b.first_row = get_global_id(0) * BLOCK_ROWS;
-    if (b.first_row >= rows || first_token >= row_count) return;
-    b.end_row = min(rows, b.first_row + BLOCK_ROWS);
-    b.token_count = min(item_tokens, row_count - first_token);
-    b.columns = columns;
-    b.weights = weights + weights_offset;
-    b.row_stride = row_stride;
-    b.input = input + input_offset + first_token * input_stride;
-    b.input_stride = input_stride;
-    b.bias = bias ? bias + bias_offset : bias;
-    b.output = output + output_offset + first_token * output_stride;
-    b.output_stride = output_stride;
-    b.grid = scale_grid_make(scales, scales_offset, scale_stride, scale_row, scale_column);
+    int first_row = get_global_id(0) * BLOCK_ROWS, first_token = get_global_id(1) * item_tokens;
+    if (first_row >= rows || first_token >= row_count) return;
+    PROJECT_BLOCK(b, first_row, BLOCK_ROWS, first_token, item_tokens);
     for (int begin = 0; begin < columns; begin += PRODUCT_COLUMNS) {
         tile_run run;
         run.begin = begin;

@@ -79,9 +79,17 @@ uint32_t append_store_group(const clmla_row_layout *layout) {
     return layout->format == CLMLA_ROWS_FP8_FLAT ? FLAT_GROUP : PLAIN_GROUP;
 }
 
-size_t append_store_pieces(const clmla_row_layout *layout) {
+static size_t store_pieces(const clmla_row_layout *layout) {
     size_t group = append_store_group(layout);
     return (layout->latent_dim + group - 1) / group + (layout->rope_dim + group - 1) / group;
+}
+
+clmla_status append_store_launch(host_launch *launch, host_chain *chain, const variant *chosen, const clmla_rows *rows,
+                                 uint32_t token_count) {
+    size_t per_row[2] = {rows_kv_heads(rows), token_count}, alone[2] = {1, 1};
+    if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(launch, chain, 2, per_row, alone);
+    size_t items = store_pieces(&rows->layout) * per_row[0] * per_row[1];
+    return operation_launch_items(launch, chain, 1, &items);
 }
 
 static append_call call_of(const clmla_append_params *params) {
@@ -124,10 +132,7 @@ static clmla_status launch_append(clmla_context *context, const clmla_append_par
     row_places_set(&launch, &params->places);
     rows_set(&launch, &params->rows);
     host_arg_bytes(&launch, sizeof call, &call);
-    size_t per_row[2] = {rows_kv_heads(&params->rows), params->token_count}, alone[2] = {1, 1};
-    if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, per_row, alone);
-    size_t items = append_store_pieces(layout) * per_row[0] * per_row[1];
-    return operation_launch_items(&launch, chain, 1, &items);
+    return append_store_launch(&launch, chain, chosen, &params->rows, params->token_count);
 }
 
 clmla_status append_enqueue(clmla_context *context, const clmla_append_params *params, host_chain *chain) {

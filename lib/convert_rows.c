@@ -70,10 +70,7 @@ static clmla_status launch_convert(clmla_context *context, const clmla_convert_r
     host_arg_buffer(&launch, params->rope_turns.memory);
     rows_set(&launch, &params->to);
     host_arg_bytes(&launch, sizeof call, &call);
-    size_t per_row[2] = {rows_kv_heads(&params->to), params->token_count}, alone[2] = {1, 1};
-    if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, per_row, alone);
-    size_t items = append_store_pieces(to) * per_row[0] * per_row[1];
-    return operation_launch_items(&launch, chain, 1, &items);
+    return append_store_launch(&launch, chain, chosen, &params->to, params->token_count);
 }
 
 static clmla_status convert_enqueue(clmla_context *context, const clmla_convert_rows_params *params,

@@ -24,9 +24,6 @@ const char *rows_option(clmla_row_format format);
 // append.c.
 uint32_t append_store_group(const clmla_row_layout *layout);
 
-// How many pieces of so many make up a row of one kv head. In append.c.
-size_t append_store_pieces(const clmla_row_layout *layout);
-
 // kv heads of a view.
 static inline uint32_t rows_kv_heads(const clmla_rows *rows) {
     return rows->kv_head_count ? rows->kv_head_count : 1;
