@@ -2,6 +2,7 @@
 #include "lib/operation.h"
 #include "host/error.h"
 #include "host/memory.h"
+#include "lib/group.h"
 #include <stdio.h>
 
 #define GROUP_WIDE 64 // work-items; a multiple or divisor of every GPU's wave
@@ -66,6 +67,7 @@ void operation_options(char out[OPTIONS_MAX], clmla_context *context, const vari
                        const char *more) {
     char width[48] = "";
     const clmla_device_facts *facts = &context->host.facts;
+    if (chosen->method == VARIANT_GROUP) snprintf(width, sizeof width, " -DGROUP=%u", group_size(facts));
     if (variant_has_vectors(chosen))
         snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u%s", variant_vector_width(facts),
                  facts->is_interpreter ? " -DINTERPRETED" : "");

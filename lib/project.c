@@ -2,6 +2,7 @@
 #include "host/error.h"
 #include "host/gemm.h"
 #include "host/memory.h"
+#include "lib/group.h"
 #include "lib/matrix.h"
 #include "lib/operation.h"
 
@@ -13,6 +14,10 @@
 #define ROWS_STEP 12 // a multiple of the rows of each of its tiles
 #define ROWS_MAX 48
 #define TILE_TOKENS 8
+// Of cl/project_group.cl
+#define GROUP_ITEM_ROWS 4
+#define GROUP_TOKENS 8 // most of a group
+
 #define ITEMS_PER_UNIT 8 // work-items a compute unit takes: enough to even out what disturbs some of them
 
 static clmla_status check(clmla_context *context, const clmla_project_params *params) {
@@ -31,8 +36,27 @@ static uint32_t item_rows(const clmla_context *context, uint32_t rows) {
     return (steps < most ? steps : most) * ROWS_STEP;
 }
 
+// The kernel for so many tokens, which takes *of_group of them.
+static const char *group_kernel(uint32_t *of_group, uint32_t tokens) {
+    static const char *const names[] = {"project_group_1", "project_group_2", "project_group_4", "project_group_8"};
+    int i = 0;
+    for (*of_group = 1; *of_group < tokens && *of_group < GROUP_TOKENS; *of_group *= 2) i++;
+    return names[i];
+}
+
 static size_t pieces(uint32_t count, uint32_t of_piece) {
     return ((size_t)count + of_piece - 1) / of_piece;
+}
+
+static clmla_status launch_groups(host_launch *launch, host_chain *chain, const clmla_project_params *params,
+                                  const clmla_context *context) {
+    uint32_t group = group_size(&context->host.facts), lanes = group_lanes(group, params->matrix.columns), of_group;
+    (void)group_kernel(&of_group, params->row_count);
+    size_t blocks = pieces(params->row_count, of_group), local = group;
+    size_t global = blocks * pieces(params->matrix.rows, group / lanes * GROUP_ITEM_ROWS) * group;
+    host_arg_int(launch, (int32_t)lanes);
+    host_arg_int(launch, (int32_t)blocks);
+    return host_launch_enqueue(launch, chain, 1, &global, &local);
 }
 
 static clmla_status launch_grid(host_launch *launch, host_chain *chain, const clmla_project_params *params,
@@ -49,6 +73,8 @@ static clmla_status launch_grid(host_launch *launch, host_chain *chain, const cl
     case VARIANT_VECTOR_MANY:
         host_arg_int(launch, ITEM_TOKENS);
         return host_launch_enqueue(launch, chain, 2, per_block, local);
+    case VARIANT_GROUP:
+        return launch_groups(launch, chain, params, context);
     default:
         return operation_launch_items(launch, chain, 2, per_sum);
     }
@@ -58,8 +84,11 @@ static clmla_status launch(clmla_context *context, const clmla_project_params *p
                            host_chain *chain) {
     const clmla_matrix *matrix = &params->matrix;
     char options[OPTIONS_MAX];
+    uint32_t of_group;
+    const char *kernel =
+        chosen->method == VARIANT_GROUP ? group_kernel(&of_group, params->row_count) : chosen->source->name;
     operation_options(options, context, chosen, matrix_element(matrix->type), NULL);
-    host_launch launch = host_launch_begin(&context->host, "project", chosen->source, options, chosen->source->name);
+    host_launch launch = host_launch_begin(&context->host, "project", chosen->source, options, kernel);
     matrix_arguments_values(&launch, matrix);
     host_arg_int(&launch, (int32_t)matrix->rows);
     host_arg_int(&launch, (int32_t)matrix->columns);
@@ -81,8 +110,9 @@ clmla_status project_enqueue(clmla_context *context, const clmla_project_params 
     STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_PROJECT, &shape, params->variant));
     if (params->row_count == 0) return CLMLA_OK;
     if (chosen->method != VARIANT_CLBLAST || params->matrix.bias.memory) {
+        shape.recorded = true; // CLBlast adds no bias: the next variant does
         if (chosen->method == VARIANT_CLBLAST)
-            STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_PROJECT, &shape, "naive"));
+            STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_PROJECT, &shape, NULL));
         return launch(context, params, chosen, chain);
     }
     host_gemm product = {

@@ -4,6 +4,7 @@
 #include "host/gemm.h"
 #include "lib/attend_matrix.h"
 #include "lib/attend_tile.h"
+#include "lib/group.h"
 #include "lib/kernels.h"
 #include "lib/tuning.h"
 #include <stdio.h>
@@ -110,6 +111,18 @@ static const char *refuse_attend_bf16_dot(const clmla_device_facts *facts, const
     return refuse_attend_dot(facts, shape);
 }
 
+static const char *refuse_group(const clmla_device_facts *facts, const clmla_shape *shape) {
+    (void)shape;
+    return group_size(facts) ? NULL : "needs groups of 32 work-items";
+}
+
+static void explain_group(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts, const clmla_shape *shape) {
+    (void)shape;
+    snprintf(reason, VARIANT_REASON_MAX,
+             "needs groups of %u work-items and %u bytes of local memory, the device has %llu and %llu", GROUP_LEAST,
+             GROUP_LOCAL_BYTES, (unsigned long long)group_most(facts), (unsigned long long)facts->local_bytes);
+}
+
 static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (!host_gemm_available()) return "built without CLBlast";
     if (!(facts->type & CL_DEVICE_TYPE_GPU) || facts->type & CL_DEVICE_TYPE_CPU)
@@ -129,6 +142,8 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
         "vector_many", VARIANT_VECTOR_MANY, &clmla_source_##operation##_vector_many, refusal, HOST_INSTRUCTION_NONE,   \
             NULL                                                                                                       \
     }
+#define GROUP(operation)                                                                                               \
+    { "group", VARIANT_GROUP, &clmla_source_##operation##_group, refuse_group, HOST_INSTRUCTION_NONE, explain_group }
 #define INT8_DOT(operation, refusal)                                                                                   \
     { "int8_dot", VARIANT_INT8_DOT, &clmla_source_##operation##_int8_dot, refusal, HOST_INSTRUCTION_INT8_DOT, NULL }
 #define BF16_DOT(operation, refusal)                                                                                   \
@@ -138,6 +153,7 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast, HOST_INSTRUCTION_NONE, NULL},
                           VECTOR_MANY(project, refuse_project_vector_many),
                           VECTOR(project, refuse_unless_cpu),
+                          GROUP(project),
                           NAIVE(project)},
     [CLMLA_OP_RMS_NORM] = {VECTOR(rms_norm, refuse_unless_cpu), NAIVE(rms_norm)},
     [CLMLA_OP_ROPE] = {VECTOR(rope, refuse_unless_cpu), NAIVE(rope)},

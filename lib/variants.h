@@ -15,6 +15,7 @@ typedef enum variant_method {
     VARIANT_INT8_DOT,
     VARIANT_BF16_DOT,
     VARIANT_CLBLAST,
+    VARIANT_GROUP, // the work-items of a group share rows, or a row: lib/group.h
     VARIANT_TILE,
     VARIANT_MATRIX
 } variant_method;

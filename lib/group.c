@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/group.h"
+
+#define GROUP_WANTED 128u
+#define GROUP_UNKNOWN 64u // where the device does not say
+// Of cl/common/product_group.clh
+#define EIGHT 8u
+#define LANES_LEAST 8u
+#define LANE_EIGHTS                                                                                                    \
+    4u // a lane's share of a row, at least: less, and adding the lanes' sums takes longer than making them
+
+uint64_t group_most(const clmla_device_facts *facts) {
+    uint64_t most = facts->max_group_size ? facts->max_group_size : GROUP_UNKNOWN;
+    return facts->max_group_dims[0] && facts->max_group_dims[0] < most ? facts->max_group_dims[0] : most;
+}
+
+uint32_t group_size(const clmla_device_facts *facts) {
+    uint64_t most = group_most(facts);
+    uint32_t group = GROUP_WANTED;
+    if (facts->local_bytes && facts->local_bytes < GROUP_LOCAL_BYTES) return 0;
+    while (group > most) group /= 2;
+    return group >= GROUP_LEAST ? group : 0;
+}
+
+uint32_t group_lanes(uint32_t group, uint32_t columns) {
+    uint32_t lanes = LANES_LEAST;
+    while (lanes < group && columns / (lanes * 2 * EIGHT) >= LANE_EIGHTS) lanes *= 2;
+    return lanes;
+}

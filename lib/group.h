@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// How many work-items the kernels of the group variants run in a group, and how they share a row. Plain data in, plain
+// data out: made-up device facts give what that device would get.
+#ifndef LIB_GROUP_H
+#define LIB_GROUP_H
+
+#include <clmla/device.h>
+
+#define GROUP_LEAST 32u
+#define GROUP_LOCAL_BYTES 10240u // what any of them takes, in the largest group there is
+
+// The most work-items a group may have along its first dimension; what the device does not say is 64.
+uint64_t group_most(const clmla_device_facts *facts);
+// A power of two from GROUP_LEAST on; 0 = the device has no such groups, or not GROUP_LOCAL_BYTES.
+uint32_t group_size(const clmla_device_facts *facts);
+// Work-items that share a row of `columns` weights: a power of two from 8 on, at most `group`. It depends on nothing else, so
+// that neither do a sum's bits.
+uint32_t group_lanes(uint32_t group, uint32_t columns);
+
+#endif
