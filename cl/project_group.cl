@@ -5,7 +5,8 @@
 // token_blocks: groups that take the same rows, ceil(row_count / tokens): one after the other, so that from the second on the weights
 // are in a cache.
 // local memory: REDUCE_FLOATS * 4 bytes = 9 KiB at groups of 128
-// grid: global (GROUP * token_blocks * ceil(rows / (GROUP / lanes * ITEM_ROWS))), local (GROUP).   options: ELEMENT_*, GROUP
+// grid: global (GROUP * token_blocks * ceil(rows / (GROUP / lanes * ITEM_ROWS))), local (GROUP).   options: ELEMENT_*, GROUP, SUB_GROUP
+#include "common/group.clh"
 #include "common/element.clh"
 #include "common/scale.clh"
 #include "common/eight.clh"
@@ -31,22 +32,22 @@
     g.grid = scale_grid_make(scales, scales_offset, scale_stride, scale_row, scale_column);                             \
     product_group_compute(tokens, &g, space)
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 project_group_1(PROJECT_ARGUMENTS, int lanes, int token_blocks) {
     TAKE(1);
 }
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 project_group_2(PROJECT_ARGUMENTS, int lanes, int token_blocks) {
     TAKE(2);
 }
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 project_group_4(PROJECT_ARGUMENTS, int lanes, int token_blocks) {
     TAKE(4);
 }
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 project_group_8(PROJECT_ARGUMENTS, int lanes, int token_blocks) {
     TAKE(8);
 }

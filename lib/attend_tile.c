@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/attend_tile.h"
 #include "cl/common/attend_tile.h"
+#include "lib/group.h"
 #include <stdio.h>
 
 #define GROUP_LEAST 32
@@ -16,8 +17,6 @@
 // AMD's GPUs have more registers, and local memory for two groups at most; CPUs have them in memory anyway.
 #define SUMS_MOST_MANY 64
 #define VENDOR_AMD 0x1002u
-#define VENDOR_INTEL 0x8086u
-#define SUB_GROUP_WIDE 16 // of Intel's GPUs that have no narrower ones: left alone, the compiler takes 32, and spills
 #define LOCAL_SHARED (64u << 10) // a device with as much shares it out: two groups are to fit
 
 // Predicted costs, in multiply-adds of one lane.
@@ -173,8 +172,6 @@ bool attend_tile_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], c
     }
     if (!best) return refuse(reason, &s);
     out->query_stride = TILE_UP(s.width, 4);
-    if (!(facts->type & CL_DEVICE_TYPE_CPU) && facts->vendor_id == VENDOR_INTEL &&
-        facts->least_sub_group == SUB_GROUP_WIDE)
-        out->sub_group = SUB_GROUP_WIDE;
+    out->sub_group = group_sub_group(facts);
     return true;
 }

@@ -3,6 +3,8 @@
 
 #define GROUP_WANTED 128u
 #define GROUP_UNKNOWN 64u // where the device does not say
+#define VENDOR_INTEL 0x8086u
+#define SUB_GROUP_WIDE 16u // of Intel's GPUs that have no narrower ones: left alone, the compiler takes 32, and spills
 // Of cl/common/product_group.clh
 #define EIGHT 8u
 #define LANES_LEAST 8u
@@ -20,6 +22,11 @@ uint32_t group_size(const clmla_device_facts *facts) {
     if (facts->local_bytes && facts->local_bytes < GROUP_LOCAL_BYTES) return 0;
     while (group > most) group /= 2;
     return group >= GROUP_LEAST ? group : 0;
+}
+
+uint32_t group_sub_group(const clmla_device_facts *facts) {
+    bool intel = !(facts->type & CL_DEVICE_TYPE_CPU) && facts->vendor_id == VENDOR_INTEL;
+    return intel && facts->least_sub_group == SUB_GROUP_WIDE ? SUB_GROUP_WIDE : 0;
 }
 
 uint32_t group_lanes(uint32_t group, uint32_t columns) {
