@@ -4,7 +4,6 @@
 #include "lib/group.h"
 #include <stdio.h>
 
-#define GROUP_LEAST 32
 #define GROUP_WANTED 128 // fewer, and too little is under way at a time
 #define GROUP_MOST 256
 #define GROUP_UNKNOWN 64 // where the device does not say
@@ -114,7 +113,7 @@ static uint64_t search(tile_search *s, attend_tile *out) {
 
 static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const tile_search *s) {
     if (s->group_most < GROUP_LEAST)
-        snprintf(reason, ATTEND_TILE_REASON_MAX, "needs groups of %d work-items, the device's are of %u at most",
+        snprintf(reason, ATTEND_TILE_REASON_MAX, "needs groups of %u work-items, the device's are of %u at most",
                  GROUP_LEAST, s->group_most);
     else if (s->least_local == UINT64_MAX)
         snprintf(reason, ATTEND_TILE_REASON_MAX, "%u values of a row do not fit the registers of %u work-items",

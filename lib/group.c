@@ -8,6 +8,7 @@
 // Of cl/common/product_group.clh
 #define EIGHT 8u
 #define LANES_LEAST 8u
+#define TOKENS_MOST 8u
 #define LANE_EIGHTS                                                                                                    \
     4u // a lane's share of a row, at least: less, and adding the lanes' sums takes longer than making them
 
@@ -33,4 +34,10 @@ uint32_t group_lanes(uint32_t group, uint32_t columns) {
     uint32_t lanes = LANES_LEAST;
     while (lanes < group && columns / (lanes * 2 * EIGHT) >= LANE_EIGHTS) lanes *= 2;
     return lanes;
+}
+
+uint32_t group_tokens(uint32_t tokens) {
+    uint32_t of_group = 1;
+    while (of_group < tokens && of_group < TOKENS_MOST) of_group *= 2;
+    return of_group;
 }

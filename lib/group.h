@@ -7,6 +7,7 @@
 #include <clmla/device.h>
 
 #define GROUP_LEAST 32u
+#define GROUP_ITEM_ROWS 4u       // of weights, that a work-item takes at a time: of cl/common/product_group.clh
 #define GROUP_LOCAL_BYTES 10240u // what any of them takes, in the largest group there is
 
 // The most work-items a group may have along its first dimension; what the device does not say is 64.
@@ -18,5 +19,7 @@ uint32_t group_sub_group(const clmla_device_facts *facts);
 // Work-items that share a row of `columns` weights: a power of two from 8 on, at most `group`. It depends on nothing else, so
 // that neither do a sum's bits.
 uint32_t group_lanes(uint32_t group, uint32_t columns);
+// Of a product's kernels, one for each number of tokens, that for `tokens` takes so many: 1, 2, 4 or 8.
+uint32_t group_tokens(uint32_t tokens);
 
 #endif

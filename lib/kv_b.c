@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/kv_b.h"
 #include "host/error.h"
+#include "lib/group.h"
 #include "lib/matrix.h"
 #include "lib/operation.h"
 
@@ -39,4 +40,13 @@ clmla_status kv_b_enqueue(host_launch *launch, host_chain *chain, const variant 
     size_t per_head[2] = {(token_count + TILE_TOKENS - 1) / TILE_TOKENS, head_count}, local[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(launch, chain, 2, per_head, local);
     return operation_launch_items(launch, chain, 3, per_value);
+}
+
+clmla_status kv_b_enqueue_groups(host_launch *launch, host_chain *chain, uint32_t pieces, uint32_t head_count,
+                                 uint32_t token_count) {
+    uint32_t group = group_size(&launch->context->facts), of_group = group_tokens(token_count);
+    uint32_t blocks = (token_count + of_group - 1) / of_group;
+    size_t global[2] = {(size_t)group * blocks * pieces, head_count}, local[2] = {group, 1};
+    host_arg_int(launch, (int32_t)blocks);
+    return host_launch_enqueue(launch, chain, 2, global, local);
 }

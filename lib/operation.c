@@ -79,6 +79,13 @@ void operation_options(char out[OPTIONS_MAX], clmla_context *context, const vari
              more ? " " : "", more ? more : "");
 }
 
+void operation_product_kernel(char out[KERNEL_NAME_MAX], const variant *chosen, uint32_t tokens) {
+    if (chosen->method == VARIANT_GROUP)
+        snprintf(out, KERNEL_NAME_MAX, "%s_%u", chosen->source->name, group_tokens(tokens));
+    else
+        snprintf(out, KERNEL_NAME_MAX, "%s", chosen->source->name);
+}
+
 void operation_argument_elements(host_launch *launch, clmla_buffer buffer, uint32_t element_bytes) {
     host_arg_buffer(launch, buffer.memory);
     host_arg_long(launch, (int64_t)(buffer.offset / element_bytes));

@@ -30,6 +30,10 @@ clmla_status operation_check_count(clmla_context *context, uint64_t count, const
 void operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen, const char *element,
                        const char *more);
 
+// The kernel of a product's variant: the source's own, or of group variants the one for so many tokens.
+#define KERNEL_NAME_MAX 64
+void operation_product_kernel(char out[KERNEL_NAME_MAX], const variant *chosen, uint32_t tokens);
+
 void operation_argument_f32(host_launch *launch, clmla_buffer buffer);
 void operation_argument_elements(host_launch *launch, clmla_buffer buffer, uint32_t element_bytes);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/error.h"
 #include "host/memory.h"
+#include "lib/group.h"
 #include "lib/kv_b.h"
 #include "lib/matrix.h"
 #include "lib/operation.h"
@@ -25,14 +26,22 @@ static clmla_status check(clmla_context *context, const clmla_output_params *par
 
 static clmla_status launch_heads(clmla_context *context, const clmla_output_params *params, const variant *chosen,
                                  host_chain *chain) {
-    char options[OPTIONS_MAX];
+    char options[OPTIONS_MAX], kernel[KERNEL_NAME_MAX];
+    operation_product_kernel(kernel, chosen, params->token_count);
     operation_options(options, context, chosen, matrix_element(params->kv_b.type), NULL);
-    host_launch launch = host_launch_begin(&context->host, "output", chosen->source, options, chosen->source->name);
+    host_launch launch = host_launch_begin(&context->host, "output", chosen->source, options, kernel);
     kv_b_arguments(&launch, &params->kv_b, params->nope_dim, params->value_dim);
     operation_argument_f32(&launch, params->attended);
     operation_argument_f32(&launch, params->heads);
     host_arg_int(&launch, (int32_t)params->head_count);
     host_arg_int(&launch, (int32_t)params->token_count);
+    if (chosen->method == VARIANT_GROUP) {
+        uint32_t group = group_size(&context->host.facts), lanes = group_lanes(group, params->kv_b.columns);
+        uint32_t rows = group / lanes * GROUP_ITEM_ROWS;
+        host_arg_int(&launch, (int32_t)lanes);
+        return kv_b_enqueue_groups(&launch, chain, (params->value_dim + rows - 1) / rows, params->head_count,
+                                   params->token_count);
+    }
     return kv_b_enqueue(&launch, chain, chosen, params->value_dim, params->head_count, params->token_count);
 }
 

@@ -14,10 +14,6 @@
 #define ROWS_STEP 12 // a multiple of the rows of each of its tiles
 #define ROWS_MAX 48
 #define TILE_TOKENS 8
-// Of cl/project_group.cl
-#define GROUP_ITEM_ROWS 4
-#define GROUP_TOKENS 8 // most of a group
-
 #define ITEMS_PER_UNIT 8 // work-items a compute unit takes: enough to even out what disturbs some of them
 
 static clmla_status check(clmla_context *context, const clmla_project_params *params) {
@@ -36,23 +32,14 @@ static uint32_t item_rows(const clmla_context *context, uint32_t rows) {
     return (steps < most ? steps : most) * ROWS_STEP;
 }
 
-// The kernel for so many tokens, which takes *of_group of them.
-static const char *group_kernel(uint32_t *of_group, uint32_t tokens) {
-    static const char *const names[] = {"project_group_1", "project_group_2", "project_group_4", "project_group_8"};
-    int i = 0;
-    for (*of_group = 1; *of_group < tokens && *of_group < GROUP_TOKENS; *of_group *= 2) i++;
-    return names[i];
-}
-
 static size_t pieces(uint32_t count, uint32_t of_piece) {
     return ((size_t)count + of_piece - 1) / of_piece;
 }
 
 static clmla_status launch_groups(host_launch *launch, host_chain *chain, const clmla_project_params *params,
                                   const clmla_context *context) {
-    uint32_t group = group_size(&context->host.facts), lanes = group_lanes(group, params->matrix.columns), of_group;
-    (void)group_kernel(&of_group, params->row_count);
-    size_t blocks = pieces(params->row_count, of_group), local = group;
+    uint32_t group = group_size(&context->host.facts), lanes = group_lanes(group, params->matrix.columns);
+    size_t blocks = pieces(params->row_count, group_tokens(params->row_count)), local = group;
     size_t global = blocks * pieces(params->matrix.rows, group / lanes * GROUP_ITEM_ROWS) * group;
     host_arg_int(launch, (int32_t)lanes);
     host_arg_int(launch, (int32_t)blocks);
@@ -83,10 +70,8 @@ static clmla_status launch_grid(host_launch *launch, host_chain *chain, const cl
 static clmla_status launch(clmla_context *context, const clmla_project_params *params, const variant *chosen,
                            host_chain *chain) {
     const clmla_matrix *matrix = &params->matrix;
-    char options[OPTIONS_MAX];
-    uint32_t of_group;
-    const char *kernel =
-        chosen->method == VARIANT_GROUP ? group_kernel(&of_group, params->row_count) : chosen->source->name;
+    char options[OPTIONS_MAX], kernel[KERNEL_NAME_MAX];
+    operation_product_kernel(kernel, chosen, params->row_count);
     operation_options(options, context, chosen, matrix_element(matrix->type), NULL);
     host_launch launch = host_launch_begin(&context->host, "project", chosen->source, options, kernel);
     matrix_arguments_values(&launch, matrix);
