@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/error.h"
 #include "host/memory.h"
+#include "lib/group.h"
 #include "lib/operation.h"
 
 static clmla_status check(clmla_context *context, const clmla_rms_norm_params *params) {
@@ -24,7 +25,6 @@ clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_param
     STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_RMS_NORM, &shape, params->variant));
     if (params->row_count == 0) return CLMLA_OK;
 
-    bool vector = chosen->method == VARIANT_VECTOR;
     char options[OPTIONS_MAX];
     operation_options(options, context, chosen, NULL, NULL);
     host_launch launch = host_launch_begin(&context->host, "rms_norm", chosen->source, options, chosen->source->name);
@@ -36,9 +36,10 @@ clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_param
     host_arg_long(&launch, (int64_t)params->output_stride);
     host_arg_int(&launch, (int32_t)params->width);
     host_arg_int(&launch, (int32_t)params->row_count);
-    size_t global = params->row_count, local = 1;
-    return vector ? host_launch_enqueue(&launch, chain, 1, &global, &local)
-                  : operation_launch_items(&launch, chain, 1, &global);
+    size_t rows = params->row_count, local = 1, group = group_size(&context->host.facts), grouped = rows * group;
+    if (chosen->method == VARIANT_GROUP) return host_launch_enqueue(&launch, chain, 1, &grouped, &group);
+    return chosen->method == VARIANT_VECTOR ? host_launch_enqueue(&launch, chain, 1, &rows, &local)
+                                            : operation_launch_items(&launch, chain, 1, &rows);
 }
 
 clmla_status clmla_rms_norm(clmla_context *context, const clmla_rms_norm_params *params, cl_command_queue queue,

@@ -155,7 +155,7 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
                           VECTOR(project, refuse_unless_cpu),
                           GROUP(project),
                           NAIVE(project)},
-    [CLMLA_OP_RMS_NORM] = {VECTOR(rms_norm, refuse_unless_cpu), NAIVE(rms_norm)},
+    [CLMLA_OP_RMS_NORM] = {VECTOR(rms_norm, refuse_unless_cpu), GROUP(rms_norm), NAIVE(rms_norm)},
     [CLMLA_OP_ROPE] = {VECTOR(rope, refuse_unless_cpu), NAIVE(rope)},
     [CLMLA_OP_APPEND] = {VECTOR(append, refuse_unless_cpu), NAIVE(append)},
     [CLMLA_OP_ABSORB] = {VECTOR(absorb, refuse_unless_cpu), GROUP(absorb), NAIVE(absorb)},
