@@ -2,6 +2,7 @@
 #include "cl/common/append_call.h"
 #include "host/error.h"
 #include "host/memory.h"
+#include "lib/group.h"
 #include "lib/operation.h"
 #include "lib/row_places.h"
 #include "lib/rows.h"
@@ -88,6 +89,12 @@ clmla_status append_store_launch(host_launch *launch, host_chain *chain, const v
                                  uint32_t token_count) {
     size_t per_row[2] = {rows_kv_heads(rows), token_count}, alone[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(launch, chain, 2, per_row, alone);
+    if (chosen->method == VARIANT_GROUP) {
+        size_t group = group_size(&launch->context->facts), items = group * per_row[0] * per_row[1];
+        host_arg_local(launch,
+                       (size_t)group_row_bytes((uint32_t)group, rows->layout.latent_dim, rows->layout.rope_dim));
+        return host_launch_enqueue(launch, chain, 1, &items, &group);
+    }
     size_t items = store_pieces(&rows->layout) * per_row[0] * per_row[1];
     return operation_launch_items(launch, chain, 1, &items);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/group.h"
+#include "cl/common/row_group.h"
 
 #define GROUP_WANTED 128u
 #define GROUP_UNKNOWN 64u // where the device does not say
@@ -23,6 +24,11 @@ uint32_t group_size(const clmla_device_facts *facts) {
     if (facts->local_bytes && facts->local_bytes < GROUP_LOCAL_BYTES) return 0;
     while (group > most) group /= 2;
     return group >= GROUP_LEAST ? group : 0;
+}
+
+uint64_t group_row_bytes(uint32_t group, uint32_t latent_dim, uint32_t rope_dim) {
+    uint64_t latent = latent_dim, rope = rope_dim;
+    return 4 * ROW_GROUP_WORDS(latent, rope, group);
 }
 
 uint32_t group_sub_group(const clmla_device_facts *facts) {

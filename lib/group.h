@@ -14,6 +14,8 @@
 uint64_t group_most(const clmla_device_facts *facts);
 // A power of two from GROUP_LEAST on; 0 = the device has no such groups, or not GROUP_LOCAL_BYTES.
 uint32_t group_size(const clmla_device_facts *facts);
+// Bytes of local memory that a group takes to store a row.
+uint64_t group_row_bytes(uint32_t group, uint32_t latent_dim, uint32_t rope_dim);
 // The width of sub-groups to ask the compiler for; 0 = it chooses.
 uint32_t group_sub_group(const clmla_device_facts *facts);
 // Work-items that share a row of `columns` weights: a power of two from 8 on, at most `group`. It depends on nothing else, so

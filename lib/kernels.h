@@ -9,7 +9,7 @@ extern const host_source clmla_source_project_naive, clmla_source_project_vector
 extern const host_source clmla_source_project_group, clmla_source_absorb_group, clmla_source_output_group;
 extern const host_source clmla_source_rms_norm_naive, clmla_source_rms_norm_vector, clmla_source_rms_norm_group;
 extern const host_source clmla_source_rope_naive, clmla_source_rope_vector;
-extern const host_source clmla_source_append_naive, clmla_source_append_vector;
+extern const host_source clmla_source_append_naive, clmla_source_append_vector, clmla_source_append_group;
 extern const host_source clmla_source_absorb_naive, clmla_source_absorb_vector;
 extern const host_source clmla_source_attend_naive, clmla_source_attend_vector, clmla_source_attend_int8_dot;
 extern const host_source clmla_source_attend_bf16_dot;

@@ -42,7 +42,7 @@ void operation_argument_elements(host_launch *launch, clmla_buffer buffer, uint3
 // each size.
 clmla_status operation_launch_items(host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global);
 
-// Launches a kernel that stores token_count new rows, as append does: a work-item a row of a kv head, or of the naive variant one a
+// Launches a kernel that stores token_count new rows, as append does: a work-item or a group a row of a kv head, or of the naive variant one a
 // piece of append_store_group values. In append.c.
 clmla_status append_store_launch(host_launch *launch, host_chain *chain, const variant *chosen, const clmla_rows *rows,
                                  uint32_t token_count);

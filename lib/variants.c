@@ -123,6 +123,24 @@ static void explain_group(char reason[VARIANT_REASON_MAX], const clmla_device_fa
              GROUP_LOCAL_BYTES, (unsigned long long)group_most(facts), (unsigned long long)facts->local_bytes);
 }
 
+static const char *refuse_row_group(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (!group_size(facts)) return refuse_group(facts, shape);
+    uint64_t bytes = group_row_bytes(group_size(facts), shape->latent_dim, shape->rope_dim);
+    return facts->local_bytes && bytes > facts->local_bytes ? "a row does not fit local memory" : NULL;
+}
+
+static void explain_row_group(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts,
+                              const clmla_shape *shape) {
+    if (!group_size(facts)) {
+        explain_group(reason, facts, shape);
+        return;
+    }
+    snprintf(reason, VARIANT_REASON_MAX,
+             "needs %llu bytes of local memory for rows of %u + %u values, the device has %llu",
+             (unsigned long long)group_row_bytes(group_size(facts), shape->latent_dim, shape->rope_dim),
+             shape->latent_dim, shape->rope_dim, (unsigned long long)facts->local_bytes);
+}
+
 static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (!host_gemm_available()) return "built without CLBlast";
     if (!(facts->type & CL_DEVICE_TYPE_GPU) || facts->type & CL_DEVICE_TYPE_CPU)
@@ -142,8 +160,10 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
         "vector_many", VARIANT_VECTOR_MANY, &clmla_source_##operation##_vector_many, refusal, HOST_INSTRUCTION_NONE,   \
             NULL                                                                                                       \
     }
-#define GROUP(operation)                                                                                               \
-    { "group", VARIANT_GROUP, &clmla_source_##operation##_group, refuse_group, HOST_INSTRUCTION_NONE, explain_group }
+#define GROUP_LIMITED(operation, refusal, explanation)                                                                 \
+    { "group", VARIANT_GROUP, &clmla_source_##operation##_group, refusal, HOST_INSTRUCTION_NONE, explanation }
+#define GROUP(operation) GROUP_LIMITED(operation, refuse_group, explain_group)
+#define GROUP_ROW(operation) GROUP_LIMITED(operation, refuse_row_group, explain_row_group)
 #define INT8_DOT(operation, refusal)                                                                                   \
     { "int8_dot", VARIANT_INT8_DOT, &clmla_source_##operation##_int8_dot, refusal, HOST_INSTRUCTION_INT8_DOT, NULL }
 #define BF16_DOT(operation, refusal)                                                                                   \
@@ -157,7 +177,7 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
                           NAIVE(project)},
     [CLMLA_OP_RMS_NORM] = {VECTOR(rms_norm, refuse_unless_cpu), GROUP(rms_norm), NAIVE(rms_norm)},
     [CLMLA_OP_ROPE] = {VECTOR(rope, refuse_unless_cpu), NAIVE(rope)},
-    [CLMLA_OP_APPEND] = {VECTOR(append, refuse_unless_cpu), NAIVE(append)},
+    [CLMLA_OP_APPEND] = {VECTOR(append, refuse_unless_cpu), GROUP_ROW(append), NAIVE(append)},
     [CLMLA_OP_ABSORB] = {VECTOR(absorb, refuse_unless_cpu), GROUP(absorb), NAIVE(absorb)},
     [CLMLA_OP_ATTEND] = {INT8_DOT(attend, refuse_attend_int8_dot),
                          BF16_DOT(attend, refuse_attend_bf16_dot),
