@@ -5,7 +5,7 @@
 #define CL_COMMON_ROW_GROUP_H
 
 #define ROW_GROUP_UNITS(latent, rope) (((latent) + 31) / 32 + ((rope) + 31) / 32)
-#define ROW_GROUP_UNIT_WORDS 52
+#define ROW_GROUP_UNIT_WORDS 68
 #define ROW_GROUP_WORDS(latent, rope, group)                                                                             \
     ((latent) + (rope) + ROW_GROUP_UNITS(latent, rope) * ROW_GROUP_UNIT_WORDS + 2 * (group))
 
