@@ -18,9 +18,17 @@ uint32_t group_size(const clmla_device_facts *facts);
 uint64_t group_row_bytes(uint32_t group, uint32_t latent_dim, uint32_t rope_dim);
 // The width of sub-groups to ask the compiler for; 0 = it chooses.
 uint32_t group_sub_group(const clmla_device_facts *facts);
+// "-DGROUP=128 -DSUB_GROUP=16"; the latter where one is to be asked for.
+void group_options(char *out, size_t size, const clmla_device_facts *facts, uint32_t group);
 // Work-items that share a row of `columns` weights: a power of two from 8 on, at most `group`. It depends on nothing else, so
 // that neither do a sum's bits.
 uint32_t group_lanes(uint32_t group, uint32_t columns);
+// How project_tile is built: work-items of a group, 0 = it cannot be, rows and tokens of a group's tile, rows a work-item takes.
+typedef struct group_tile {
+    uint32_t group, rows, tokens, item_rows;
+} group_tile;
+// For so many rows and tokens; zeros: any.
+group_tile group_tile_choose(const clmla_device_facts *facts, uint32_t rows, uint32_t tokens);
 // Of a product's kernels, one for each number of tokens, that for `tokens` takes so many: 1, 2, 4 or 8.
 uint32_t group_tokens(uint32_t tokens);
 

@@ -6,7 +6,7 @@
 #include "host/source.h"
 
 extern const host_source clmla_source_project_naive, clmla_source_project_vector, clmla_source_project_vector_many;
-extern const host_source clmla_source_project_group, clmla_source_absorb_group, clmla_source_output_group;
+extern const host_source clmla_source_project_tile, clmla_source_project_group, clmla_source_absorb_group, clmla_source_output_group;
 extern const host_source clmla_source_rms_norm_naive, clmla_source_rms_norm_vector, clmla_source_rms_norm_group;
 extern const host_source clmla_source_rope_naive, clmla_source_rope_vector;
 extern const host_source clmla_source_append_naive, clmla_source_append_vector, clmla_source_append_group;

@@ -68,9 +68,8 @@ void operation_options(char out[OPTIONS_MAX], clmla_context *context, const vari
     char width[48] = "";
     const clmla_device_facts *facts = &context->host.facts;
     if (chosen->method == VARIANT_GROUP) {
-        uint32_t sub_group = group_sub_group(facts);
-        int end = snprintf(width, sizeof width, " -DGROUP=%u", group_size(facts));
-        if (sub_group) snprintf(width + end, sizeof width - (size_t)end, " -DSUB_GROUP=%u", sub_group);
+        width[0] = ' ';
+        group_options(width + 1, sizeof width - 1, facts, group_size(facts));
     }
     if (variant_has_vectors(chosen))
         snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u%s", variant_vector_width(facts),

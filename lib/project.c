@@ -5,6 +5,7 @@
 #include "lib/group.h"
 #include "lib/matrix.h"
 #include "lib/operation.h"
+#include <stdio.h>
 
 // Of cl/project_vector_many.cl
 #define BLOCK_ROWS 32
@@ -46,8 +47,15 @@ static clmla_status launch_groups(host_launch *launch, host_chain *chain, const 
     return host_launch_enqueue(launch, chain, 1, &global, &local);
 }
 
+static clmla_status launch_tiles(host_launch *launch, host_chain *chain, const clmla_project_params *params,
+                                 const group_tile *tile) {
+    size_t local = tile->group;
+    size_t global = pieces(params->row_count, tile->tokens) * pieces(params->matrix.rows, tile->rows) * local;
+    return host_launch_enqueue(launch, chain, 1, &global, &local);
+}
+
 static clmla_status launch_grid(host_launch *launch, host_chain *chain, const clmla_project_params *params,
-                                const variant *chosen, const clmla_context *context) {
+                                const variant *chosen, const group_tile *tile, const clmla_context *context) {
     uint32_t rows = params->matrix.rows, tokens = params->row_count, of_item = item_rows(context, rows);
     size_t per_sum[2] = {rows, tokens}, local[2] = {1, 1};
     // One after the other, all tokens of some rows: from the second tile on their weights are in the second-level cache.
@@ -62,6 +70,8 @@ static clmla_status launch_grid(host_launch *launch, host_chain *chain, const cl
         return host_launch_enqueue(launch, chain, 2, per_block, local);
     case VARIANT_GROUP:
         return launch_groups(launch, chain, params, context);
+    case VARIANT_TILE:
+        return launch_tiles(launch, chain, params, tile);
     default:
         return operation_launch_items(launch, chain, 2, per_sum);
     }
@@ -70,9 +80,14 @@ static clmla_status launch_grid(host_launch *launch, host_chain *chain, const cl
 static clmla_status launch(clmla_context *context, const clmla_project_params *params, const variant *chosen,
                            host_chain *chain) {
     const clmla_matrix *matrix = &params->matrix;
-    char options[OPTIONS_MAX], kernel[KERNEL_NAME_MAX];
+    char options[OPTIONS_MAX], more[48] = "", kernel[KERNEL_NAME_MAX];
     operation_product_kernel(kernel, chosen, params->row_count);
-    operation_options(options, context, chosen, matrix_element(matrix->type), NULL);
+    group_tile tile = group_tile_choose(&context->host.facts, matrix->rows, params->row_count);
+    if (chosen->method == VARIANT_TILE) {
+        int end = snprintf(more, sizeof more, "-DITEM_ROWS=%u ", tile.item_rows);
+        group_options(more + end, sizeof more - (size_t)end, &context->host.facts, tile.group);
+    }
+    operation_options(options, context, chosen, matrix_element(matrix->type), more);
     host_launch launch = host_launch_begin(&context->host, "project", chosen->source, options, kernel);
     matrix_arguments_values(&launch, matrix);
     host_arg_int(&launch, (int32_t)matrix->rows);
@@ -84,7 +99,7 @@ static clmla_status launch(clmla_context *context, const clmla_project_params *p
     operation_argument_f32(&launch, params->output);
     host_arg_long(&launch, (int64_t)params->output_stride);
     host_arg_int(&launch, (int32_t)params->row_count);
-    return launch_grid(&launch, chain, params, chosen, context);
+    return launch_grid(&launch, chain, params, chosen, &tile, context);
 }
 
 clmla_status project_enqueue(clmla_context *context, const clmla_project_params *params, host_chain *chain) {

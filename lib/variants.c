@@ -13,6 +13,7 @@
 #define VARIANTS_MAX 7
 // Below this many rows CLBlast's general product does not pay its launches.
 #define CLBLAST_LEAST_ROWS 32
+#define PROJECT_TILE_LEAST_ROWS 32
 // Of fp8 weights so many rows pay a conversion apart, of others VARIANT_MANY_ROWS.
 #define VECTOR_MANY_LEAST_ROWS_F8 17
 // An instruction by inline assembly that gives less than this is not worth its rounding.
@@ -123,6 +124,12 @@ static void explain_group(char reason[VARIANT_REASON_MAX], const clmla_device_fa
              GROUP_LOCAL_BYTES, (unsigned long long)group_most(facts), (unsigned long long)facts->local_bytes);
 }
 
+static const char *refuse_project_tile(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->row_count != 0 && shape->row_count < PROJECT_TILE_LEAST_ROWS)
+        return "fewer than 32 rows: most of a tile would be padding";
+    return group_tile_choose(facts, 0, 0).group ? NULL : "no tile fits the device: groups of 64 work-items are needed";
+}
+
 static const char *refuse_row_group(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (!group_size(facts)) return refuse_group(facts, shape);
     uint64_t bytes = group_row_bytes(group_size(facts), shape->latent_dim, shape->rope_dim);
@@ -173,6 +180,8 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast, HOST_INSTRUCTION_NONE, NULL},
                           VECTOR_MANY(project, refuse_project_vector_many),
                           VECTOR(project, refuse_unless_cpu),
+                          {"tile", VARIANT_TILE, &clmla_source_project_tile, refuse_project_tile, HOST_INSTRUCTION_NONE,
+                           NULL},
                           GROUP(project),
                           NAIVE(project)},
     [CLMLA_OP_RMS_NORM] = {VECTOR(rms_norm, refuse_unless_cpu), GROUP(rms_norm), NAIVE(rms_norm)},
