@@ -25,7 +25,7 @@ uint64_t group_most(const clmla_device_facts *facts) {
 
 uint32_t group_size(const clmla_device_facts *facts) {
     uint64_t most = group_most(facts);
-    uint32_t group = GROUP_WANTED;
+    uint32_t group = facts->is_interpreter ? GROUP_LEAST : GROUP_WANTED; // whose work-items run one after the other
     if (facts->local_bytes && facts->local_bytes < GROUP_LOCAL_BYTES) return 0;
     while (group > most) group /= 2;
     return group >= GROUP_LEAST ? group : 0;
@@ -64,7 +64,7 @@ static group_tile tile_of(uint32_t side, uint32_t item_rows) {
 }
 
 group_tile group_tile_choose(const clmla_device_facts *facts, uint32_t rows, uint32_t tokens) {
-    for (uint32_t side = 16; side >= 8; side /= 2) {
+    for (uint32_t side = facts->is_interpreter ? 8 : 16; side >= 8; side /= 2) {
         group_tile tile = tile_of(side, TILE_ITEM_ROWS);
         if (tile.group > group_most(facts)) continue;
         uint64_t tiles = ((uint64_t)rows + tile.rows - 1) / tile.rows * ((tokens + tile.tokens - 1) / tile.tokens);
