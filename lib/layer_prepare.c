@@ -95,7 +95,8 @@ clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *ca
     uint32_t tokens = tuning_value(layer->context, TUNING_ATTEND_BLOCK_TOKENS) + PREPARE_TOKENS;
     if (tokens < VARIANT_MANY_ROWS) tokens = VARIANT_MANY_ROWS;
     STATUS_OR_OUT(make(&r, cache, tokens));
-    STATUS_OR_OUT(play(&r, 1, queue));
+    // Kernels of products are for 1, 2, 4 and 8 tokens, or for many.
+    for (uint32_t few = 1; few <= PREPARE_TOKENS; few *= 2) STATUS_OR_OUT(play(&r, few, queue));
     STATUS_OR_OUT(play(&r, tokens, queue));
     STATUS_OR_OUT(play_edits(&r, queue));
     STATUS_OR_OUT(play_fast(&r, tokens, queue));

@@ -199,7 +199,7 @@ if $all_devices; then
   on_intel
   say "under Oclgrind"
   tally "Oclgrind finds no race and no overrun" tests/tools/oclgrind.sh "$build/tools/clmla" \
-    "$build"/tests/kernel/check_{attend,attend_sparse,attend_absorb,merge,append,gather,copy_pages,convert_rows}
+    "$build"/tests/kernel/check_{attend,attend_sparse,attend_absorb,merge,project,rms_norm,absorb,output,append,gather,copy_pages,convert_rows}
   on_rusticl
 fi
 if $sanitize; then sanitized; fi
