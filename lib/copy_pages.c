@@ -2,6 +2,7 @@
 #include "cl/common/copy_call.h"
 #include "host/error.h"
 #include "host/memory.h"
+#include "lib/group.h"
 #include "lib/operation.h"
 #include "lib/rows.h"
 
@@ -119,6 +120,9 @@ static clmla_status launch_copy(clmla_context *context, const clmla_copy_pages_p
     host_arg_bytes(&launch, sizeof call, &call);
     size_t per_row[2] = {params->from.page_tokens, params->pair_count}, alone[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, per_row, alone);
+    size_t group[2] = {group_size(&context->host.facts), 1};
+    size_t grouped[2] = {group[0] * rows_kv_heads(&params->from) * per_row[0], per_row[1]};
+    if (chosen->method == VARIANT_GROUP) return host_launch_enqueue(&launch, chain, 2, grouped, group);
     size_t words = (size_t)((padded(bytes[0]) + padded(bytes[1]) + padded(bytes[2])) / WORD);
     size_t items = words * rows_kv_heads(&params->from) * per_row[0] * per_row[1];
     return operation_launch_items(&launch, chain, 1, &items);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cl/common/gather_call.h"
 #include "host/error.h"
+#include "lib/group.h"
 #include "lib/operation.h"
 #include "lib/row_places.h"
 #include "lib/rows.h"
@@ -46,6 +47,8 @@ static clmla_status launch_gather(clmla_context *context, const clmla_gather_par
     host_arg_bytes(&launch, sizeof call, &call);
     size_t per_row[2] = {rows_kv_heads(&params->rows), params->token_count}, alone[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, per_row, alone);
+    size_t group = group_size(&context->host.facts), items = group * per_row[0] * per_row[1];
+    if (chosen->method == VARIANT_GROUP) return host_launch_enqueue(&launch, chain, 1, &items, &group);
     size_t values = per_row[0] * per_row[1] * ((size_t)layout->latent_dim + layout->rope_dim);
     return operation_launch_items(&launch, chain, 1, &values);
 }

@@ -8,7 +8,7 @@
 extern const host_source clmla_source_project_naive, clmla_source_project_vector, clmla_source_project_vector_many;
 extern const host_source clmla_source_project_tile, clmla_source_project_group, clmla_source_absorb_group, clmla_source_output_group;
 extern const host_source clmla_source_rms_norm_naive, clmla_source_rms_norm_vector, clmla_source_rms_norm_group;
-extern const host_source clmla_source_rope_naive, clmla_source_rope_vector;
+extern const host_source clmla_source_rope_naive, clmla_source_rope_vector, clmla_source_rope_group;
 extern const host_source clmla_source_append_naive, clmla_source_append_vector, clmla_source_append_group;
 extern const host_source clmla_source_absorb_naive, clmla_source_absorb_vector;
 extern const host_source clmla_source_attend_naive, clmla_source_attend_vector, clmla_source_attend_int8_dot;
@@ -18,9 +18,9 @@ extern const host_source clmla_source_attend_matrix;
 extern const host_source clmla_source_merge_naive, clmla_source_merge_vector;
 extern const host_source clmla_source_plan_naive;
 extern const host_source clmla_source_output_naive, clmla_source_output_vector;
-extern const host_source clmla_source_gather_naive, clmla_source_gather_vector;
-extern const host_source clmla_source_convert_rows_naive, clmla_source_convert_rows_vector;
-extern const host_source clmla_source_copy_pages_naive, clmla_source_copy_pages_vector;
+extern const host_source clmla_source_gather_naive, clmla_source_gather_vector, clmla_source_gather_group;
+extern const host_source clmla_source_convert_rows_naive, clmla_source_convert_rows_vector, clmla_source_convert_rows_group;
+extern const host_source clmla_source_copy_pages_naive, clmla_source_copy_pages_vector, clmla_source_copy_pages_group;
 extern const host_source clmla_source_move_rows_naive, clmla_source_move_rows_vector;
 extern const host_source clmla_source_shift_naive, clmla_source_shift_vector;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/error.h"
 #include "host/memory.h"
+#include "lib/group.h"
 #include "lib/operation.h"
 #include <clmla/config.h>
 #include <stdio.h>
@@ -35,6 +36,15 @@ static clmla_status check(clmla_context *context, const clmla_rope_params *param
                                 "positions");
 }
 
+static clmla_status launch_groups(host_launch *launch, host_chain *chain, const clmla_rope_params *params) {
+    size_t group[2] = {group_size(&launch->context->facts), 1}, heads = group[0] * 2 / params->rope_dim;
+    if (heads < 1) heads = 1;
+    size_t global[2] = {group[0] * ((params->head_count + heads - 1) / heads), params->token_count};
+    host_arg_int(launch, (int32_t)heads);
+    host_arg_local(launch, heads * params->rope_dim * sizeof(float));
+    return host_launch_enqueue(launch, chain, 2, global, group);
+}
+
 clmla_status rope_enqueue(clmla_context *context, const clmla_rope_params *params, host_chain *chain) {
     const variant *chosen;
     clmla_shape shape = {
@@ -62,6 +72,7 @@ clmla_status rope_enqueue(clmla_context *context, const clmla_rope_params *param
     host_arg_int(&launch, params->output_order == CLMLA_ROPE_HALVES);
     host_arg_int(&launch, (int32_t)params->head_count);
     host_arg_int(&launch, (int32_t)params->token_count);
+    if (chosen->method == VARIANT_GROUP) return launch_groups(&launch, chain, params);
     size_t per_head[2] = {params->head_count, params->token_count}, per_token = params->token_count, local = 1;
     if (vector) return host_launch_enqueue(&launch, chain, 1, &per_token, &local);
     return operation_launch_items(&launch, chain, 2, per_head);
