@@ -178,6 +178,14 @@ static void check_row(fixture *f, uint32_t token, uint32_t head, const char *var
     test_view_compare_row(&f->to, &expected, target.page, target.row, head, variant);
 }
 
+// The kernels for GPUs take CPUs long to compile: there, each writes a format from one other. check_append has more of the
+// writing, check_gather of the reading.
+static bool left_out(const fixture *f, const clmla_variant *variant) {
+    int distance = ((int)f->shape.from.format - (int)f->shape.to.format + CLMLA_ROW_FORMAT_COUNT) % CLMLA_ROW_FORMAT_COUNT;
+    return strcmp(variant->name, "group") == 0 && (test_device_get()->facts->type & CL_DEVICE_TYPE_CPU) &&
+           distance != distances[1];
+}
+
 static void check_variants(fixture *f) {
     const test_view_shape *v = &f->shape.to;
     clmla_variant variants[TEST_VARIANTS_MAX];
@@ -185,7 +193,7 @@ static void check_variants(fixture *f) {
         .format = v->format, .latent_dim = v->latent, .rope_dim = v->rope, .row_count = f->shape.tokens};
     size_t count = test_variants(variants, CLMLA_OP_CONVERT_ROWS, &shape);
     for (size_t i = 0; i < count; i++) {
-        if (!variants[i].accepted) continue;
+        if (!variants[i].accepted || left_out(f, &variants[i])) continue;
         f->params.variant = variants[i].name;
         test_run_twice(&f->run);
         for (uint32_t t = 0; t < f->shape.tokens; t++)
