@@ -174,7 +174,7 @@ void attend_expect(attend_fixture *f) {
         ref_mask mask = attend_mask(f, i);
         size_t count = f->key_counts[(size_t)i * s->kv_heads], *places = test_allocate(count, sizeof *places);
         bool *sees = test_allocate(count, sizeof *sees);
-        for (size_t j = 0; j < count; j++) places[j] = ref_mask_place(&mask, j);
+        ref_mask_places(places, &mask);
         for (uint32_t t = 0; t < s->query_tokens[i]; t++) {
             for (size_t j = 0; j < count; j++) sees[j] = ref_mask_sees(&mask, t, places[j]);
             for (uint32_t h = 0; h < s->heads; h++) expect_head(f, i, sees, pair++);
