@@ -16,7 +16,11 @@ root=$PWD
 build=$root/build
 passed=0 failed=0 skipped=0
 
-say() { printf '\n=== %s\n' "$*"; }
+# meson would have the C library fill all memory that is allocated: PoCL takes tens of megabytes for each program it builds. The library's
+# own allocations begin as zeros, and what is used after it was freed is the sanitizers' to find.
+export MALLOC_PERTURB_=0
+
+say() { printf '\n=== %s (at %d s)\n' "$*" "$SECONDS"; }
 
 # Adds the results of one meson test run, by the name of its log.
 count() {
@@ -58,7 +62,7 @@ run_tests() {
   local folder=$1 name=$2
   shift 2
   rm -f "$folder/meson-logs/$name.json"
-  meson test -C "$folder" --no-rebuild --print-errorlogs --logbase "$name" "$@" || true
+  meson test -C "$folder" --num-processes 2 --print-errorlogs --logbase "$name" "$@" || true
   if [ -f "$folder/meson-logs/$name.json" ]; then
     count "$folder/meson-logs/$name.json"
   else
@@ -76,7 +80,10 @@ make_build() {
 
 on_pocl() {
   say "all tests on PoCL"
-  OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd run_tests "$build" pocl --no-suite offline
+  # PoCL keeps what it compiled itself. The program's own store is tested with folders of the tests' own, and used on Intel's
+  # runtime: here it would only have PoCL compile each kernel a second time, for groups of any size.
+  OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd run_tests "$build" pocl --no-rebuild --no-suite offline \
+    --wrap 'env CLMLA_PROGRAM_CACHE=off'
 }
 
 # Intel's CPU runtime from PyPI; its own copy of the loader would shadow the system's.
@@ -90,21 +97,22 @@ install_intel() {
 on_intel() {
   say "all tests that touch a device, on Intel's CPU runtime"
   local venv=$root/.venv-intel
-  if ! install_intel "$venv"; then
+  if ! wait_for extras || ! [ -e "$venv/lib/libintelocl.so" ]; then
     skip "Intel's CPU runtime: pip could not install it, so nothing ran there"
     return
   fi
   CLMLA_TEST_SHORT=$short_form OCL_ICD_VENDORS=$venv/lib/libintelocl.so LD_LIBRARY_PATH=$venv/lib run_tests "$build" intel \
-    "${intel_suites[@]}"
+    --no-rebuild "${intel_suites[@]}"
 }
 
 on_rusticl() {
   say "Mesa's rusticl on llvmpipe"
+  wait_for extras || true
   local fault
   export RUSTICL_ENABLE=llvmpipe OCL_ICD_VENDORS=/etc/OpenCL/vendors/rusticl.icd
   fault=$("$build/tools/clmla" info --device rusticl 2>&1 | sed -n 's/^ *known fault *//p; s/^clmla info: //p') || true
   if [ -z "$fault" ]; then
-    run_tests "$build" rusticl --suite short
+    run_tests "$build" rusticl --no-rebuild --suite short
   else
     skip "rusticl: $fault"
   fi
@@ -113,7 +121,9 @@ on_rusticl() {
 
 sanitized() {
   say "address and undefined-behaviour checks"
-  make_build "$root/build-sanitize" -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized
+  # meson test builds what these suites need, and no more.
+  [ -f build-sanitize/build.ninja ] ||
+    meson setup build-sanitize -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized
   # Drivers and the loader keep what they allocated until the process ends: leaks are looked for in our own frames alone.
   CLMLA_TEST_SHORT=$short_form OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd LSAN_OPTIONS=suppressions=$root/tests/tools/leaks.supp:print_suppressions=0 \
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
@@ -133,8 +143,6 @@ install_ptxas() {
 offline() {
   say "compilers of GPU vendors, with no GPU"
   local vendor status
-  for vendor in amd intel nvidia; do tools/setup.sh "offline-$vendor" || true; done
-  install_ptxas >/dev/null || true
   for vendor in amd intel nvidia; do
     status=0
     tools/offline_check "$vendor" --share "$share" --jobs 1 --cache "$root/build-figures" || status=$?
@@ -142,14 +150,52 @@ offline() {
   done
 }
 
-# Work that needs no device, beside the tests: on another processor, in a log of its own that is shown when it is done.
+under_oclgrind() {
+  say "under Oclgrind"
+  wait_for built
+  tally "Oclgrind finds no race and no overrun" tests/tools/oclgrind.sh "$build/tools/clmla" \
+    "$build"/tests/kernel/check_{attend,attend_sparse,attend_absorb,merge,project,rms_norm,absorb,output,append,gather,copy_pages,convert_rows}
+}
+
+# What the tests on the CPU's driver can do without, installed while these are built and run.
+install_extras() {
+  local vendor
+  say "installing what further devices and compilers need"
+  tools/setup.sh "${extras[@]}" || return 1
+  if $all_devices; then install_intel "$root/.venv-intel" || true; fi
+  if $offline; then
+    for vendor in amd intel nvidia; do tools/setup.sh "offline-$vendor" || true; done
+    install_ptxas >/dev/null || true
+  fi
+  echo "installed at $SECONDS s"
+}
+
+# Marks in a folder of this run's own say how far the work beside the tests has come: reach NAME, wait_for NAME.
+reach() { touch "$beside_folder/$1"; }
+
+wait_for() {
+  while ! [ -e "$beside_folder/$1" ]; do
+    [ -e "$beside_folder/over" ] && return 1
+    sleep 1
+  done
+}
+
+# What needs none of the tests' results, and neither device that they run on: beside them, as those leave processors idle. In
+# a log of its own that is shown when it is done.
+beside_job=
 beside() {
   beside_folder=$(mktemp -d)
   (
+    trap 'reach over' EXIT
     passed=0 failed=0 skipped=0
+    install_extras || failed=1
+    reach extras
     if $windows; then say "a cross build for Windows"; tally "cross build" tools/windows.sh; fi
     if $offline; then offline; fi
+    if $all_devices; then under_oclgrind; fi
+    if $fuzz; then say "fuzzing"; tally "fuzzing for $fuzz_seconds s finds no crash" tests/fuzz/run.sh "$fuzz_seconds"; fi
     echo "$passed $failed $skipped" >"$beside_folder/counts"
+    echo "done at $SECONDS s"
   ) >"$beside_folder/log" 2>&1 &
   beside_job=$!
 }
@@ -163,7 +209,7 @@ join_beside() {
   rm -rf "$beside_folder"
 }
 
-all_devices=false sanitize=false windows=false offline=false fuzz=false full_verify=false short_form=0 share=1
+all_devices=false sanitize=false windows=false offline=false fuzz=false full_verify=false short_form=0 share=1 fuzz_seconds=60
 for argument in "$@"; do
   case $argument in
     --all-devices) all_devices=true ;;
@@ -172,7 +218,7 @@ for argument in "$@"; do
     --offline) offline=true ;;
     --fuzz) fuzz=true ;;
     --full-verify) full_verify=true ;;
-    --short) short_form=1 share=8 ;;
+    --short) short_form=1 share=8 fuzz_seconds=30 ;;
     --help | -h) sed -n '3,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tools/check.sh: unknown option '$argument'" >&2; exit 2 ;;
   esac
@@ -191,25 +237,22 @@ extras=()
 $all_devices && extras+=(oclgrind mesa venv)
 $windows && extras+=(windows)
 $fuzz && extras+=(fuzz)
-tools/setup.sh "${extras[@]}"
-make_build "$build"
-if $windows || $offline; then beside; fi
+tools/setup.sh
+if $all_devices || $windows || $offline || $fuzz; then beside; fi
+make_build "$build" || { [ -z "$beside_job" ] || kill "$beside_job"; exit 1; }
+[ -z "$beside_job" ] || reach built
 on_pocl
 if $all_devices; then
   on_intel
-  say "under Oclgrind"
-  tally "Oclgrind finds no race and no overrun" tests/tools/oclgrind.sh "$build/tools/clmla" \
-    "$build"/tests/kernel/check_{attend,attend_sparse,attend_absorb,merge,project,rms_norm,absorb,output,append,gather,copy_pages,convert_rows}
   on_rusticl
 fi
 if $sanitize; then sanitized; fi
-if $fuzz; then say "a minute of fuzzing"; tally "fuzzing finds no crash" tests/fuzz/run.sh 60; fi
 if $full_verify; then
   say "every combination of clmla verify"
   tally "full product" env OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd tests/tools/verify_matrix.sh "$build/tools/clmla"
 fi
 
-if $windows || $offline; then join_beside; fi
+[ -z "$beside_job" ] || join_beside
 
 printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -86,7 +86,7 @@ step "setup build" 3600 ninja -C "$build"
 step info 300 "$clmla" info --device "$device" --json # "" is the device that the others take by default
 logs=$build/meson-logs/device_report.json
 rm -f "$logs"
-step tests 7200 meson test -C "$build" --no-rebuild --print-errorlogs --logbase device_report "${tests[@]}"
+step tests 7200 meson test -C "$build" --no-rebuild --num-processes 1 --print-errorlogs --logbase device_report "${tests[@]}"
 [ ! -f "$logs" ] || cp "$logs" "$work/tests.json"
 for case in "${cases[@]}"; do
   step "verify $case" 600 "$clmla" verify "tests/data/$case" --cache f16 "${query[@]}" --json

@@ -310,7 +310,7 @@ typedef struct pair {
 
 static const pair pairs[] = {
     {NULL, eps, "latent_norm_eps: the cache has 9.99"},
-    {NULL, rank, "kv_lora_rank: the cache has 24, the saved rows have 20"},
+    {NULL, rank, "kv_lora_rank: the cache has 24, the saved rows have 37"},
     {NULL, rope, "qk_rope_head_dim: the cache has 8, the saved rows have 6"},
     {NULL, layers, "layer_count: the cache has 1, the saved rows have 2"},
     {NULL, order, "rope_order: the cache has 1, the saved rows have 0"},

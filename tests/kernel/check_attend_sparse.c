@@ -116,7 +116,7 @@ static void run_case(int number, const int *chosen) {
 
 START_TEST(matches_the_reference) {
     pairwise cases = {.factor_count = FACTORS,
-                      .levels = {4, 5, 2, 5, 12, 14, COUNTS_KINDS, NONE_KINDS, 12, RESULTS_KINDS, ATTEND_SINKS, 2,
+                      .levels = {sizeof rows / sizeof *rows, 5, 2, 5, 12, 14, COUNTS_KINDS, NONE_KINDS, 12, RESULTS_KINDS, ATTEND_SINKS, 2,
                                  TEST_ROWS_LAYOUTS, 2},
                       .accept = accept,
                       .seed = 28};

@@ -7,16 +7,15 @@ static bool on_rank(const ref_mask *mask, size_t g) {
     return g / mask->interleave % mask->world == mask->rank;
 }
 
-size_t ref_mask_place(const ref_mask *mask, size_t j) {
-    for (size_t g = 0; g < mask->kv_tokens; g++)
-        if (on_rank(mask, g) && j-- == 0) return g;
-    return mask->kv_tokens;
-}
-
 size_t ref_mask_count(const ref_mask *mask) {
     size_t count = 0;
     for (size_t g = 0; g < mask->kv_tokens; g++) count += on_rank(mask, g);
     return count;
+}
+
+void ref_mask_places(size_t *places, const ref_mask *mask) {
+    for (size_t g = 0; g < mask->kv_tokens; g++)
+        if (on_rank(mask, g)) *places++ = g;
 }
 
 bool ref_mask_sees(const ref_mask *mask, size_t i, size_t g) {

@@ -14,10 +14,10 @@ typedef struct ref_mask {
     size_t rank, world, interleave; // key g lies on rank (g / interleave) % world
 } ref_mask;
 
-// The place in the sequence of this rank's key `j`; kv_tokens when there is none.
-size_t ref_mask_place(const ref_mask *mask, size_t j);
 // This rank's keys.
 size_t ref_mask_count(const ref_mask *mask);
+// places[j] is the place in the sequence of this rank's key j, of ref_mask_count keys.
+void ref_mask_places(size_t *places, const ref_mask *mask);
 // Whether query token i sees the key at place g.
 bool ref_mask_sees(const ref_mask *mask, size_t i, size_t g);
 

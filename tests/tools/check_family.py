@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Four models that differ in their attention alone: scores, texts and sizes as Hugging Face's implementation has them."""
 import json
+import os
 import pathlib
 import shutil
 import tempfile
@@ -39,7 +40,8 @@ class Family(tool.ToolTest):
         self.assertTrue(all(rate['rate'] > 0 for rate in model['tokens_per_second']))
 
     def test_scores(self):
-        for name in self.names:
+        """Of 65,000 bytes each: keys of all heads by their groups, and latents. CLMLA_TEST_FULL=1 has all four scored."""
+        for name in self.names if os.environ.get('CLMLA_TEST_FULL') == '1' else ['gqa', 'mla']:
             with self.subTest(model=name):
                 answer = self.run_json('compare', '--models', self.family / name)
                 self.assertEqual((answer['segment'], answer['cache']), (256, 'f32'))

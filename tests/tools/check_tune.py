@@ -49,7 +49,11 @@ class Tune(tool.ToolTest):
 
     def test_search(self):
         """What is chosen is what the file holds."""
-        answer, numbers = self.tune(seconds=2)
+        for seconds in (2, 20):  # a busy machine may take two to compile
+            self.file.unlink(missing_ok=True)
+            answer, numbers = self.tune(seconds=seconds)
+            if any(number['tried'] for number in numbers.values()):
+                break
         self.assertGreater(sum(number['tried'] for number in numbers.values()), 0)
         lines = self.file.read_text().splitlines()[3:]
         self.assertEqual(lines, [f"{n['name']} {n['now']}" for n in answer['numbers'] if n['now'] != n['initial']])
