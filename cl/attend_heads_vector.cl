@@ -3,8 +3,9 @@
 // BLOCK_KEYS at a time, with an online softmax. For CPU devices.                         ref: tests/ref/ref_attend_heads.c
 //
 // Tokens are rows of a tile. For each block: keys (their rope parts behind) and values are copied together; scores keep
-// VECTOR_WIDTH rows in a vector, SCORE_ROWS vectors and SCORE_KEYS keys in registers while the width streams (the key is
-// broadcast); the value product keeps columns in vectors and VALUE_ROWS rows in registers while the keys stream.
+// VECTOR_WIDTH rows in a vector, 2 vectors and SCORE_KEYS keys in registers while the width streams (the key is broadcast); the
+// value product keeps columns in vectors and VALUE_ROWS rows in registers while the keys stream. What no row of a vector sees
+// is not scored. Tried and no faster on PoCL: asking for the next block's lines, reading keys and values where they lie.
 //
 // private memory: 4 bytes * ((ROW_TILE + BLOCK_KEYS) * (NOPE_DIM + ROPE_DIM + VALUE_DIM) + BLOCK_KEYS * ROW_TILE)
 // grid: global (ceil(token_count / ROW_TILE), head_count), local (1, 1)
@@ -17,11 +18,21 @@
 
 #define KEY_WIDTH (NOPE_DIM + ROPE_DIM)
 #define ALIGNED __attribute__((aligned(64)))
-#define SCORE_ROWS 2  // vectors
+#define SCORE_ROWS (2 * VECTOR_WIDTH)
 #define SCORE_KEYS 12 // by 2 vectors of rows: 24 sums in registers
-#define SCORE_RUN 64  // products that are summed apart; so long a run of queries stays in the first-level cache
+#define SCORE_RUN 96  // products that are summed apart; so long a run of queries stays in the first-level cache
 #define VALUE_ROWS 4
 #define VALUE_VECTORS 4
+
+// PoCL stores a vector at any alignment in four parts.
+#define store_aligned(value, pointer) (*(floatv *)(pointer) = (value))
+#if NOPE_DIM % VECTOR_WIDTH == 0 && ROPE_DIM % VECTOR_WIDTH == 0 && VALUE_DIM % VECTOR_WIDTH == 0
+#define store_row store_aligned
+#define store_sum store_aligned
+#else
+#define store_row store_floatv
+#define store_sum store_floatv
+#endif
 
 // What the rows of a tile see: row r keys [first[r], end[r]), neither falling with r. Rows past the last repeat it.
 typedef struct tile_ranges {
@@ -59,7 +70,7 @@ static inline void find_block(block_ranges *block, const tile_ranges *ranges, in
 
 static inline void copy_floats(float *to, const __global float *from, int count) {
     int d = 0;
-    for (; d + VECTOR_WIDTH <= count; d += VECTOR_WIDTH) store_floatv(load_floatv(from + d), to + d);
+    for (; d + VECTOR_WIDTH <= count; d += VECTOR_WIDTH) store_row(load_floatv(from + d), to + d);
     for (; d < count; d++) to[d] = from[d];
 }
 
@@ -86,9 +97,9 @@ static inline void copy_block(float *keys, float *values, const __global float *
         for (int d = 0; d < KEY_WIDTH; d++) keys[i * KEY_WIDTH + d] = 0.0f;
 }
 
-// Adds SCORE_RUN or fewer products to the scores of SCORE_ROWS vectors of rows by SCORE_KEYS keys.
+// Adds SCORE_RUN or fewer products to the scores of SCORE_ROWS rows by SCORE_KEYS keys.
 static inline void add_scores(float *scores, const float *packed, const float *keys, int width, int first_run) {
-    floatv sums[SCORE_KEYS][SCORE_ROWS];
+    floatv sums[SCORE_KEYS][2];
 #pragma unroll
     for (int i = 0; i < SCORE_KEYS; i++) sums[i][0] = sums[i][1] = (floatv)0.0f;
     for (int d = 0; d < width; d++) {
@@ -103,29 +114,39 @@ static inline void add_scores(float *scores, const float *packed, const float *k
 #pragma unroll
     for (int i = 0; i < SCORE_KEYS; i++)
 #pragma unroll
-        for (int v = 0; v < SCORE_ROWS; v++) {
+        for (int v = 0; v < 2; v++) {
             float *score = scores + i * ROW_TILE + v * VECTOR_WIDTH;
-            store_floatv(first_run ? sums[i][v] : load_floatv(score) + sums[i][v], score);
+            store_aligned(first_run ? sums[i][v] : load_floatv(score) + sums[i][v], score);
         }
 }
 
-static inline void score_block(float *scores, const float *packed, const float *keys, int rows, int count) {
-    for (int row = 0; row < rows; row += SCORE_ROWS * VECTOR_WIDTH)
+// Keys from the first to past the last that rows [row, row + count) see of a block.
+static inline heads_range seen_by(const block_ranges *block, int row, int count) {
+    heads_range seen;
+    seen.first = block->low[row];
+    seen.end = block->high[row + count - 1];
+    return seen;
+}
+
+static inline void score_block(float *scores, const float *packed, const float *keys, const block_ranges *block, int rows) {
+    for (int row = 0; row < rows; row += SCORE_ROWS) {
+        heads_range seen = seen_by(block, row, SCORE_ROWS);
         for (int d = 0; d < KEY_WIDTH; d += SCORE_RUN)
-            for (int i = 0; i < count; i += SCORE_KEYS)
+            for (int i = seen.first / SCORE_KEYS * SCORE_KEYS; i < seen.end; i += SCORE_KEYS)
                 add_scores(scores + i * ROW_TILE + row, packed + row * KEY_WIDTH + d * VECTOR_WIDTH, keys + i * KEY_WIDTH + d,
                            min(SCORE_RUN, KEY_WIDTH - d), d == 0);
+    }
 }
 
 // One vector of rows' scores: capped, -infinity where a row does not see the key. Answers the largest.
-static inline floatv view_scores(float *scores, const block_ranges *block, int row, float softcap) {
+static inline floatv view_scores(float *scores, const block_ranges *block, heads_range seen, int row, float softcap) {
     intv low = VECTOR_NAME(vload)(0, block->low + row), high = VECTOR_NAME(vload)(0, block->high + row);
     floatv most = (floatv)-INFINITY;
-    for (int i = 0; i < block->count; i++) {
+    for (int i = seen.first; i < seen.end; i++) {
         floatv s = load_floatv(scores + i * ROW_TILE);
         if (softcap != 0.0f) s = tanh(s * (LN_2 / softcap)) * (softcap * LOG2_E);
         if (block->masked) s = select((floatv)-INFINITY, s, (intv)i >= low && (intv)i < high);
-        if (block->masked || softcap != 0.0f) store_floatv(s, scores + i * ROW_TILE);
+        if (block->masked || softcap != 0.0f) store_aligned(s, scores + i * ROW_TILE);
         most = fmax(most, s);
     }
     return most;
@@ -134,16 +155,17 @@ static inline floatv view_scores(float *scores, const block_ranges *block, int r
 // Online softmax of one vector of rows over a block: scores become weights. Of a row that has seen no key yet every difference
 // must be -infinity, not NaN.
 static inline void soften(float *scores, tile_state *state, const block_ranges *block, int row, float softcap) {
-    floatv before = load_floatv(state->top + row), now = fmax(before, view_scores(scores + row, block, row, softcap));
+    heads_range seen = seen_by(block, row, VECTOR_WIDTH);
+    floatv before = load_floatv(state->top + row), now = fmax(before, view_scores(scores + row, block, seen, row, softcap));
     floatv base = select(now, (floatv)0.0f, now == (floatv)-INFINITY), factor = exp2(before - base), sum = (floatv)0.0f;
-    for (int i = 0; i < block->count; i++) {
+    for (int i = seen.first; i < seen.end; i++) {
         floatv weight = exp2(load_floatv(scores + i * ROW_TILE + row) - base);
-        store_floatv(weight, scores + i * ROW_TILE + row);
+        store_aligned(weight, scores + i * ROW_TILE + row);
         sum += weight;
     }
-    store_floatv(now, state->top + row);
-    store_floatv(fma(load_floatv(state->total + row), factor, sum), state->total + row);
-    store_floatv(factor, state->rescale + row);
+    store_aligned(now, state->top + row);
+    store_aligned(fma(load_floatv(state->total + row), factor, sum), state->total + row);
+    store_aligned(factor, state->rescale + row);
 }
 
 // Adds keys [low, high) to `rows` rows' sums over `vectors` vectors of columns, both constants of the caller; the block is summed
@@ -171,7 +193,7 @@ static inline __attribute__((always_inline)) void add_values(const int rows, con
 #pragma unroll
         for (int v = 0; v < vectors; v++) {
             float *sum = sums + r * VALUE_DIM + v * VECTOR_WIDTH;
-            store_floatv(fma(load_floatv(sum), (floatv)rescale[r], o[r][v]), sum);
+            store_sum(fma(load_floatv(sum), (floatv)rescale[r], o[r][v]), sum);
         }
 }
 
@@ -253,15 +275,15 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_heads_vector
     find_ranges(&ranges, &call, token, rows);
     int first = ranges.first[0], end = ranges.end[ROW_TILE - 1];
     const __global float *q = query + call.query + token * call.query_token + head * call.query_head;
+    const __global float *k = key + call.key + head * call.key_head, *v = value + call.value + head * call.value_head;
     __global float *to = output + call.output + token * call.output_token + head * call.output_head;
     begin_rows(&state, to, lse, &call, token, head, rows);
     if (first < end) pack_queries(packed, q, &call, rows);
 
     for (; first < end; first += BLOCK_KEYS) {
         find_block(&block, &ranges, first);
-        copy_block(keys, values, key + call.key + head * call.key_head, key_rope + call.key_rope,
-                   value + call.value + head * call.value_head, &call, first, block.count);
-        score_block(scores, packed, keys, rows, block.count);
+        copy_block(keys, values, k, key_rope + call.key_rope, v, &call, first, block.count);
+        score_block(scores, packed, keys, &block, rows);
         for (int row = 0; row < rows; row += VECTOR_WIDTH) soften(scores, &state, &block, row, call.softcap);
         add_block(&state, values, scores, &block, rows);
     }

@@ -7,9 +7,8 @@
 #include <math.h>
 #include <stdio.h>
 
-// Of cl/attend_heads_vector.cl. 64 tokens share a block's copy; 48 keys of 192 + 128 stay in the second-level cache beside
-// them.
-#define ROW_TILE 64
+// Of cl/attend_heads_vector.cl: 128 tokens and 48 keys of 192 + 128 stay in a second-level cache.
+#define ROW_TILE 128
 #define BLOCK_KEYS 48
 
 static clmla_status check_numbers(clmla_context *context, const clmla_attend_heads_params *p) {
