@@ -21,6 +21,7 @@ static const default_row rows[] = {
     {ANY, NULL, TUNING_ATTEND_TILE_ROWS, 32},      {ANY, NULL, TUNING_ATTEND_TILE_KEYS, 32},
     {ANY, NULL, TUNING_ATTEND_TILE_LOCAL_KIB, 0},  {ANY, NULL, TUNING_ATTEND_TILE_PARTS_PER_UNIT, 4},
     {ANY, NULL, TUNING_ATTEND_TILE_PART_KEYS, 64}, {ANY, NULL, TUNING_ATTEND_TILE_LEAST_SPLIT, 32},
+    {ANY, NULL, TUNING_PREFILL_LEAST_TOKENS, 64},  {ANY, NULL, TUNING_PREFILL_WORKSPACE_MIB, 64},
 };
 
 static bool fits(const default_row *row, const clmla_device_facts *facts) {
