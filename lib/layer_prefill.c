@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prefill by reconstructed keys. For each prompt, a chunk of its keys after the other: rows are gathered and decoded, then for some
 // heads at a time kv_b_proj makes keys and values of them, and attend_heads takes the prompt's tokens through these; results over
-// earlier chunks are carried on. What is rebuilt never passes prefill.workspace_mib, whatever the context's length.
+// earlier chunks are carried on. What is rebuilt never passes prefill.workspace_kib, whatever the context's length,
+// or 48 keys of 8 heads if that is more.
 #include "host/error.h"
 #include "lib/layer_step.h"
 #include "lib/operation.h"
@@ -39,7 +40,7 @@ void layer_prefill_place(layer_step *step, uint64_t *end) {
     }
     if (keys == 0) return;
     step_chunk *chunk = &step->chunk;
-    uint64_t budget = (uint64_t)tuning_value(step->context, TUNING_PREFILL_WORKSPACE_MIB) << 20;
+    uint64_t budget = (uint64_t)tuning_value(step->context, TUNING_PREFILL_WORKSPACE_KIB) << 10;
     choose_chunk(chunk, c, heads, keys, budget);
     chunk->rows = step_place(end, chunk->keys, c->kv_lora_rank + c->qk_rope_head_dim).memory;
     chunk->heads_kv = step_place(end, (uint64_t)chunk->heads * chunk->keys, c->qk_nope_head_dim + c->v_head_dim).memory;

@@ -131,6 +131,9 @@ clmla_status plan_reserve(clmla_plan *plan);
 
 // Why no step of the plan can have prompts; NULL when it may. A constant.
 const char *plan_prefill_refusal(const clmla_plan_params *params);
+// The same of the model of `config` on the context's device, where a naive kernel alone is reason enough not to be chosen.
+const char *plan_prefill_step_refusal(clmla_context *context, const clmla_plan_params *params,
+                                      const clmla_config *config);
 // Chooses the prompts of a batch whose rows are reserved. Errors: CLMLA_E_MEMORY.
 clmla_status plan_prefill_choose(clmla_plan *plan, const clmla_cache *cache, const clmla_batch *batch);
 void plan_prefill_forget(clmla_plan *plan);

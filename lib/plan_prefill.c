@@ -72,15 +72,15 @@ static const char *refuse(clmla_plan *plan, const clmla_config *config, const pl
     return costs.reconstructed < costs.absorbed ? NULL : "absorbed attention takes fewer operations";
 }
 
-// Why no sequence of the step is thought of.
-static const char *refuse_step(clmla_plan *plan, const clmla_config *config) {
+const char *plan_prefill_step_refusal(clmla_context *context, const clmla_plan_params *params,
+                                      const clmla_config *config) {
     const variant *chosen;
     clmla_shape shape = {
         .latent_dim = config->qk_nope_head_dim, .rope_dim = config->qk_rope_head_dim, .value_dim = config->v_head_dim};
-    if (plan->params.prefill == CLMLA_PREFILL_ABSORBED) return "the plan asks for it";
-    const char *refusal = plan_prefill_refusal(&plan->params);
-    if (refusal || plan->params.prefill == CLMLA_PREFILL_RECONSTRUCTED) return refusal;
-    if (variant_choose(&chosen, plan->context, CLMLA_OP_ATTEND_HEADS, &shape, NULL) != CLMLA_OK ||
+    if (params->prefill == CLMLA_PREFILL_ABSORBED) return "the plan asks for it";
+    const char *refusal = plan_prefill_refusal(params);
+    if (refusal || params->prefill == CLMLA_PREFILL_RECONSTRUCTED) return refusal;
+    if (variant_choose(&chosen, context, CLMLA_OP_ATTEND_HEADS, &shape, NULL) != CLMLA_OK ||
         chosen->method == VARIANT_NAIVE)
         return "attend_heads has a naive kernel alone for this device";
     return NULL;
@@ -118,7 +118,7 @@ void plan_prefill_forget(clmla_plan *plan) {
 clmla_status plan_prefill_choose(clmla_plan *plan, const clmla_cache *cache, const clmla_batch *batch) {
     uint32_t token = 0;
     plan_prefill_forget(plan);
-    const char *step_reason = refuse_step(plan, &cache->config);
+    const char *step_reason = plan_prefill_step_refusal(plan->context, &plan->params, &cache->config);
     STATUS_OR_RETURN(reserve_prompts(plan, step_reason ? 0 : batch->sequence_count));
     for (uint32_t i = 0; i < batch->sequence_count; i++) {
         const cache_sequence *sequence = cache_pages_sequence(&cache->pages, batch->sequences[i]);
