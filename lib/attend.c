@@ -93,7 +93,6 @@ void attend_job_queries(attend_job *job, clmla_buffer query, uint64_t token_stri
 static attend_job begin(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {
     attend_job job = {.plan = plan, .params = params, .chain = chain, .table = attend_find_table(plan, params)};
     attend_call *call = &job.call;
-    job.space.memory = plan->workspace[PLAN_WORKSPACE_ATTEND];
     call_plan(call, plan);
     call_results(call, plan, params);
     call_queries(&job);
@@ -255,6 +254,7 @@ clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params,
     STATUS_OR_RETURN(attend_check(plan, params));
     if (plan->extent.query_tokens == 0) return CLMLA_OK;
     attend_job job = begin(plan, params, chain);
+    STATUS_OR_RETURN(plan_attend_space(&job.space.memory, plan));
     STATUS_OR_RETURN(prepare_queries(&job));
     STATUS_OR_RETURN(launch_attend(&job));
     return plan->grid_items > 0 ? launch_merge(&job) : CLMLA_OK;

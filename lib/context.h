@@ -7,7 +7,7 @@
 #include "host/os.h"
 #include <clmla/variants.h>
 
-#define TUNING_COUNT_MAX 16
+#define TUNING_COUNT_MAX 32
 
 struct clmla_context {
     host_context host;

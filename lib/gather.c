@@ -53,7 +53,7 @@ static clmla_status launch_gather(clmla_context *context, const clmla_gather_par
     return operation_launch_items(&launch, chain, 1, &values);
 }
 
-static clmla_status gather_enqueue(clmla_context *context, const clmla_gather_params *params, host_chain *chain) {
+clmla_status gather_enqueue(clmla_context *context, const clmla_gather_params *params, host_chain *chain) {
     const variant *chosen;
     const clmla_row_layout *layout = &params->rows.layout;
     clmla_type type;

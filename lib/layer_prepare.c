@@ -87,6 +87,17 @@ static clmla_status play_fast(rehearsal *r, uint32_t tokens, cl_command_queue qu
     return r->plan->attend == exact ? CLMLA_OK : play(r, tokens, queue);
 }
 
+// Prompts, if any may be reconstructed without being asked to.
+static clmla_status play_prompt(rehearsal *r, uint32_t tokens, cl_command_queue queue) {
+    clmla_plan_params params = {
+        .head_count = r->layer.head_count, .layout = r->plan->params.layout, .prefill = CLMLA_PREFILL_AUTO};
+    if (plan_prefill_step_refusal(r->layer.context, &params, &r->layer.config)) return CLMLA_OK;
+    params.prefill = CLMLA_PREFILL_RECONSTRUCTED;
+    clmla_plan_destroy(&r->plan);
+    STATUS_OR_RETURN(clmla_plan_create(&r->plan, r->layer.context, &params));
+    return play(r, tokens, queue);
+}
+
 clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *cache, cl_command_queue queue) {
     if (!layer || !cache) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "prepare: layer or cache is NULL");
     clmla_status status = CLMLA_OK;
@@ -100,6 +111,7 @@ clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *ca
     STATUS_OR_OUT(play(&r, tokens, queue));
     STATUS_OR_OUT(play_edits(&r, queue));
     STATUS_OR_OUT(play_fast(&r, tokens, queue));
+    STATUS_OR_OUT(play_prompt(&r, tokens, queue));
 out:
     if (r.input) host_buffer_release(&layer->context->host, &r.input);
     if (r.output) host_buffer_release(&layer->context->host, &r.output);

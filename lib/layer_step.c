@@ -1,65 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
-// One step of a layer: project, norm, rotate, append, absorb, attend, output, on one chain.
+// One step of a layer: project, norm, rotate, append, absorb, attend, output, on one chain. Prompts of the plan are attended by
+// reconstructed keys (layer_prefill.c); what lies between them in the batch is absorbed.
+#include "lib/layer_step.h"
 #include "host/error.h"
 #include "host/memory.h"
 #include "host/recording.h"
 #include "lib/cache.h"
-#include "lib/layer.h"
 #include "lib/operation.h"
-#include "lib/plan.h"
 
 #define SPACE_ALIGN 64u
 
-// [T][stride] f32 in the workspace, T = tokens.
-typedef struct step_rows {
-    clmla_buffer memory;
-    uint64_t stride;
-} step_rows;
-
-// Everything one step works with. Rows of the workspace:
-//   q_a [q_lora]   q [H·(N+R)]   row [L+R]   query [H][L+R]   attended [H][L]   heads [H·V]
-// Where the layer's input matrices are one, so are the rows it writes: q_a, or q, and then row.
-typedef struct layer_step {
-    const clmla_layer *layer;
-    clmla_context *context;
-    clmla_plan *plan;
-    const clmla_cache *cache;
-    uint32_t tokens;
-    clmla_buffer input, output;
-    step_rows q_a, q, row, query, attended, heads, joint;
-} layer_step;
-
-static step_rows place(uint64_t *end, uint64_t tokens, uint64_t width) {
-    step_rows rows = {.memory = {NULL, *end}, .stride = width};
-    *end = (*end + tokens * width * sizeof(float) + SPACE_ALIGN - 1) / SPACE_ALIGN * SPACE_ALIGN;
-    return rows;
-}
-
-static clmla_buffer at(step_rows rows, uint64_t elements) {
-    return (clmla_buffer){rows.memory.memory, rows.memory.offset + elements * sizeof(float)};
+step_rows step_place(uint64_t *end, uint64_t rows, uint64_t width) {
+    step_rows out = {.memory = {NULL, *end}, .stride = width};
+    *end = (*end + rows * width * sizeof(float) + SPACE_ALIGN - 1) / SPACE_ALIGN * SPACE_ALIGN;
+    return out;
 }
 
 static clmla_status find_space(layer_step *step) {
     const clmla_layer *layer = step->layer;
     const clmla_config *c = &layer->config;
-    uint64_t tokens = step->tokens, heads = layer->head_count, end = 0;
+    uint64_t tokens = step->tokens, absorbed = tokens - step->plan->prompt_tokens, heads = layer->head_count, end = 0;
     uint64_t width = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim;
     step_rows *upper = c->q_lora_rank ? &step->q_a : &step->q;
-    step->q_a = place(&end, layer->joint.rows ? 0 : tokens, c->q_lora_rank);
-    step->q = place(&end, tokens, heads * (c->qk_nope_head_dim + c->qk_rope_head_dim));
-    step->row = place(&end, layer->joint.rows ? 0 : tokens, width);
-    step->joint = place(&end, tokens, layer->joint.rows);
-    step->query = place(&end, tokens, heads * width);
-    step->attended = place(&end, tokens, heads * c->kv_lora_rank);
-    step->heads = place(&end, tokens, heads * c->v_head_dim);
+    step->q_a = step_place(&end, layer->joint.rows ? 0 : tokens, c->q_lora_rank);
+    step->q = step_place(&end, tokens, heads * (c->qk_nope_head_dim + c->qk_rope_head_dim));
+    step->row = step_place(&end, layer->joint.rows ? 0 : tokens, width);
+    step->joint = step_place(&end, tokens, layer->joint.rows);
+    step->query = step_place(&end, absorbed, heads * width);
+    step->attended = step_place(&end, absorbed, heads * c->kv_lora_rank);
+    step->heads = step_place(&end, tokens, heads * c->v_head_dim);
+    layer_prefill_place(step, &end);
     if (layer->joint.rows) {
         *upper = step->row = step->joint;
-        step->row.memory = at(step->joint, layer->joint.rows - width);
+        step->row.memory = step_at(step->joint, layer->joint.rows - width);
     }
     cl_mem memory;
     STATUS_OR_RETURN(plan_workspace_get(&memory, step->plan, PLAN_WORKSPACE_LAYER, end));
     step_rows *all[] = {&step->q_a, &step->q, &step->row, &step->query, &step->attended, &step->heads, &step->joint};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) all[i]->memory.memory = memory;
+    step->chunk.rows.memory = step->chunk.heads_kv.memory = step->chunk.lse.memory = memory;
     return CLMLA_OK;
 }
 
@@ -103,24 +82,50 @@ static clmla_status make_queries(const layer_step *step, host_chain *chain) {
     return project(step, &layer->q, step->q_a, step->q, chain);
 }
 
-// Rotates heads whose pairs stand as in the weights into the cache's order.
-static clmla_status rotate(const layer_step *step, uint32_t heads, clmla_buffer input, uint64_t input_stride,
-                           uint64_t input_head, clmla_buffer output, uint64_t output_stride, uint64_t output_head,
+// Tokens of the step that lie together and are attended one way.
+typedef struct step_span {
+    uint32_t first, count;
+    uint32_t absorbed_before; // tokens of earlier spans that are absorbed
+    bool absorbed;
+} step_span;
+
+// The span behind this one; false at the end. Begins with a zeroed one. Prompts are spans of their own.
+static bool next_span(step_span *span, const layer_step *step) {
+    const clmla_plan *plan = step->plan;
+    uint32_t first = span->first + span->count, prompt = 0, end = step->tokens;
+    if (span->absorbed) span->absorbed_before += span->count;
+    while (prompt < plan->prompt_count && plan->prompts[prompt].token_first < first) prompt++;
+    if (prompt < plan->prompt_count) end = plan->prompts[prompt].token_first;
+    span->first = first;
+    span->absorbed = first < end;
+    span->count = span->absorbed ? end - first : first < step->tokens ? plan->prompts[prompt].token_count : 0;
+    return span->count > 0;
+}
+
+// Where heads of R values are: `stride` from one token to the next, `head` from one head to the next.
+typedef struct step_heads {
+    clmla_buffer memory;
+    uint64_t stride, head;
+} step_heads;
+
+// Rotates a span's heads, whose pairs stand as in the weights, into the cache's order. In place too.
+static clmla_status rotate(const layer_step *step, const step_span *span, step_heads input, step_heads output,
                            host_chain *chain) {
     const clmla_config *config = &step->layer->config;
+    uint64_t angles = (uint64_t)span->first * config->qk_rope_head_dim * sizeof(float);
     if (config->qk_rope_head_dim == 0) return CLMLA_OK;
     clmla_rope_params params = {
-        .token_count = step->tokens,
-        .head_count = heads,
+        .token_count = span->count,
+        .head_count = step->layer->head_count,
         .rope_dim = config->qk_rope_head_dim,
-        .input = input,
-        .input_token_stride = input_stride,
-        .input_head_stride = input_head,
-        .output = output,
-        .output_token_stride = output_stride,
-        .output_head_stride = output_head,
-        .table = {step->plan->step, step->plan->offsets.angles},
-        .table_rows = step->tokens,
+        .input = input.memory,
+        .input_token_stride = input.stride,
+        .input_head_stride = input.head,
+        .output = output.memory,
+        .output_token_stride = output.stride,
+        .output_head_stride = output.head,
+        .table = {step->plan->step, step->plan->offsets.angles + angles},
+        .table_rows = span->count,
         .input_order = config->rope_order,
         .output_order = step->cache->layout.rope_order,
     };
@@ -134,7 +139,7 @@ static clmla_status append_rows(const layer_step *step, const clmla_rows *rows, 
         .token_count = step->tokens,
         .latent = step->row.memory,
         .latent_stride = step->row.stride,
-        .rope = at(step->row, latent),
+        .rope = step_at(step->row, latent),
         .rope_stride = step->row.stride,
         .latent_norm = step->layer->kv_a_norm,
         .latent_norm_epsilon = c->latent_norm_eps,
@@ -150,31 +155,44 @@ static clmla_status append_rows(const layer_step *step, const clmla_rows *rows, 
 }
 
 // q_nope through W_UK and q_pe through the rotation, side by side: what attend takes.
-static clmla_status absorb_queries(const layer_step *step, host_chain *chain) {
+static clmla_status absorb_queries(const layer_step *step, const step_span *span, step_heads q_pe, host_chain *chain) {
     const clmla_config *c = &step->layer->config;
-    uint32_t heads = step->layer->head_count, nope = c->qk_nope_head_dim, rope = c->qk_rope_head_dim;
-    uint64_t q_head = nope + rope, width = (uint64_t)c->kv_lora_rank + rope;
+    uint64_t width = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim, to = span->absorbed_before * step->query.stride;
     clmla_absorb_params params = {
-        .token_count = step->tokens,
-        .head_count = heads,
-        .nope_dim = nope,
+        .token_count = span->count,
+        .head_count = step->layer->head_count,
+        .nope_dim = c->qk_nope_head_dim,
         .value_dim = c->v_head_dim,
         .kv_b = step->layer->kv_b,
-        .query = step->q.memory,
+        .query = step_at(step->q, span->first * step->q.stride),
         .query_token_stride = step->q.stride,
-        .query_head_stride = q_head,
-        .output = step->query.memory,
+        .query_head_stride = q_pe.head,
+        .output = step_at(step->query, to),
         .output_token_stride = step->query.stride,
         .output_head_stride = width,
     };
+    step_heads rotated = {step_at(step->query, to + c->kv_lora_rank), step->query.stride, width};
     STATUS_OR_RETURN(absorb_enqueue(step->context, &params, chain));
-    return rotate(step, heads, at(step->q, nope), step->q.stride, q_head, at(step->query, c->kv_lora_rank),
-                  step->query.stride, width, chain);
+    return rotate(step, span, q_pe, rotated, chain);
 }
 
+static clmla_status prepare_queries(const layer_step *step, host_chain *chain) {
+    const clmla_config *c = &step->layer->config;
+    step_span span = {0};
+    while (next_span(&span, step)) {
+        step_heads q_pe = {step_at(step->q, span.first * step->q.stride + c->qk_nope_head_dim), step->q.stride,
+                           (uint64_t)c->qk_nope_head_dim + c->qk_rope_head_dim};
+        STATUS_OR_RETURN(span.absorbed ? absorb_queries(step, &span, q_pe, chain)
+                                       : rotate(step, &span, q_pe, q_pe, chain));
+    }
+    return CLMLA_OK;
+}
+
+// All tokens that are absorbed; beside prompts a plan of their own has their schedule.
 static clmla_status attend_rows(const layer_step *step, const clmla_rows *rows, host_chain *chain) {
     const clmla_config *c = &step->layer->config;
     uint64_t width = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim;
+    if (step->plan->prompt_tokens == step->tokens) return CLMLA_OK;
     clmla_attend_params params = {
         .query = step->query.memory,
         .query_token_stride = step->query.stride,
@@ -183,24 +201,45 @@ static clmla_status attend_rows(const layer_step *step, const clmla_rows *rows, 
         .softmax_scale = (float)step->layer->values.softmax_scale,
         .output = step->attended.memory,
     };
-    return attend_enqueue(step->plan, &params, chain);
+    return attend_enqueue(plan_prefill_is_mixed(step->plan) ? step->plan->rest : step->plan, &params, chain);
 }
 
-static clmla_status write_output(const layer_step *step, host_chain *chain) {
+// o_proj of a prompt's heads.
+static clmla_status write_prompt(const layer_step *step, const step_span *span, host_chain *chain) {
+    uint64_t hidden = step->layer->config.hidden_size;
+    clmla_project_params params = {
+        .matrix = step->layer->o,
+        .row_count = span->count,
+        .input = step_at(step->heads, span->first * step->heads.stride),
+        .input_stride = step->heads.stride,
+        .output = {step->output.memory, step->output.offset + span->first * hidden * sizeof(float)},
+        .output_stride = hidden,
+    };
+    return project_enqueue(step->context, &params, chain);
+}
+
+static clmla_status write_absorbed(const layer_step *step, const step_span *span, host_chain *chain) {
     const clmla_config *c = &step->layer->config;
     clmla_output_params params = {
-        .token_count = step->tokens,
+        .token_count = span->count,
         .head_count = step->layer->head_count,
         .nope_dim = c->qk_nope_head_dim,
         .value_dim = c->v_head_dim,
         .kv_b = step->layer->kv_b,
         .o_proj = step->layer->o,
-        .attended = step->attended.memory,
-        .heads = step->heads.memory,
-        .output = step->output,
+        .attended = step_at(step->attended, span->absorbed_before * step->attended.stride),
+        .heads = step_at(step->heads, span->first * step->heads.stride),
+        .output = {step->output.memory, step->output.offset + (uint64_t)span->first * c->hidden_size * sizeof(float)},
         .output_stride = c->hidden_size,
     };
     return output_enqueue(step->context, &params, chain);
+}
+
+static clmla_status write_output(const layer_step *step, host_chain *chain) {
+    step_span span = {0};
+    while (next_span(&span, step))
+        STATUS_OR_RETURN(span.absorbed ? write_absorbed(step, &span, chain) : write_prompt(step, &span, chain));
+    return CLMLA_OK;
 }
 
 static clmla_status run(const layer_step *step, host_chain *chain) {
@@ -209,8 +248,9 @@ static clmla_status run(const layer_step *step, host_chain *chain) {
     STATUS_OR_RETURN(project_input(step, chain));
     STATUS_OR_RETURN(make_queries(step, chain));
     STATUS_OR_RETURN(append_rows(step, &rows, chain));
-    STATUS_OR_RETURN(absorb_queries(step, chain));
+    STATUS_OR_RETURN(prepare_queries(step, chain));
     STATUS_OR_RETURN(attend_rows(step, &rows, chain));
+    STATUS_OR_RETURN(layer_prefill_attend(step, &rows, chain));
     return write_output(step, chain);
 }
 
@@ -254,5 +294,9 @@ clmla_status clmla_layer_enqueue(const clmla_layer *layer, clmla_plan *plan, clm
     if (status == CLMLA_OK && step.tokens > 0) status = find_space(&step);
     if (status != CLMLA_OK) return host_recording_refused(&step.context->host, queue, status);
     STATUS_OR_RETURN(plan_chain_begin(&chain, plan, queue, wait_count, wait));
-    return plan_chain_finish(&chain, plan, step.tokens > 0 ? run(&step, &chain) : CLMLA_OK, event);
+    status = plan_prefill_is_mixed(plan) ? host_chain_wait(&chain, plan->rest->last) : CLMLA_OK;
+    if (status == CLMLA_OK && step.tokens > 0) status = run(&step, &chain);
+    status = plan_chain_finish(&chain, plan, status, event);
+    plan_prefill_follow(plan);
+    return status;
 }

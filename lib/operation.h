@@ -50,9 +50,11 @@ clmla_status append_store_launch(host_launch *launch, host_chain *chain, const v
 clmla_status project_enqueue(clmla_context *context, const clmla_project_params *params, host_chain *chain);
 clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_params *params, host_chain *chain);
 clmla_status rope_enqueue(clmla_context *context, const clmla_rope_params *params, host_chain *chain);
+clmla_status gather_enqueue(clmla_context *context, const clmla_gather_params *params, host_chain *chain);
 clmla_status append_enqueue(clmla_context *context, const clmla_append_params *params, host_chain *chain);
 clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *params, host_chain *chain);
 clmla_status output_enqueue(clmla_context *context, const clmla_output_params *params, host_chain *chain);
+clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_heads_params *params, host_chain *chain);
 clmla_status merge_enqueue(clmla_context *context, const clmla_merge_params *params, host_chain *chain);
 // The chain must already wait for the plan's upload (plan_chain_begin).
 clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain);

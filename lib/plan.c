@@ -63,6 +63,16 @@ static clmla_status check_compute(const clmla_log *log, const clmla_plan_params 
                      (int)params->compute);
 }
 
+static clmla_status check_prefill(const clmla_log *log, const clmla_plan_params *params) {
+    const char *refusal = plan_prefill_refusal(params);
+    if ((unsigned)params->prefill > CLMLA_PREFILL_RECONSTRUCTED)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0,
+                         "plan: prefill is %d, none of auto (0), absorbed (1) and reconstructed (2)",
+                         (int)params->prefill);
+    if (params->prefill != CLMLA_PREFILL_RECONSTRUCTED || !refusal) return CLMLA_OK;
+    return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: prefill by reconstructed keys is refused: %s", refusal);
+}
+
 static clmla_status check(clmla_context *context, const clmla_plan_params *params) {
     const clmla_log *log = &context->host.log;
     const clmla_row_layout *l = &params->layout;
@@ -71,6 +81,7 @@ static clmla_status check(clmla_context *context, const clmla_plan_params *param
     STATUS_OR_RETURN(check_heads(log, params));
     STATUS_OR_RETURN(check_mask(log, params));
     STATUS_OR_RETURN(check_compute(log, params));
+    STATUS_OR_RETURN(check_prefill(log, params));
     return check_capacity(log, params);
 }
 
@@ -225,6 +236,7 @@ void clmla_plan_destroy(clmla_plan **plan) {
         host_buffer_release(host, &kept->memory);
         host_release(&host->allocator, kept);
     }
+    plan_prefill_finish(p);
     plan_schedule_finish(&p->schedule);
     host_release(&host->allocator, p->kv_tokens);
     host_release(&host->allocator, p);
@@ -241,6 +253,8 @@ clmla_plan_facts clmla_plan_facts_get(const clmla_plan *plan) {
         .part_count = s->part_count,
         .split_count = s->state_rows,
         .workspace_bytes = plan->step_bytes,
+        .reconstructed_tokens = plan->prompt_tokens,
+        .absorbed_reason = plan->absorbed_reason ? plan->absorbed_reason : "",
     };
     if (plan->on_device) {
         facts.query_tokens = plan->extent.query_tokens;
@@ -251,6 +265,7 @@ clmla_plan_facts clmla_plan_facts_get(const clmla_plan *plan) {
     }
     for (int i = 0; i < PLAN_WORKSPACE_COUNT; i++) facts.workspace_bytes += plan->workspace_bytes[i];
     for (const plan_kept *kept = plan->kept; kept; kept = kept->before) facts.workspace_bytes += kept->bytes;
+    if (plan->rest) facts.workspace_bytes += clmla_plan_facts_get(plan->rest).workspace_bytes;
     return facts;
 }
 

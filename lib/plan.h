@@ -5,6 +5,7 @@
 //   plan_update.c  from lengths to the arrays on the device
 //   plan_cache.c   from a cache's batch: lengths, page table, slots, angles
 //   plan_upload.c  the plan's events, and host memory for uploads
+//   plan_prefill.c which sequences of a batch are attended by reconstructed keys
 //   plan_device.c  from lengths on the device
 #ifndef LIB_PLAN_H
 #define LIB_PLAN_H
@@ -29,7 +30,8 @@ typedef struct plan_stage {
 // plans read those where the cache keeps them; their works name rows of its tables instead of sequences.
 typedef struct plan_offsets {
     uint64_t header, parts, works, items, tiles, table, page_rows, positions, slots, angles, total;
-    uint64_t page_deltas, turns; // of formats that keep their codes: by how much rows are rotated when they are read
+    uint64_t key_slots, key_deltas; // of prompts' keys, one after the other; key_deltas when some page has a delta
+    uint64_t page_deltas, turns;    // of formats that keep their codes: by how much rows are rotated when they are read
 } plan_offsets;
 
 // Where attend's workspace lies in plan->workspace[PLAN_WORKSPACE_ATTEND], in bytes, every part 64-byte aligned.
@@ -55,6 +57,14 @@ typedef enum plan_workspace {
     PLAN_WORKSPACE_LAYER,
     PLAN_WORKSPACE_COUNT
 } plan_workspace;
+
+// A sequence of the batch whose new tokens are attended by reconstructed keys.
+typedef struct plan_prompt {
+    uint32_t index;                    // in the batch
+    uint32_t token_first, token_count; // of the step's query tokens
+    uint32_t key_first, key_count;     // rows of the sequence that some token sees, the last token's own the last
+    uint64_t keys_before;              // of other prompts, in key_slots and key_deltas
+} plan_prompt;
 
 // Workspace that became too small. A recorded plan keeps it: recorded kernels work in it.
 typedef struct plan_kept {
@@ -100,6 +110,14 @@ struct clmla_plan {
     uint64_t workspace_bytes[PLAN_WORKSPACE_COUNT];
     plan_kept *kept;
     cl_event last; // of the newest command of this plan: the next waits for it
+
+    // Of the last update over a cache. The schedule above is of all sequences nevertheless: clmla_attend runs it.
+    plan_prompt *prompts; // in the batch's order
+    uint32_t prompt_count, prompt_room;
+    uint32_t prompt_tokens; // of all prompts
+    uint64_t prompt_keys;
+    const char *absorbed_reason;
+    struct clmla_plan *rest; // the schedule of the sequences that are no prompts, when there are both; made at need
 };
 
 static inline bool plan_has_capacity(const clmla_plan *plan) {
@@ -110,6 +128,23 @@ static inline bool plan_has_capacity(const clmla_plan *plan) {
 // and angles. Then takes the device memory they need.
 void plan_lay_out(clmla_plan *plan, bool cached);
 clmla_status plan_reserve(clmla_plan *plan);
+
+// Why no step of the plan can have prompts; NULL when it may. A constant.
+const char *plan_prefill_refusal(const clmla_plan_params *params);
+// The same of the model of `config` on the context's device, where a naive kernel alone is reason enough not to be chosen.
+const char *plan_prefill_step_refusal(clmla_context *context, const clmla_plan_params *params,
+                                      const clmla_config *config);
+// Chooses the prompts of a batch whose rows are reserved. Errors: CLMLA_E_MEMORY.
+clmla_status plan_prefill_choose(clmla_plan *plan, const clmla_cache *cache, const clmla_batch *batch);
+void plan_prefill_forget(clmla_plan *plan);
+// Whether the step has tokens of both kinds; the layer step attends those that are absorbed by plan->rest then.
+bool plan_prefill_is_mixed(const clmla_plan *plan);
+// Schedules what is absorbed, behind the plan's own update, and gives the event of both.
+clmla_status plan_prefill_update_rest(clmla_plan *plan, clmla_cache *cache, const clmla_batch *batch,
+                                      cl_command_queue queue, cl_event *event);
+// After a command that ran both: the rest waits for the plan's last command, too.
+void plan_prefill_follow(clmla_plan *plan);
+void plan_prefill_finish(clmla_plan *plan);
 
 // Schedules a step and uploads it: `lengths` and, with a cache, the batch they come from.
 clmla_status plan_update_enqueue(clmla_plan *plan, const clmla_lengths *lengths, clmla_cache *cache,
@@ -127,8 +162,9 @@ clmla_status plan_chain_begin(host_chain *chain, clmla_plan *plan, cl_command_qu
 // Ends it: the event becomes the plan's last, and the caller's if asked for.
 clmla_status plan_chain_finish(host_chain *chain, clmla_plan *plan, clmla_status status, cl_event *event);
 
-// Device memory of at least `bytes`, kept from step to step; grows, never shrinks. Attend's is there after an update
-// and described by plan->space; PLAN_WORKSPACE_LAYER is the layer step's own.
+// Device memory of at least `bytes`, kept from step to step; grows, never shrinks. Attend's is described by plan->space, and there
+// after an update without prompts; PLAN_WORKSPACE_LAYER is the layer step's own.
+clmla_status plan_attend_space(cl_mem *out, clmla_plan *plan); // NULL when attend needs none
 clmla_status plan_workspace_get(cl_mem *out, clmla_plan *plan, plan_workspace which, uint64_t bytes);
 
 // A host stage of `bytes`, free to be written, for one upload to plan->step.

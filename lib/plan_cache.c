@@ -56,6 +56,16 @@ clmla_status plan_copy_cache(unsigned char *stage, const clmla_plan *plan, const
         if (!batch->positions && count > 0) cache_runs_list(positions + token, &sequence->runs, first, count);
         token += count;
     }
+    int64_t *key_slots = (int64_t *)(void *)(stage + at->key_slots);
+    int32_t *key_deltas = (int32_t *)(void *)(stage + at->key_deltas);
+    for (uint32_t i = 0; i < plan->prompt_count; i++) {
+        const plan_prompt *prompt = &plan->prompts[i];
+        const cache_sequence *sequence = cache_pages_sequence(&cache->pages, batch->sequences[prompt->index]);
+        cache_pages_slots(key_slots + prompt->keys_before, &cache->pages, sequence, prompt->key_first,
+                          prompt->key_count);
+        if (plan->shifted_pages)
+            cache_pages_deltas(key_deltas + prompt->keys_before, sequence, prompt->key_first, prompt->key_count);
+    }
     // Rows of a capacity that the step does not use: computed with, and kept nowhere.
     for (; token < plan->extent.query_tokens; token++) {
         positions[token] = 0;
@@ -172,5 +182,8 @@ clmla_status clmla_plan_update(clmla_plan *plan, clmla_cache *cache, const clmla
     STATUS_OR_RETURN(check_cache(plan, cache, batch));
     plan->ready = false;
     STATUS_OR_RETURN(batch_lengths(plan, cache, batch));
-    return update(plan, cache, batch, queue, wait_count, wait, event);
+    STATUS_OR_RETURN(plan_prefill_choose(plan, cache, batch));
+    if (!plan_prefill_is_mixed(plan)) return update(plan, cache, batch, queue, wait_count, wait, event);
+    STATUS_OR_RETURN(update(plan, cache, batch, queue, wait_count, wait, NULL));
+    return plan_prefill_update_rest(plan, cache, batch, queue, event);
 }

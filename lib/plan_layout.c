@@ -46,6 +46,8 @@ static void place_step(clmla_plan *plan, const schedule_bounds *counts, bool cac
             at.page_deltas = place(&at.total, entries, sizeof(int32_t));
             at.turns = place(&at.total, plan->params.layout.rope_dim / 2, sizeof(uint64_t));
         }
+        at.key_slots = place(&at.total, plan->prompt_keys, sizeof(int64_t));
+        at.key_deltas = place(&at.total, plan->shifted_pages ? plan->prompt_keys : 0, sizeof(int32_t));
         at.angles = place(&at.total, tokens, plan->params.layout.rope_dim * sizeof(float));
     }
     plan->offsets = at;
@@ -83,7 +85,13 @@ clmla_status plan_reserve(clmla_plan *plan) {
         plan->step = larger;
         plan->step_bytes = plan->offsets.total;
     }
-    return plan->space.total ? plan_workspace_get(&space, plan, PLAN_WORKSPACE_ATTEND, plan->space.total) : CLMLA_OK;
+    // The layer step attends prompts otherwise: who calls attend nevertheless gets it then.
+    return plan->prompt_count > 0 ? CLMLA_OK : plan_attend_space(&space, plan);
+}
+
+clmla_status plan_attend_space(cl_mem *out, clmla_plan *plan) {
+    *out = plan->workspace[PLAN_WORKSPACE_ATTEND];
+    return plan->space.total ? plan_workspace_get(out, plan, PLAN_WORKSPACE_ATTEND, plan->space.total) : CLMLA_OK;
 }
 
 // Lets go of workspace, now or with the plan.

@@ -43,6 +43,7 @@ static clmla_status update(clmla_plan *plan, const clmla_lengths *lengths, clmla
                            host_chain *chain) {
     plan_stage *stage;
     STATUS_OR_RETURN(check_capacity(plan, lengths));
+    if (!cache) plan_prefill_forget(plan);
     STATUS_OR_RETURN(plan_schedule_make(&plan->schedule, &plan->rules, lengths, &plan->context->host.log));
     // A plan with a capacity that has served a cache keeps the room for one.
     plan_lay_out(plan, cache || (plan_has_capacity(plan) && plan->table_stride));

@@ -34,6 +34,11 @@ static const tuning_row rows[TUNING_COUNT] = {
     [TUNING_ATTEND_TILE_PART_KEYS] = {"attend.tile.part_keys", "attend.part_keys of the tile variant", 16, 65536, 1},
     [TUNING_ATTEND_TILE_LEAST_SPLIT] = {"attend.tile.least_split", "attend.least_split of the tile variant", 16, 65536,
                                         1},
+    [TUNING_PREFILL_LEAST_TOKENS] = {"prefill.least_tokens",
+                                     "fewest new tokens of a sequence that reconstructed keys are thought of for", 1,
+                                     65536, 1},
+    [TUNING_PREFILL_WORKSPACE_KIB] = {"prefill.workspace_kib", "most memory of reconstructed keys and values, in KiB",
+                                      64, 1u << 26, 64},
 };
 
 void tuning_init(clmla_context *context, const char *file) {

@@ -22,6 +22,8 @@
 #define MATRIX_LEAST_HEADS 8
 // A row wider than this would make attend_vector's private block larger than a core's second-level cache.
 #define ATTEND_VECTOR_WIDEST_ROW 2048
+// The same of attend_heads_vector's tile.
+#define ATTEND_HEADS_VECTOR_WIDEST 512
 
 static const char *accept_all(const clmla_device_facts *facts, const clmla_shape *shape) {
     (void)facts, (void)shape;
@@ -44,6 +46,13 @@ static const char *refuse_project_vector_many(const clmla_device_facts *facts, c
 static const char *refuse_attend_vector(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (shape->latent_dim + shape->rope_dim > ATTEND_VECTOR_WIDEST_ROW)
         return "rows wider than 2048 elements do not fit the block a core keeps in its cache";
+    return refuse_unless_cpu(facts, shape);
+}
+
+static const char *refuse_attend_heads_vector(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->latent_dim + shape->rope_dim > ATTEND_HEADS_VECTOR_WIDEST ||
+        shape->value_dim > ATTEND_HEADS_VECTOR_WIDEST)
+        return "keys or values wider than 512 elements do not fit the tile a core keeps in its cache";
     return refuse_unless_cpu(facts, shape);
 }
 
@@ -196,6 +205,7 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
                          {"tile", VARIANT_TILE, &clmla_source_attend_tile, refuse_attend_tile, HOST_INSTRUCTION_NONE,
                           explain_attend_tile},
                          NAIVE(attend)},
+    [CLMLA_OP_ATTEND_HEADS] = {VECTOR(attend_heads, refuse_attend_heads_vector), NAIVE(attend_heads)},
     [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), NAIVE(merge)},
     [CLMLA_OP_PLAN] = {NAIVE(plan)},
     [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), GROUP(output), NAIVE(output)},
@@ -211,7 +221,7 @@ static const char *const operation_names[CLMLA_OPERATION_COUNT] = {
     [CLMLA_OP_APPEND] = "append",       [CLMLA_OP_ABSORB] = "absorb",         [CLMLA_OP_ATTEND] = "attend",
     [CLMLA_OP_MERGE] = "merge",         [CLMLA_OP_OUTPUT] = "output",         [CLMLA_OP_PLAN] = "plan",
     [CLMLA_OP_GATHER] = "gather",       [CLMLA_OP_COPY_PAGES] = "copy_pages", [CLMLA_OP_CONVERT_ROWS] = "convert_rows",
-    [CLMLA_OP_MOVE_ROWS] = "move_rows", [CLMLA_OP_SHIFT] = "shift",
+    [CLMLA_OP_MOVE_ROWS] = "move_rows", [CLMLA_OP_SHIFT] = "shift",           [CLMLA_OP_ATTEND_HEADS] = "attend_heads",
 };
 
 const char *clmla_operation_name(clmla_operation operation) {

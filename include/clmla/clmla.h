@@ -23,6 +23,7 @@
 #include <clmla/operations.h> // the step's parts, on the caller's own memory
 #include <clmla/append.h>     // ... rows into and out of a cache
 #include <clmla/attend.h>     // ... attention, and the merge of its parts
+#include <clmla/attend_heads.h> // ... attention over keys and values of every head
 #include <clmla/recording.h>  // steps kept and replayed
 #include <clmla/variants.h>   // which kernel, and why
 // clang-format on

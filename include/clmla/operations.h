@@ -3,6 +3,7 @@
 // and its cache calls. The layer step (layer.h) is these, in this order:
 //
 //   project → rms_norm → rope → append → absorb → attend (→ merge) → output
+//   and for long prompts, from append on:   gather → project → attend_heads → project
 //
 // All values are f32 unless a parameter says otherwise; strides are in elements of the buffer's type and may exceed the
 // width; every product and sum is computed in f32. A row count of 0 is allowed and enqueues a marker alone. Each
@@ -17,6 +18,7 @@
 
 #include <clmla/append.h>
 #include <clmla/attend.h>
+#include <clmla/attend_heads.h>
 #include <clmla/matrix.h>
 #include <clmla/plan.h>
 

@@ -40,6 +40,21 @@ typedef struct clmla_plan_capacity {
     uint32_t kv_tokens;    // of one sequence
 } clmla_plan_capacity;
 
+// How the layer step attends new tokens. Absorbed, as it decodes: a head and a pair of query token and key take 2 L + R
+// multiply-adds. Reconstructed, as a long prompt wants it: keys and values of all heads are rebuilt from the cached rows,
+// in chunks of bounded memory, which takes (N + V) · L for a head and key, and a pair then takes N + R + V: 320 and not
+// 1088 at DeepSeek's dimensions (clmla/attend_heads.h). Results agree within the same bounds, and are as repeatable.
+typedef enum clmla_prefill {
+    CLMLA_PREFILL_AUTO = 0,     // sequence by sequence what takes less; clmla_plan_facts_get says which and why
+    CLMLA_PREFILL_ABSORBED,     // all of them
+    CLMLA_PREFILL_RECONSTRUCTED // all that have new tokens; refused by plans that cannot: clmla_plan_create says why
+} clmla_prefill;
+
+// "auto", "absorbed", "reconstructed"; "?" for a number that is none. Threads: any.
+CLMLA_API const char *clmla_prefill_name(clmla_prefill prefill);
+// The mode of a name. Errors: CLMLA_E_ARGUMENT, listing the names. Threads: any.
+CLMLA_API clmla_status clmla_prefill_parse(clmla_prefill *out, const char *name);
+
 typedef struct clmla_plan_params {
     uint32_t head_count;     // H query heads of this device, 1 .. CLMLA_MAX_HEADS
     uint32_t kv_head_count;  // divides head_count; 0 = 1. Head h reads kv head h / (head_count / kv_head_count)
@@ -56,6 +71,7 @@ typedef struct clmla_plan_params {
                            // clmla_plan_facts_get says which variant was chosen. That hangs on a timed trial, once a
                            // context: name the variant where two processes must get the same bits
     const char *attend_variant; // a name from clmla_variant_list; NULL = the first that accepts
+    clmla_prefill prefill;      // of steps over a cache (clmla_plan_update); clmla_attend always attends absorbed
 } clmla_plan_params;
 
 // The lengths of one step, for callers that own their cache.
@@ -79,16 +95,18 @@ typedef struct clmla_plan_facts {
     const char *attend_variant;
     uint32_t query_tokens; // T of the current step
     uint32_t sequence_count;
-    uint32_t work_count;      // pieces of work: some rows against some keys
-    uint32_t part_count;      // groups the pieces are shared out to, of about equal cost
-    uint32_t split_count;     // rows of partial results to merge; 0 = none needed
-    uint64_t workspace_bytes; // device memory the plan holds: exactly what its step, or its capacity, needs
+    uint32_t work_count;           // pieces of work: some rows against some keys
+    uint32_t part_count;           // groups the pieces are shared out to, of about equal cost
+    uint32_t split_count;          // rows of partial results to merge; 0 = none needed
+    uint64_t workspace_bytes;      // device memory the plan holds: exactly what its step, or its capacity, needs
+    uint32_t reconstructed_tokens; // of query_tokens: those the layer step attends by reconstructed keys
+    const char *absorbed_reason;   // why the others, or the last of them, are attended absorbed; "" = there are none
 } clmla_plan_facts;
 
 // Makes an empty plan; it must be updated before use, and destroyed before its context.
 // Out     : *out, to be given to clmla_plan_destroy; NULL on failure.
-// Errors  : CLMLA_E_ARGUMENT (head count, unknown or refused variant: the reason is in the sentence); CLMLA_E_LIMIT (a
-//           capacity beyond 31 bits); CLMLA_E_MEMORY; CLMLA_E_OPENCL (the capacity's device memory).
+// Errors  : CLMLA_E_ARGUMENT (head count, refused prefill, unknown or refused variant: the reason is in the sentence);
+//           CLMLA_E_LIMIT (a capacity beyond 31 bits); CLMLA_E_MEMORY; CLMLA_E_OPENCL (the capacity's device memory).
 CLMLA_API clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const clmla_plan_params *params);
 
 // A plan for a model's layers over a cache: head count from the config, layout from the cache, causal, exact, without a

@@ -16,6 +16,7 @@ typedef enum clmla_operation {
     CLMLA_OP_APPEND,
     CLMLA_OP_ABSORB,
     CLMLA_OP_ATTEND,
+    CLMLA_OP_ATTEND_HEADS,
     CLMLA_OP_MERGE,
     CLMLA_OP_OUTPUT, // its W_UV product; the product with o_proj is a project
     CLMLA_OP_PLAN,   // the schedule of a step from lengths on the device
@@ -45,7 +46,7 @@ CLMLA_API clmla_status clmla_compute_parse(clmla_compute *out, const char *name)
 typedef struct clmla_shape {
     clmla_type weights;      // project, absorb, output
     clmla_row_format format; // append, attend, gather, copy_pages; convert_rows: what it writes
-    uint32_t latent_dim, rope_dim, value_dim, head_count;
+    uint32_t latent_dim, rope_dim, value_dim, head_count; // attend_heads: latent_dim is N
     clmla_compute compute; // attend
     uint32_t row_count;    // tokens or rows of the call
     bool recorded;         // it is kept in a recording (recording.h)

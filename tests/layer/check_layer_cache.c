@@ -25,7 +25,7 @@ typedef struct session {
     uint64_t evictions;
 } session;
 
-typedef enum plan_kind { PLAN_PLAIN, PLAN_FIXED, PLAN_CAPACITY } plan_kind;
+typedef enum plan_kind { PLAN_PLAIN, PLAN_FIXED, PLAN_CAPACITY, PLAN_RECONSTRUCTED } plan_kind;
 
 // Scaled rows are shifted by deltas that their pages keep.
 static const struct {
@@ -35,7 +35,8 @@ static const struct {
 } edit_cases[] = {{PLAN_PLAIN, CLMLA_ROWS_F32, 1e-5},    {PLAN_FIXED, CLMLA_ROWS_F32, 1e-5},
                   {PLAN_CAPACITY, CLMLA_ROWS_F32, 1e-5}, {PLAN_PLAIN, CLMLA_ROWS_Q5, 0.3},
                   {PLAN_FIXED, CLMLA_ROWS_FP8, 0.2},     {PLAN_CAPACITY, CLMLA_ROWS_Q6, 0.2},
-                  {PLAN_CAPACITY, CLMLA_ROWS_Q4, 0.7},   {PLAN_FIXED, CLMLA_ROWS_Q8, 0.1}};
+                  {PLAN_CAPACITY, CLMLA_ROWS_Q4, 0.7},   {PLAN_FIXED, CLMLA_ROWS_Q8, 0.1},
+                  {PLAN_RECONSTRUCTED, CLMLA_ROWS_F32, 1e-5}, {PLAN_RECONSTRUCTED, CLMLA_ROWS_Q5, 0.3}};
 
 // Frees the oldest sequence that is there.
 static bool evict(void *payload, clmla_cache *cache, uint64_t pages_missing) {
@@ -61,7 +62,8 @@ static void open_session_of(session *s, plan_kind kind, clmla_row_format format,
     TEST_OK(clmla_cache_create(&s->cache, s->context, &s->model.config, &params));
     TEST_OK(clmla_cache_rows(&rows, s->cache, 0));
     clmla_plan_params plan = {.head_count = model_of.heads, .layout = rows.layout};
-    if (kind != PLAN_PLAIN) plan.split_tokens = 5;
+    if (kind == PLAN_FIXED || kind == PLAN_CAPACITY) plan.split_tokens = 5;
+    if (kind == PLAN_RECONSTRUCTED) plan.prefill = CLMLA_PREFILL_RECONSTRUCTED;
     if (kind == PLAN_CAPACITY) plan.capacity = (clmla_plan_capacity){4, STEP_MOST, TOKENS_MOST};
     TEST_OK(clmla_plan_create(&s->plan, s->context, &plan));
 }

@@ -7,7 +7,7 @@
 #include "tests/layer/layer_model.h"
 
 #define SESSION_SEQUENCES 3
-#define SESSION_TOKENS_MAX 64 // of a sequence
+#define SESSION_TOKENS_MAX 256 // of a sequence
 
 typedef struct session_shape {
     clmla_row_format format;

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(sys.argv[1])
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.M)
 COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/', re.S)
 STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
-OPERATIONS = ['project', 'rms_norm', 'rope', 'append', 'absorb', 'attend', 'merge', 'output', 'gather', 'copy_pages',
+OPERATIONS = ['project', 'rms_norm', 'rope', 'append', 'absorb', 'attend', 'attend_heads', 'merge', 'output', 'gather', 'copy_pages',
               'convert_rows', 'move_rows', 'shift']
 faults = []
 

@@ -94,8 +94,14 @@ static void run_heads(int number, const heads_case *c) {
     double *q = exact_numbers(&random, queries), *k = exact_numbers(&random, keys), *v = exact_numbers(&random, values);
     double *expected = test_allocate(outputs, sizeof *expected);
     float scale = 0.125f;
-    ref_heads shape = {c->heads, c->kv_heads, c->key_dim, c->value_dim, c->query_tokens, c->kv_tokens, (double)scale};
-    ref_attend_heads(expected, &shape, q, k, v);
+    ref_heads shape = {.heads = c->heads,
+                       .kv_heads = c->kv_heads,
+                       .key_dim = c->key_dim,
+                       .value_dim = c->value_dim,
+                       .query_tokens = c->query_tokens,
+                       .kv_tokens = c->kv_tokens,
+                       .scale = (double)scale};
+    ref_attend_heads(expected, NULL, &shape, q, k, v);
 
     baseline_attention attention;
     baseline_rows rows;
@@ -130,7 +136,15 @@ START_TEST(appended_tokens_go_where_they_belong) {
     size_t all = (size_t)tokens * heads * dim;
     double *q = exact_numbers(&random, heads * dim), *k = exact_numbers(&random, all), *v = exact_numbers(&random, all);
     double *expected = test_allocate(heads * dim, sizeof *expected);
-    ref_attend_heads(expected, &(ref_heads){heads, heads, dim, dim, 1, tokens, 1.0}, q, k, v);
+    ref_attend_heads(expected, NULL,
+                     &(ref_heads){.heads = heads,
+                                  .kv_heads = heads,
+                                  .key_dim = dim,
+                                  .value_dim = dim,
+                                  .query_tokens = 1,
+                                  .kv_tokens = tokens,
+                                  .scale = 1.0},
+                     q, k, v);
     baseline_attention attention;
     baseline_rows rows;
     DONE(baseline_attention_open(&attention, &session,
@@ -193,9 +207,15 @@ static void check_rebuilt(const latent_case *c, baseline_latent *latent, const s
     double *keys = test_allocate(c->tokens * queries, sizeof *keys),
            *values = test_allocate(c->tokens * outputs, sizeof *values);
     rebuild(keys, values, c, rows, kv_b);
-    ref_attend_heads(expected,
-                     &(ref_heads){c->heads, c->heads, c->nope + c->rope, c->value, 1, c->tokens, (double)scale}, q,
-                     keys, values);
+    ref_attend_heads(expected, NULL,
+                     &(ref_heads){.heads = c->heads,
+                                  .kv_heads = c->heads,
+                                  .key_dim = c->nope + c->rope,
+                                  .value_dim = c->value,
+                                  .query_tokens = 1,
+                                  .kv_tokens = c->tokens,
+                                  .scale = (double)scale},
+                     q, keys, values);
     cl_mem query = upload(session, q, queries), output = upload(session, expected, outputs);
     DONE(latent_attend_rebuilt(latent, device_rows, query, c->tokens, output, &f));
     compare(session, output, expected, c->heads, c->value);
@@ -212,8 +232,15 @@ static void check_unfused(const latent_case *c, baseline_latent *latent, const s
     double *latents = test_allocate((size_t)c->tokens * c->latent, sizeof *latents);
     for (uint32_t j = 0; j < c->tokens; j++)
         memcpy(latents + (size_t)j * c->latent, rows + j * width, c->latent * sizeof *latents);
-    ref_attend_heads(expected, &(ref_heads){c->heads, 1, width, c->latent, 1, c->tokens, (double)scale}, q, rows,
-                     latents);
+    ref_attend_heads(expected, NULL,
+                     &(ref_heads){.heads = c->heads,
+                                  .kv_heads = 1,
+                                  .key_dim = width,
+                                  .value_dim = c->latent,
+                                  .query_tokens = 1,
+                                  .kv_tokens = c->tokens,
+                                  .scale = (double)scale},
+                     q, rows, latents);
     cl_mem query = upload(session, q, c->heads * width), output = upload(session, expected, outputs);
     DONE(latent_attend_unfused(latent, device_rows, query, c->tokens, output, &f));
     compare(session, output, expected, c->heads, c->latent);

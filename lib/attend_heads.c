@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cl/common/attend_heads_call.h"
+#include "host/error.h"
+#include "host/memory.h"
+#include "lib/operation.h"
+#include "lib/tensor.h"
+#include <math.h>
+#include <stdio.h>
+
+// Of cl/attend_heads_vector.cl: 128 tokens and 48 keys of 192 + 128 stay in a second-level cache.
+#define ROW_TILE 128
+#define BLOCK_KEYS 48
+
+static clmla_status check_numbers(clmla_context *context, const clmla_attend_heads_params *p) {
+    const clmla_log *log = &context->host.log;
+    const char *op = "attend_heads";
+    if (p->head_count > CLMLA_MAX_HEADS)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: head_count must be 0 to %d, not %u", op, CLMLA_MAX_HEADS,
+                         p->head_count);
+    if ((uint64_t)p->nope_dim + p->rope_dim == 0 || p->value_dim == 0)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: nope_dim %u + rope_dim %u and value_dim %u must be at least 1",
+                         op, p->nope_dim, p->rope_dim, p->value_dim);
+    STATUS_OR_RETURN(operation_check_count(context, p->token_count, op, "token_count"));
+    STATUS_OR_RETURN(
+        operation_check_count(context, (uint64_t)p->key_first + p->key_count, op, "key_first + key_count"));
+    STATUS_OR_RETURN(operation_check_count(context, (uint64_t)p->nope_dim + p->rope_dim, op, "nope_dim + rope_dim"));
+    STATUS_OR_RETURN(operation_check_count(context, p->value_dim, op, "value_dim"));
+    if (!(p->softmax_scale > 0.0f) || isinf(p->softmax_scale))
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: softmax_scale must be above 0, not %g", op,
+                         (double)p->softmax_scale);
+    if (!(p->softcap >= 0.0f) || isinf(p->softcap))
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: softcap must be above 0, or 0 for none, not %g", op,
+                         (double)p->softcap);
+    if (p->carry && !p->lse.memory)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: carry needs the lse that goes with the output", op);
+    return CLMLA_OK;
+}
+
+static clmla_status check_tensor(clmla_context *context, const clmla_attend_heads_params *p, clmla_buffer buffer,
+                                 uint64_t pieces, uint64_t stride, uint64_t head_stride, uint64_t width,
+                                 const char *name) {
+    tensor_dim dims[] = {{"token", pieces, stride}, {"head", p->head_count, head_stride}};
+    if (width == 0) return CLMLA_OK;
+    return tensor_check(context, buffer, sizeof(float), width, dims, 2, "attend_heads", name);
+}
+
+static clmla_status check(clmla_context *context, const clmla_attend_heads_params *p) {
+    uint64_t width = (uint64_t)p->nope_dim + p->rope_dim;
+    STATUS_OR_RETURN(check_numbers(context, p));
+    STATUS_OR_RETURN(check_tensor(context, p, p->query, p->token_count, p->query_token_stride, p->query_head_stride,
+                                  width, "query"));
+    STATUS_OR_RETURN(
+        check_tensor(context, p, p->key, p->key_count, p->key_token_stride, p->key_head_stride, p->nope_dim, "key"));
+    STATUS_OR_RETURN(check_tensor(context, p, p->value, p->key_count, p->value_token_stride, p->value_head_stride,
+                                  p->value_dim, "value"));
+    STATUS_OR_RETURN(operation_check_rows(context, p->key_rope, p->key_count, p->key_rope_stride, p->rope_dim,
+                                          "attend_heads", "key_rope"));
+    STATUS_OR_RETURN(check_tensor(context, p, p->output, p->token_count, p->output_token_stride, p->output_head_stride,
+                                  p->value_dim, "output"));
+    if (!p->lse.memory) return CLMLA_OK;
+    return check_tensor(context, p, p->lse, p->token_count, p->lse_token_stride, p->lse_head_stride, 1, "lse");
+}
+
+static int64_t elements(clmla_buffer buffer) {
+    return (int64_t)(buffer.offset / sizeof(float));
+}
+
+static attend_heads_call call_of(const clmla_attend_heads_params *p) {
+    return (attend_heads_call){
+        .query = elements(p->query),
+        .query_token = (int64_t)p->query_token_stride,
+        .query_head = (int64_t)p->query_head_stride,
+        .key = elements(p->key),
+        .key_token = (int64_t)p->key_token_stride,
+        .key_head = (int64_t)p->key_head_stride,
+        .key_rope = elements(p->key_rope),
+        .key_rope_token = (int64_t)p->key_rope_stride,
+        .value = elements(p->value),
+        .value_token = (int64_t)p->value_token_stride,
+        .value_head = (int64_t)p->value_head_stride,
+        .output = elements(p->output),
+        .output_token = (int64_t)p->output_token_stride,
+        .output_head = (int64_t)p->output_head_stride,
+        .lse = elements(p->lse),
+        .lse_token = (int64_t)p->lse_token_stride,
+        .lse_head = (int64_t)p->lse_head_stride,
+        .window = p->window,
+        .token_count = (int32_t)p->token_count,
+        .key_count = (int32_t)p->key_count,
+        .key_first = (int32_t)p->key_first,
+        .query_first = p->query_first,
+        .head_count = (int32_t)p->head_count,
+        .nope_dim = (int32_t)p->nope_dim,
+        .rope_dim = (int32_t)p->rope_dim,
+        .value_dim = (int32_t)p->value_dim,
+        .full = p->full,
+        .carry = p->carry,
+        .scale = p->softmax_scale,
+        .softcap = p->softcap,
+    };
+}
+
+static clmla_status launch(clmla_context *context, const clmla_attend_heads_params *p, const variant *chosen,
+                           host_chain *chain) {
+    bool vector = chosen->method == VARIANT_VECTOR;
+    attend_heads_call call = call_of(p);
+    char options[OPTIONS_MAX], more[128];
+    snprintf(more, sizeof more, "-DNOPE_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u -DROW_TILE=%d -DBLOCK_KEYS=%d", p->nope_dim,
+             p->rope_dim, p->value_dim, ROW_TILE, BLOCK_KEYS);
+    operation_options(options, context, chosen, NULL, vector ? more : NULL);
+    host_launch launch =
+        host_launch_begin(&context->host, "attend_heads", chosen->source, options, chosen->source->name);
+    host_arg_buffer(&launch, p->query.memory);
+    host_arg_buffer(&launch, p->key.memory);
+    host_arg_buffer(&launch, p->key_rope.memory);
+    host_arg_buffer(&launch, p->value.memory);
+    host_arg_buffer(&launch, p->output.memory);
+    host_arg_buffer(&launch, p->lse.memory);
+    host_arg_bytes(&launch, sizeof call, &call);
+    size_t per_row[2] = {p->head_count, p->token_count}, alone[2] = {1, 1};
+    size_t per_tile[2] = {((size_t)p->token_count + ROW_TILE - 1) / ROW_TILE, p->head_count};
+    if (vector) return host_launch_enqueue(&launch, chain, 2, per_tile, alone);
+    return operation_launch_items(&launch, chain, 2, per_row);
+}
+
+clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_heads_params *params, host_chain *chain) {
+    const variant *chosen;
+    clmla_shape shape = {.latent_dim = params->nope_dim,
+                         .rope_dim = params->rope_dim,
+                         .value_dim = params->value_dim,
+                         .head_count = params->head_count,
+                         .row_count = params->token_count};
+    STATUS_OR_RETURN(check(context, params));
+    STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_ATTEND_HEADS, &shape, params->variant));
+    if (params->token_count == 0 || params->head_count == 0) return CLMLA_OK;
+    return launch(context, params, chosen, chain);
+}
+
+clmla_status clmla_attend_heads(clmla_context *context, const clmla_attend_heads_params *params, cl_command_queue queue,
+                                cl_uint wait_count, const cl_event *wait, cl_event *event) {
+    host_chain chain;
+    STATUS_OR_RETURN(operation_begin(&chain, context, params, "attend_heads", queue, wait_count, wait, event));
+    return host_chain_finish(&chain, attend_heads_enqueue(context, params, &chain), event);
+}
