@@ -101,12 +101,6 @@ static inline void score_block(const __global uint *tiles, int vectors, const ke
 
 // --- weights
 
-// To the nearest bf16, ties to even, of what is not negative; a NaN stays one.
-static inline uintv round_bf16(floatv x) {
-    uintv bits = as_uint16(x);
-    return select(bits + 0x7fffu + ((bits >> 16) & 1u), bits, isnan(x)) & 0xffff0000u;
-}
-
 // Of one vector of rows. top, total, rescale as in attend_vector.
 static inline void soften(float *scores, uint *weights, const block_view *view, int row, float softcap, float *top, float *total,
                           float *rescale) {

@@ -93,19 +93,18 @@ static inline void pack_pairs(__global uint *out, const __global uchar *values, 
                                     query_bf16(number_load(values, type, first + d + 1) * factor) << 16;
 }
 
-// Tiles for attend_bf16_dot: the first half of attend_pack's places holds [pair of columns][row].   grid: as attend_pack
+// Tiles for attend_bf16_dot and attend_amx: of attend_pack's places the first ones hold [pair of columns][row], filled up with
+// zeros to a multiple of 16 pairs.   grid: as attend_pack
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attend_pack_bf16(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
                  float factor, attend_call call) {
-    int tile = get_global_id(0), width = call.latent_dim + call.rope_dim;
+    int tile = get_global_id(0), width = call.latent_dim + call.rope_dim, pairs = (width / 2 + 15) / 16 * 16;
     if (tile >= step[call.header + HEADER_TILES]) return;
     __global uint *out = (__global uint *)(space + call.packed + (long)tile * width * VECTOR_WIDTH);
     for (int l = 0; l < VECTOR_WIDTH; l++) {
         tile_lane lane = tile_lane_at(step, &call, tile, l);
-        if (!lane.there) {
-            for (int i = 0; i < width / 2; i++) out[i * VECTOR_WIDTH + l] = 0;
-            continue;
-        }
+        for (int i = lane.there ? width / 2 : 0; i < pairs; i++) out[i * VECTOR_WIDTH + l] = 0;
+        if (!lane.there) continue;
         pack_pairs(out + l, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
                    call.latent_dim, factor);
         pack_pairs(out + l + call.latent_dim / 2 * VECTOR_WIDTH, query_rope + call.query_rope, call.query_type,

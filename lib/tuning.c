@@ -16,6 +16,8 @@ static const tuning_row rows[TUNING_COUNT] = {
                                     24},
     [TUNING_ATTEND_DOT_BLOCK_TOKENS] = {"attend.dot.block_tokens", "keys a kernel of dot products takes at a time", 24,
                                         192, 24},
+    [TUNING_ATTEND_AMX_BLOCK_TOKENS] = {"attend.amx.block_tokens", "keys a kernel of AMX tiles takes at a time", 64,
+                                        512, 64},
     [TUNING_ATTEND_ROW_TILE] = {"attend.vector.row_tile",
                                 "rows (query token, head) one work item takes through its keys", 32, 512, 32},
     [TUNING_ATTEND_PARTS_PER_UNIT] = {"attend.parts_per_unit", "parts of equal cost for each compute unit, at most", 1,
