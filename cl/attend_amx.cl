@@ -42,6 +42,7 @@
 #define STRIP 64 // columns: four tiles side by side
 #define STRIP_BYTES (STRIP * 4)
 #define SUM_BYTES (VALUE_DIM * 4)
+#define BF16_ONES 0x3f803f80u
 
 // 16 keys: where their parts lie, and how far apart.
 typedef struct key_group {
@@ -211,10 +212,8 @@ static inline void soften(float *scores, uint *weights, const block_view *view, 
 #pragma unroll
         for (int p = 0; p < AMX_ROWS; p++) {
             const float *s = scores + (i + 2 * p) * SCORE_STRIDE;
-            uintv first = round_bf16(fast_exp2(load_floatv(s) - base));
-            uintv second = round_bf16(fast_exp2(load_floatv(s + SCORE_STRIDE) - base));
-            sum += as_float16(first) + as_float16(second);
-            pairs[p] = (first >> 16) | second;
+            pairs[p] = bf16_pairs(fast_exp2(load_floatv(s) - base), fast_exp2(load_floatv(s + SCORE_STRIDE) - base));
+            sum = dot_bf16(sum, pairs[p], (uintv)BF16_ONES);
         }
         turn_words(weights, pairs);
     }
