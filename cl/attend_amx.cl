@@ -20,6 +20,7 @@
 #include "common/vector.clh"
 #include "common/work.clh"
 #include "common/result.clh"
+#include "common/turn.clh"
 #include "common/dot.clh"
 #include "common/amx.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
@@ -249,36 +250,6 @@ static inline void make_strip(uint *strip, const key_block *block, int count, in
     }
 }
 
-// 32 rows by 32 columns.
-static inline void add_square(__global float *sums, __global float *more, const uint *strip, const uint *weights, int steps,
-                              int started) {
-    if (started) {
-        AMX_LOAD(0, sums, SUM_BYTES);
-        AMX_LOAD(1, sums + VECTOR_WIDTH, SUM_BYTES);
-        AMX_LOAD(2, more, SUM_BYTES);
-        AMX_LOAD(3, more + VECTOR_WIDTH, SUM_BYTES);
-    } else {
-        AMX_ZERO(0);
-        AMX_ZERO(1);
-        AMX_ZERO(2);
-        AMX_ZERO(3);
-    }
-    for (int s = 0; s < steps; s++, weights += AMX_TILE_WORDS, strip += STEP / 2 * STRIP) {
-        AMX_LOAD(4, weights, AMX_ROW_BYTES);
-        AMX_LOAD(6, strip, STRIP_BYTES);
-        AMX_ADD_BF16(0, 4, 6);
-        AMX_LOAD(7, strip + VECTOR_WIDTH, STRIP_BYTES);
-        AMX_ADD_BF16(1, 4, 7);
-        AMX_LOAD(5, weights + KEY_STEPS * AMX_TILE_WORDS, AMX_ROW_BYTES);
-        AMX_ADD_BF16(2, 5, 6);
-        AMX_ADD_BF16(3, 5, 7);
-    }
-    AMX_STORE(0, sums, SUM_BYTES);
-    AMX_STORE(1, sums + VECTOR_WIDTH, SUM_BYTES);
-    AMX_STORE(2, more, SUM_BYTES);
-    AMX_STORE(3, more + VECTOR_WIDTH, SUM_BYTES);
-}
-
 // 16 rows by 64 columns.
 static inline void add_column(__global float *sums, const uint *strip, const uint *weights, int steps, int started) {
     if (started) {
@@ -313,17 +284,9 @@ static inline void add_block(row_block *rows, const key_block *block, int count,
     int steps = (count + STEP - 1) / STEP;
     for (int column = 0; column < LATENT_DIM; column += STRIP) {
         make_strip(rows->strip, block, steps * STEP, column);
-        for (int t = 0; t < tiles; t += 2) {
-            const uint *weights = rows->weights + t * KEY_STEPS * AMX_TILE_WORDS;
-            __global float *sums = row_sums(rows, t * AMX_ROWS) + column;
-            if (t + 1 == tiles) {
-                add_column(sums, rows->strip, weights, steps, started);
-                continue;
-            }
-            __global float *more = row_sums(rows, (t + 1) * AMX_ROWS) + column;
-            add_square(sums, more, rows->strip, weights, steps, started);
-            add_square(sums + STRIP / 2, more + STRIP / 2, rows->strip + STRIP / 2, weights, steps, started);
-        }
+        for (int t = 0; t < tiles; t++)
+            add_column(row_sums(rows, t * AMX_ROWS) + column, rows->strip, rows->weights + t * KEY_STEPS * AMX_TILE_WORDS, steps,
+                       started);
     }
 }
 
@@ -388,7 +351,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_amx(ATTEND_A
              key = next_block(&view, &keys, &ranges, key + BLOCK_TOKENS, kv_end)) {
             int found = load_keys(&block, view.present, &keys, key, view.count);
             if (!found) continue;
-            fetch_begin(&fetch, &keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end));
+            // What lies in a row the device foresees by itself.
+            int next = key + BLOCK_TOKENS, scattered = block.groups[0].latent == (size_t)block.words;
+            fetch_begin(&fetch, &keys, next, scattered ? min(next + BLOCK_TOKENS, kv_end) : next);
             view_block(&view, &ranges, key, found, tiles * AMX_ROWS);
             for (int t = 0; t < tiles; t += 2) {
                 const __global uint *q = queries + t * TILE_WORDS;

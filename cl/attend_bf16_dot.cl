@@ -17,6 +17,7 @@
 #include "common/vector.clh"
 #include "common/work.clh"
 #include "common/result.clh"
+#include "common/turn.clh"
 #include "common/dot.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
 #error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
