@@ -17,6 +17,7 @@
 #include "common/vector.clh"
 #include "common/work.clh"
 #include "common/result.clh"
+#include "common/turn.clh"
 #include "common/dot.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
 #error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
@@ -100,12 +101,6 @@ static inline void score_block(const __global uint *tiles, int vectors, const ke
 }
 
 // --- weights
-
-// To the nearest bf16, ties to even, of what is not negative; a NaN stays one.
-static inline uintv round_bf16(floatv x) {
-    uintv bits = as_uint16(x);
-    return select(bits + 0x7fffu + ((bits >> 16) & 1u), bits, isnan(x)) & 0xffff0000u;
-}
 
 // Of one vector of rows. top, total, rescale as in attend_vector.
 static inline void soften(float *scores, uint *weights, const block_view *view, int row, float softcap, float *top, float *total,

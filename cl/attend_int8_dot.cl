@@ -18,6 +18,7 @@
 #include "common/vector.clh"
 #include "common/work.clh"
 #include "common/result.clh"
+#include "common/turn.clh"
 #include "common/dot.clh"
 #include "common/int8_call.h"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)

@@ -13,6 +13,9 @@
 #include "common/scale.clh"
 #include "common/attend_call.h"
 #include "common/int8_call.h"
+#if defined(VECTOR_WIDTH) && VECTOR_WIDTH == INT8_ROWS
+#include "common/turn.clh"
+#endif
 
 #define ABSORB_ARGUMENTS const __global element_t *weights, const __global float *scales, absorb_call absorb
 
@@ -81,36 +84,54 @@ attend_pack(const __global uchar *query, const __global uchar *query_rope, const
 
 #if VECTOR_WIDTH == INT8_ROWS
 
-static inline uint query_bf16(float x) {
-    uint bits = as_uint(x), rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
-    return (isnan(x) ? bits | 0x400000u : rounded) >> 16;
+#define PAIR_ROWS 16 // of a tile; and words of a step: 32 columns
+
+// Words of two bf16 each, to the nearest, of 32 values from `first` on, those past `count` zeros.
+static inline uintv pair_words(const __global uchar *values, int type, long first, int count, float factor) {
+    float all[2 * PAIR_ROWS] __attribute__((aligned(64)));
+    if (count >= 2 * PAIR_ROWS) {
+        store_floatv(number_load_vector(values, type, first), all);
+        store_floatv(number_load_vector(values, type, first + VECTOR_WIDTH), all + VECTOR_WIDTH);
+    } else
+        for (int d = 0; d < 2 * PAIR_ROWS; d++) all[d] = d < count ? number_load(values, type, first + d) : 0.0f;
+    floatv a = load_floatv(all), b = load_floatv(all + VECTOR_WIDTH);
+    uintv low = as_uint16((floatv)(a.even, b.even) * factor), high = as_uint16((floatv)(a.odd, b.odd) * factor);
+    uintv low_bits = select((low + 0x7fffu + ((low >> 16) & 1u)), low | 0x400000u, isnan(as_float16(low))) >> 16;
+    uintv high_bits = select((high + 0x7fffu + ((high >> 16) & 1u)), high | 0x400000u, isnan(as_float16(high))) & 0xffff0000u;
+    return low_bits | high_bits;
 }
 
-// Pairs of a row's values as words of two bf16, one for each pair of columns.
-static inline void pack_pairs(__global uint *out, const __global uchar *values, int type, long first, int count, float factor) {
-    for (int d = 0; d < count; d += 2)
-        out[d / 2 * VECTOR_WIDTH] = query_bf16(number_load(values, type, first + d) * factor) |
-                                    query_bf16(number_load(values, type, first + d + 1) * factor) << 16;
+// One part of a tile's rows, step by step.
+static inline __global uint *pack_steps(__global uint *out, const __global uchar *values, int type, const long *first,
+                                        const int *there, int count, float factor) {
+    for (int d = 0; d < count; d += 2 * PAIR_ROWS, out += PAIR_ROWS * PAIR_ROWS) {
+        uintv rows[PAIR_ROWS];
+        uint turned[PAIR_ROWS * PAIR_ROWS] __attribute__((aligned(64)));
+        for (int l = 0; l < PAIR_ROWS; l++)
+            rows[l] = there[l] ? pair_words(values, type, first[l] + d, count - d, factor) : (uintv)0;
+        turn_words(turned, rows);
+        for (int p = 0; p < PAIR_ROWS; p++) vstore16(vload16(p, turned), p, out);
+    }
+    return out;
 }
 
-// Tiles for attend_bf16_dot: the first half of attend_pack's places holds [pair of columns][row].   grid: as attend_pack
+// Tiles for attend_bf16_dot and attend_amx: of attend_pack's places the first ones hold [pair of columns][row]. A latent part has
+// whole steps of 16 pairs; the rope part's last one is filled up with zeros.   grid: as attend_pack
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attend_pack_bf16(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
                  float factor, attend_call call) {
-    int tile = get_global_id(0), width = call.latent_dim + call.rope_dim;
+    int tile = get_global_id(0), width = call.latent_dim + call.rope_dim, there[PAIR_ROWS];
+    long latent[PAIR_ROWS], rope[PAIR_ROWS];
     if (tile >= step[call.header + HEADER_TILES]) return;
-    __global uint *out = (__global uint *)(space + call.packed + (long)tile * width * VECTOR_WIDTH);
-    for (int l = 0; l < VECTOR_WIDTH; l++) {
+    for (int l = 0; l < PAIR_ROWS; l++) {
         tile_lane lane = tile_lane_at(step, &call, tile, l);
-        if (!lane.there) {
-            for (int i = 0; i < width / 2; i++) out[i * VECTOR_WIDTH + l] = 0;
-            continue;
-        }
-        pack_pairs(out + l, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
-                   call.latent_dim, factor);
-        pack_pairs(out + l + call.latent_dim / 2 * VECTOR_WIDTH, query_rope + call.query_rope, call.query_type,
-                   lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
+        there[l] = lane.there;
+        latent[l] = lane.token * call.query_token + lane.head * call.query_head;
+        rope[l] = lane.token * call.query_rope_token + lane.head * call.query_rope_head;
     }
+    __global uint *out = (__global uint *)(space + call.packed + (long)tile * width * VECTOR_WIDTH);
+    out = pack_steps(out, query + call.query, call.query_type, latent, there, call.latent_dim, factor);
+    pack_steps(out, query_rope + call.query_rope, call.query_type, rope, there, call.rope_dim, factor);
 }
 
 // Signed codes of up to INT8_GROUP values, the rest 0; their scale and correction beside them.

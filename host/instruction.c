@@ -5,16 +5,21 @@
 #include "host/launch.h"
 #include "host/memory.h"
 #include "host/os.h"
+#include "host/source.h"
 #include <stdio.h>
 #include <string.h>
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
 
 #define LANES 16
-#define TURNS 20000 // of a timed kernel: some 0.05 ms
-#define TIMINGS 5   // of which the shortest counts
+#define TILE (16 * LANES) // words of an AMX tile
+#define TURNS 20000       // of a timed kernel: some 0.05 ms, of AMX 0.5 ms
+#define TIMINGS 5         // of which the shortest counts
 
 // trial_sum: one instruction on 16 lanes of each operand. trial_rate: `turns` times 12 of them, whose sums are
-// independent as in the kernels that use the instruction; trial_fma: as many f32 multiply-adds.
-static const char text[] =
+// independent as in the kernels that use the instruction.
+static const char dot_text[] =
     "#ifdef BF16\n"
     "typedef float16 sum_t;\n"
     "#define ASM \"vdpbf16ps %2, %1, %0\"\n"
@@ -38,7 +43,11 @@ static const char text[] =
     "        _Pragma(\"unroll\") for (int i = 0; i < 12; i++) sums[i] = dot_add(sums[i], a, b);\n"
     "    for (int i = 0; i < 12; i++) total += sums[i];\n"
     "    vstore16(as_uint16(total), 0, out);\n"
-    "}\n"
+    "}\n";
+static const host_source dot_source = {"instruction", dot_text, sizeof dot_text - 1};
+
+// As many f32 multiply-adds as trial_rate has dot products.
+static const char fma_text[] =
     "__kernel void trial_fma(__global const uint *in, __global uint *out, int turns) {\n"
     "    float16 a = convert_float16(vload16(0, in)) * 0x1p-32f, b = convert_float16(vload16(1, in));\n"
     "    float16 sums[12], total = (float16)0;\n"
@@ -48,14 +57,24 @@ static const char text[] =
     "    for (int i = 0; i < 12; i++) total += sums[i];\n"
     "    vstore16(as_uint16(total), 0, out);\n"
     "}\n";
-static const host_source source = {"instruction", text, sizeof text - 1};
+static const host_source fma_source = {"instruction_fma", fma_text, sizeof fma_text - 1};
+#define FMA_PRODUCTS (12 * LANES) // of a turn
+#define OPTIONS "-cl-std=CL1.2"
+
+extern const host_source clmla_source_amx_trial;
 
 static const struct {
     const char *name, *options;
-    int products; // of a lane
+    const host_source *source;
+    int operand, sums; // words of each of the two operands, and of what comes out
+    int products;      // of a turn of trial_rate
 } instructions[HOST_INSTRUCTION_COUNT] = {
-    [HOST_INSTRUCTION_INT8_DOT] = {"dot products of bytes", "-cl-std=CL1.2 -DINT8", 4},
-    [HOST_INSTRUCTION_BF16_DOT] = {"dot products of bf16 values", "-cl-std=CL1.2 -DBF16", 2},
+    [HOST_INSTRUCTION_INT8_DOT] = {"dot products of bytes", OPTIONS " -DINT8", &dot_source, LANES, LANES,
+                                   4 * FMA_PRODUCTS},
+    [HOST_INSTRUCTION_BF16_DOT] = {"dot products of bf16 values", OPTIONS " -DBF16", &dot_source, LANES, LANES,
+                                   2 * FMA_PRODUCTS},
+    [HOST_INSTRUCTION_AMX_BF16] = {"AMX tiles of bf16 values", OPTIONS, &clmla_source_amx_trial, TILE, TILE,
+                                   4 * 2 * LANES *TILE},
     [HOST_INSTRUCTION_MATRIX_NVIDIA] = {.name = "matrix products by mma.sync"},
     [HOST_INSTRUCTION_MATRIX_AMD_MFMA] = {.name = "matrix products by MFMA"},
     [HOST_INSTRUCTION_MATRIX_AMD_WMMA] = {.name = "matrix products by WMMA"},
@@ -69,14 +88,23 @@ struct host_instructions {
     host_instruction_trial trials[HOST_INSTRUCTION_COUNT];
 };
 
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(_WIN32)
+// Not every compiler has names for these in __builtin_cpu_supports.
+static bool cpu_has_amx_bf16(void) {
+    unsigned a, b, c, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & 1 && d >> 24 & 1;
+}
+#endif
+
 void host_instruction_facts(clmla_device_facts *facts) {
-    facts->has_int8_dot = facts->has_bf16_dot = false;
+    facts->has_int8_dot = facts->has_bf16_dot = facts->has_amx_bf16 = false;
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(_WIN32)
     // Elsewhere inline assembly was seen to be refused, or is compiled by way of SPIR-V, which has none.
     if (!(facts->type & CL_DEVICE_TYPE_CPU) || !strstr(facts->platform_name, "Portable Computing Language")) return;
     __builtin_cpu_init();
     facts->has_int8_dot = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw");
     facts->has_bf16_dot = __builtin_cpu_supports("avx512bf16");
+    facts->has_amx_bf16 = facts->has_bf16_dot && cpu_has_amx_bf16();
 #endif
 }
 
@@ -100,12 +128,12 @@ typedef struct trial_run {
     host_context *context;
     cl_command_queue queue;
     cl_mem in, out;
-    const char *options;
+    host_instruction instruction;
 } trial_run;
 
 // Values of both operands: bytes of either sign, and bf16 values that are small whole numbers.
-static void make_operands(uint32_t operands[2 * LANES], host_instruction instruction) {
-    for (uint32_t i = 0; i < 2 * LANES; i++) {
+static void make_operands(uint32_t operands[2 * TILE], host_instruction instruction) {
+    for (uint32_t i = 0; i < 2 * TILE; i++) {
         uint32_t x = (i + 1) * 2654435761u;
         if (instruction == HOST_INSTRUCTION_INT8_DOT)
             operands[i] = x;
@@ -122,23 +150,35 @@ static float bf16(uint32_t bits) {
     return value;
 }
 
-static uint32_t expected(const uint32_t *operands, int lane, host_instruction instruction) {
-    uint32_t a = operands[lane], b = operands[LANES + lane], bits;
-    if (instruction == HOST_INSTRUCTION_INT8_DOT) {
-        int32_t sum = 0;
-        for (int i = 0; i < 32; i += 8) sum += (int32_t)(a >> i & 255) * (int8_t)(b >> i & 255);
-        return (uint32_t)sum;
-    }
-    float sum = bf16(a >> 16) * bf16(b >> 16) + bf16(a & 0xffff) * bf16(b & 0xffff);
+static float bf16_products(uint32_t a, uint32_t b) {
+    return bf16(a >> 16) * bf16(b >> 16) + bf16(a & 0xffff) * bf16(b & 0xffff);
+}
+
+static uint32_t int8_products(uint32_t a, uint32_t b) {
+    int32_t sum = 0;
+    for (int i = 0; i < 32; i += 8) sum += (int32_t)(a >> i & 255) * (int8_t)(b >> i & 255);
+    return (uint32_t)sum;
+}
+
+// Lane `at` of a dot product, or row at / 16, column at % 16 of a product of tiles.
+static uint32_t expected(const uint32_t *operands, int at, host_instruction instruction) {
+    const uint32_t *second = operands + instructions[instruction].operand;
+    uint32_t bits;
+    float sum = 0.0f;
+    if (instruction == HOST_INSTRUCTION_INT8_DOT) return int8_products(operands[at], second[at]);
+    if (instruction == HOST_INSTRUCTION_BF16_DOT) sum = bf16_products(operands[at], second[at]);
+    for (int k = 0; instruction == HOST_INSTRUCTION_AMX_BF16 && k < LANES; k++)
+        sum += bf16_products(operands[at / LANES * LANES + k], second[k * LANES + at % LANES]);
     memcpy(&bits, &sum, sizeof bits);
     return bits;
 }
 
-static clmla_status run_kernel(const trial_run *run, const char *kernel, double *seconds) {
+static clmla_status run_kernel(const trial_run *run, const host_source *source, const char *kernel, double *seconds) {
     host_chain chain;
     size_t one = 1;
+    const char *options = source == &fma_source ? OPTIONS : instructions[run->instruction].options;
     STATUS_OR_RETURN(host_chain_begin(&chain, run->context, run->queue, 0, NULL, false));
-    host_launch launch = host_launch_begin(run->context, "trial", &source, run->options, kernel);
+    host_launch launch = host_launch_begin(run->context, "trial", source, options, kernel);
     host_arg_buffer(&launch, run->in);
     host_arg_buffer(&launch, run->out);
     host_arg_int(&launch, TURNS);
@@ -150,26 +190,26 @@ static clmla_status run_kernel(const trial_run *run, const char *kernel, double 
                               : host_fail_cl(&run->context->log, "clFinish", code, "a trial of an instruction");
 }
 
-static clmla_status shortest(const trial_run *run, const char *kernel, double *seconds) {
+static clmla_status shortest(const trial_run *run, const host_source *source, const char *kernel, double *seconds) {
     *seconds = 1e9;
     for (int i = 0; i <= TIMINGS; i++) {
         double once;
-        STATUS_OR_RETURN(run_kernel(run, kernel, &once));
+        STATUS_OR_RETURN(run_kernel(run, source, kernel, &once));
         if (i > 0 && once < *seconds) *seconds = once; // the first one compiles
     }
     return CLMLA_OK;
 }
 
-static clmla_status compare(const trial_run *run, const uint32_t *operands, host_instruction instruction,
-                            host_instruction_trial *trial) {
-    uint32_t found[LANES];
-    STATUS_OR_RETURN(run_kernel(run, "trial_sum", NULL));
-    cl_int code =
-        run->context->calls->EnqueueReadBuffer(run->queue, run->out, CL_TRUE, 0, sizeof found, found, 0, NULL, NULL);
+static clmla_status compare(const trial_run *run, const uint32_t *operands, host_instruction_trial *trial) {
+    uint32_t found[TILE];
+    host_instruction instruction = run->instruction;
+    STATUS_OR_RETURN(run_kernel(run, instructions[instruction].source, "trial_sum", NULL));
+    size_t bytes = (size_t)instructions[instruction].sums * sizeof(uint32_t);
+    cl_int code = run->context->calls->EnqueueReadBuffer(run->queue, run->out, CL_TRUE, 0, bytes, found, 0, NULL, NULL);
     if (code != CL_SUCCESS)
         return host_fail_cl(&run->context->log, "clEnqueueReadBuffer", code, "a trial of an instruction");
-    for (int lane = 0; lane < LANES; lane++)
-        if (found[lane] != expected(operands, lane, instruction)) {
+    for (int i = 0; i < instructions[instruction].sums; i++)
+        if (found[i] != expected(operands, i, instruction)) {
             snprintf(trial->reason, sizeof trial->reason, "a trial of its %s gave wrong sums",
                      instructions[instruction].name);
             return CLMLA_OK;
@@ -178,19 +218,21 @@ static clmla_status compare(const trial_run *run, const uint32_t *operands, host
     return CLMLA_OK;
 }
 
-static clmla_status try_dot(trial_run *run, host_instruction instruction, host_instruction_trial *trial) {
-    uint32_t operands[2 * LANES];
-    double dot, fma;
-    make_operands(operands, instruction);
+static clmla_status try_products(trial_run *run, host_instruction_trial *trial) {
+    const host_source *source = instructions[run->instruction].source;
+    uint32_t operands[2 * TILE];
+    double own, fma;
+    make_operands(operands, run->instruction);
     STATUS_OR_RETURN(
         host_buffer_create(&run->in, run->context, sizeof operands, operands, "a trial of an instruction"));
     STATUS_OR_RETURN(
-        host_buffer_create(&run->out, run->context, LANES * sizeof(uint32_t), NULL, "a trial of an instruction"));
-    STATUS_OR_RETURN(compare(run, operands, instruction, trial));
+        host_buffer_create(&run->out, run->context, 4 * TILE * sizeof(uint32_t), NULL, "a trial of an instruction"));
+    STATUS_OR_RETURN(compare(run, operands, trial));
     if (!trial->right) return CLMLA_OK;
-    STATUS_OR_RETURN(shortest(run, "trial_rate", &dot));
-    STATUS_OR_RETURN(shortest(run, "trial_fma", &fma));
-    trial->gain = dot > 0 ? (float)(instructions[instruction].products * fma / dot) : 0.0f;
+    STATUS_OR_RETURN(shortest(run, source, "trial_rate", &own));
+    STATUS_OR_RETURN(shortest(run, &fma_source, "trial_fma", &fma));
+    double products = (double)instructions[run->instruction].products / FMA_PRODUCTS;
+    trial->gain = own > 0 ? (float)(products * fma / own) : 0.0f;
     return CLMLA_OK;
 }
 
@@ -204,7 +246,7 @@ static clmla_status run_trial(trial_run *run, host_instruction instruction, host
                             "a trial of an instruction");
     }
     if (host_matrix_is(instruction)) return host_matrix_try(run->context, run->queue, instruction, trial);
-    return try_dot(run, instruction, trial);
+    return try_products(run, trial);
 }
 
 static void try_instruction(host_context *context, host_instruction instruction, host_instruction_trial *trial) {
@@ -213,8 +255,9 @@ static void try_instruction(host_context *context, host_instruction instruction,
     quiet.log.callback = NULL;
     quiet.profile.callback = NULL;
     host_last_failure_keep(&told);
-    trial_run run = {.context = &quiet, .options = instructions[instruction].options};
-    if (run_trial(&run, instruction, trial) != CLMLA_OK) {
+    trial_run run = {.context = &quiet, .instruction = instruction};
+    bool granted = instruction != HOST_INSTRUCTION_AMX_BF16 || host_amx_permitted(trial->reason, sizeof trial->reason);
+    if (granted && run_trial(&run, instruction, trial) != CLMLA_OK) {
         trial->right = false;
         snprintf(trial->reason, sizeof trial->reason, "a trial of its %s failed: %.100s",
                  instructions[instruction].name, clmla_last_error());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Instructions that OpenCL C 1.2 reaches by inline assembly or a vendor's built-in functions alone: dot products of x86
-// CPUs, matrix units of GPUs. The device's facts say whether it should have them and its driver's compiler take them; a
-// trial then shows whether it is so, and of dot products whether it pays.
+// Instructions that OpenCL C 1.2 reaches by inline assembly or a vendor's built-in functions alone: dot products and tiles
+// of x86 CPUs, matrix units of GPUs. The device's facts say whether it should have them and its driver's compiler take
+// them; a trial then shows whether it is so, and of CPUs whether it pays.
 #ifndef HOST_INSTRUCTION_H
 #define HOST_INSTRUCTION_H
 
@@ -11,6 +11,7 @@ typedef enum host_instruction {
     HOST_INSTRUCTION_NONE,
     HOST_INSTRUCTION_INT8_DOT, // vpdpbusd: 16 lanes of 4 products of bytes
     HOST_INSTRUCTION_BF16_DOT, // vdpbf16ps: 16 lanes of 2 products of bf16 values
+    HOST_INSTRUCTION_AMX_BF16, // tdpbf16ps: 16 x 16 sums of 32 products of bf16 values
     // Products of matrix tiles (host/instruction_matrix.h).
     HOST_INSTRUCTION_MATRIX_NVIDIA,
     HOST_INSTRUCTION_MATRIX_AMD_MFMA,
@@ -27,7 +28,7 @@ typedef struct host_instruction_trial {
     char reason[160]; // why it is not right; "" when it is
 } host_instruction_trial;
 
-// Sets facts->has_int8_dot and has_bf16_dot: an x86 CPU with the instruction, under PoCL.
+// Sets facts->has_int8_dot, has_bf16_dot and has_amx_bf16: an x86 CPU with the instruction, under PoCL.
 void host_instruction_facts(clmla_device_facts *facts);
 
 typedef struct host_instructions host_instructions;
@@ -35,7 +36,8 @@ clmla_status host_instructions_create(host_instructions **out, host_context *con
 void host_instructions_destroy(host_instructions **instructions, host_context *context);
 
 // The context's trial of an instruction the facts have, run now if it was not yet: builds a small program and waits for
-// the device some milliseconds. Threads: any. Logs a warning when it fails.
+// the device some milliseconds. Of AMX it first asks the system for the process (host_amx_permitted). Threads: any. Logs
+// a warning when it fails.
 const host_instruction_trial *host_instruction_try(host_context *context, host_instruction instruction);
 
 #endif

@@ -60,6 +60,11 @@ bool host_list_folder(const char *folder, bool (*visit)(void *payload, const hos
 // The user's cache folder: XDG_CACHE_HOME, else ~/.cache; LOCALAPPDATA on Windows. False if there is none.
 bool host_cache_folder(char *out, size_t size);
 
+// Whether this process may use the AMX tiles of an x86 CPU, which it asks the system for: Linux grants them for as long
+// as the process lives, to all its threads, and signal frames grow by what tiles take. False, with the reason: a thread
+// has an alternate signal stack too small for that, a policy forbids it, or the system is none that grants them.
+bool host_amx_permitted(char *reason, size_t size);
+
 // Seconds of a monotonic clock.
 double host_seconds(void);
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #ifndef _WIN32
+#ifdef __linux__
+#define _DEFAULT_SOURCE // syscall()
+#endif
 #include "host/env.h"
 #include "host/error.h"
 #include "host/os.h"
@@ -11,6 +14,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 #include <time.h>
 #include <unistd.h>
 
@@ -201,6 +207,23 @@ bool host_cache_folder(char *out, size_t size) {
         length = snprintf(out, size, "%s/.cache", home);
     return length > 0 && (size_t)length < size;
 }
+
+#if defined(__linux__) && defined(__x86_64__)
+#define REQUEST_STATE_PERMISSION 0x1023 // ARCH_REQ_XCOMP_PERM of asm/prctl.h since Linux 5.16
+#define STATE_OF_TILES 18               // XFEATURE_XTILEDATA
+
+bool host_amx_permitted(char *reason, size_t size) {
+    if (syscall(SYS_arch_prctl, REQUEST_STATE_PERMISSION, STATE_OF_TILES) == 0) return true;
+    snprintf(reason, size, "the system does not grant AMX tiles: %s",
+             errno == ENOSPC ? "a thread's alternate signal stack is too small for them" : strerror(errno));
+    return false;
+}
+#else
+bool host_amx_permitted(char *reason, size_t size) {
+    snprintf(reason, size, "the system is not known to grant AMX tiles");
+    return false;
+}
+#endif
 
 double host_seconds(void) {
     struct timespec now;

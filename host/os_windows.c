@@ -179,6 +179,11 @@ bool host_cache_folder(char *out, size_t size) {
     return length > 0 && (size_t)length < size;
 }
 
+bool host_amx_permitted(char *reason, size_t size) {
+    snprintf(reason, size, "the system is not known to grant AMX tiles");
+    return false;
+}
+
 double host_seconds(void) {
     LARGE_INTEGER frequency, now;
     QueryPerformanceFrequency(&frequency);

@@ -153,8 +153,10 @@ static schedule_rules rules_for(clmla_context *context, const clmla_plan_params 
     if (variant_has_vectors(attend)) {
         rules.pack_rows = rules.row_floor = variant_vector_width(&context->host.facts);
         rules.block_tokens = tuning_value(context, attend->method == VARIANT_VECTOR ? TUNING_ATTEND_BLOCK_TOKENS
+                                                   : attend->method == VARIANT_AMX  ? TUNING_ATTEND_AMX_BLOCK_TOKENS
                                                                                     : TUNING_ATTEND_DOT_BLOCK_TOKENS);
     }
+    if (attend->method == VARIANT_AMX) rules.parts_per_unit = tuning_value(context, TUNING_ATTEND_AMX_PARTS_PER_UNIT);
     if (variant_has_tiles(attend)) tile_rules(&rules, context, tile);
     rules.split_tokens = (uint32_t)schedule_round_up(params->split_tokens, rules.block_tokens);
     return rules;

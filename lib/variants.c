@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VARIANTS_MAX 7
+#define VARIANTS_MAX 8
 // Below this many rows CLBlast's general product does not pay its launches.
 #define CLBLAST_LEAST_ROWS 32
 #define PROJECT_TILE_LEAST_ROWS 32
@@ -157,6 +157,14 @@ static void explain_row_group(char reason[VARIANT_REASON_MAX], const clmla_devic
              shape->latent_dim, shape->rope_dim, (unsigned long long)facts->local_bytes);
 }
 
+static const char *refuse_attend_amx(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->compute != CLMLA_COMPUTE_FAST) return "bf16 queries and weights are for plans of fast compute";
+    if (shape->format != CLMLA_ROWS_BF16) return "its products are of bf16 rows";
+    if (!facts->has_amx_bf16) return "the CPU has no AMX, or the driver is not known to take inline assembly";
+    if (shape->rope_dim % 2 != 0) return "the rope width is odd";
+    return refuse_attend_dot(facts, shape);
+}
+
 static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (!host_gemm_available()) return "built without CLBlast";
     if (!(facts->type & CL_DEVICE_TYPE_GPU) || facts->type & CL_DEVICE_TYPE_CPU)
@@ -184,6 +192,8 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
     { "int8_dot", VARIANT_INT8_DOT, &clmla_source_##operation##_int8_dot, refusal, HOST_INSTRUCTION_INT8_DOT, NULL }
 #define BF16_DOT(operation, refusal)                                                                                   \
     { "bf16_dot", VARIANT_BF16_DOT, &clmla_source_##operation##_bf16_dot, refusal, HOST_INSTRUCTION_BF16_DOT, NULL }
+#define AMX(operation, refusal)                                                                                        \
+    { "amx", VARIANT_AMX, &clmla_source_##operation##_amx, refusal, HOST_INSTRUCTION_AMX_BF16, NULL }
 
 static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_PROJECT] = {{"clblast", VARIANT_CLBLAST, NULL, refuse_clblast, HOST_INSTRUCTION_NONE, NULL},
@@ -197,7 +207,8 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_ROPE] = {VECTOR(rope, refuse_unless_cpu), GROUP(rope), NAIVE(rope)},
     [CLMLA_OP_APPEND] = {VECTOR(append, refuse_unless_cpu), GROUP_ROW(append), NAIVE(append)},
     [CLMLA_OP_ABSORB] = {VECTOR(absorb, refuse_unless_cpu), GROUP(absorb), NAIVE(absorb)},
-    [CLMLA_OP_ATTEND] = {INT8_DOT(attend, refuse_attend_int8_dot),
+    [CLMLA_OP_ATTEND] = {AMX(attend, refuse_attend_amx),
+                         INT8_DOT(attend, refuse_attend_int8_dot),
                          BF16_DOT(attend, refuse_attend_bf16_dot),
                          VECTOR(attend, refuse_attend_vector),
                          {"matrix", VARIANT_MATRIX, &clmla_source_attend_matrix, refuse_attend_matrix,
@@ -256,8 +267,8 @@ static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_con
     const host_instruction_trial *trial = host_instruction_try(&context->host, instruction);
     if (!trial->right) return trial->reason;
     if (!unasked || host_matrix_is(instruction) || trial->gain >= INSTRUCTION_LEAST_GAIN) return NULL;
-    snprintf(reason, VARIANT_REASON_MAX,
-             "in a trial its dot products gave %.2f times the products of f32 multiply-adds", (double)trial->gain);
+    snprintf(reason, VARIANT_REASON_MAX, "in a trial its products gave %.2f times the products of f32 multiply-adds",
+             (double)trial->gain);
     return reason;
 }
 

@@ -14,6 +14,7 @@ typedef enum variant_method {
     VARIANT_VECTOR_MANY, // of project: as vector, for many rows
     VARIANT_INT8_DOT,
     VARIANT_BF16_DOT,
+    VARIANT_AMX,
     VARIANT_CLBLAST,
     VARIANT_GROUP, // the work-items of a group share rows, or a row: lib/group.h
     VARIANT_TILE,
@@ -38,7 +39,7 @@ typedef struct variant {
 // One work-item a group, explicit vectors: for CPU devices.
 static inline bool variant_has_vectors(const variant *variant) {
     return variant->method == VARIANT_VECTOR || variant->method == VARIANT_VECTOR_MANY ||
-           variant->method == VARIANT_INT8_DOT || variant->method == VARIANT_BF16_DOT;
+           variant->method == VARIANT_INT8_DOT || variant->method == VARIANT_BF16_DOT || variant->method == VARIANT_AMX;
 }
 
 // A group of work-items shares tiles of rows and keys: plan->tile says which.

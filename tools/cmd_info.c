@@ -202,6 +202,7 @@ static cJSON *device_json(const clmla_device_facts *facts) {
                    {"has_denormals", facts->has_denormals},
                    {"has_int8_dot", facts->has_int8_dot},
                    {"has_bf16_dot", facts->has_bf16_dot},
+                   {"has_amx_bf16", facts->has_amx_bf16},
                    {"unified_memory", facts->unified_memory},
                    {"is_interpreter", facts->is_interpreter}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) json_add_text(device, texts[i].name, texts[i].value);

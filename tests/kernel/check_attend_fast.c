@@ -107,7 +107,7 @@ static void run_case(int number, const int *chosen) {
         test_run_twice(&f.run);
         if (strcmp(variants[i].name, "int8_dot") == 0)
             attend_compare_fast(&f, variants[i].name, INT8_COSINE);
-        else if (strcmp(variants[i].name, "bf16_dot") == 0)
+        else if (strcmp(variants[i].name, "bf16_dot") == 0 || strcmp(variants[i].name, "amx") == 0)
             attend_compare_fast(&f, variants[i].name, BF16_COSINE);
         else if (strcmp(variants[i].name, "matrix") == 0)
             attend_compare_fast(&f, variants[i].name, MATRIX_COSINE);
