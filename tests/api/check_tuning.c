@@ -8,17 +8,17 @@
 
 #define HEADS 20
 #define LATENT 64
-#define ROPE 16
+#define ROPE 32
 #define KEYS 500
 #define TOKENS 3
 
 START_TEST(list_get_set) {
     clmla_context *context = test_device_context();
-    clmla_tuning all[16];
+    clmla_tuning all[32];
     size_t count = 0;
-    TEST_OK(clmla_tuning_list(all, 16, &count, context));
+    TEST_OK(clmla_tuning_list(all, 32, &count, context));
     ck_assert_uint_gt(count, 0);
-    ck_assert_uint_le(count, 16);
+    ck_assert_uint_le(count, 32);
     for (size_t i = 0; i < count; i++) {
         uint32_t value = 0;
         ck_assert_ptr_nonnull(strchr(all[i].name, '.'));
@@ -86,7 +86,7 @@ START_TEST(results_do_not_depend_on_tuning) {
     attend(&p, 48, 128, 4);
     double *expected = test_allocate(outputs, sizeof *expected);
     for (size_t i = 0; i < outputs; i++) expected[i] = (double)((const float *)(const void *)p.output.found)[i];
-    const uint32_t settings[][3] = {{24, 32, 1}, {96, 512, 64}, {192, 64, 16}, {48, 32, 64}};
+    const uint32_t settings[][3] = {{24, 32, 1}, {96, 512, 64}, {192, 64, 32}, {48, 32, 64}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         attend(&p, settings[i][0], settings[i][1], settings[i][2]);
         test_compare_rows((const float *)(const void *)p.output.found, LATENT, expected, TOKENS * HEADS, LATENT, TEST_BAR_F32,

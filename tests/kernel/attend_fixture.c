@@ -318,9 +318,9 @@ void attend_compare_fast(const attend_fixture *f, const char *variant, double mo
 
 // --- the kernel for GPUs, on CPUs
 
-#define GPU_PROGRAMS 14u      // at most in a test program
-#define GPU_PROGRAMS_SHORT 3u // ... of its short form
-#define GPU_PROGRAMS_AGAIN 4u // ... for formats that have one
+#define GPU_PROGRAMS 12u      // at most in a test program
+#define GPU_PROGRAMS_SHORT 2u // ... of its short form
+#define GPU_PROGRAMS_AGAIN 2u // ... for formats that have one
 
 typedef struct gpu_program {
     uint32_t format, latent, rope, value, group, row_tile, key_tile, score_rows, partials;
@@ -333,7 +333,7 @@ static bool same_program(const gpu_program *a, const gpu_program *b) {
            a->score_rows == b->score_rows && a->partials == b->partials && a->lists == b->lists;
 }
 
-// CPUs take seconds to compile one: there, one for each format and a few more are, and these serve every case they can.
+// CPUs take seconds to compile one: there, one for each format and two more are, and these serve every case they can.
 static bool has_gpu_program(const attend_fixture *f) {
     static gpu_program programs[GPU_PROGRAMS];
     static uint32_t count, again;

@@ -25,13 +25,18 @@ static uint32_t vector_width(void) {
     return width ? (uint32_t)strtoul(width, NULL, 10) : 0;
 }
 
-// Program binaries stay off the disk, so that what a test compiles is what it counts.
+// Binaries stay off the disk unless a folder is named, in which the programs of a run share what they compiled.
+static const char *program_folder(void) {
+    const char *folder = getenv("CLMLA_TEST_PROGRAMS");
+    return folder ? folder : "";
+}
+
 static clmla_status make_context(clmla_context **out) {
     clmla_context_params params = {
         .device = getenv("CLMLA_TEST_DEVICE"),
         .vector_width = vector_width(),
         .log = {.callback = print_log, .level = CLMLA_LOG_WARNING},
-        .program_folder = "",
+        .program_folder = program_folder(),
         .tuning_file = "",
     };
     return clmla_context_create(out, &params);
