@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_amx: absorbed attention by tiles of bf16 values, for CPUs with AMX. Fast, not exact: queries and weights are rounded to
-// bf16; sums are f32.                                                                           ref: tests/ref/ref_attend.c
+// attend_amx: absorbed attention by tiles of bf16 values, for CPUs with AMX. Fast, not exact: weights are rounded to bf16, and so
+// are keys of other formats; queries are a bf16 and what that leaves, rounded too; sums are f32.    ref: tests/ref/ref_attend.c
 //
 // The frame is attend_vector's: one work-item a group, BLOCK_TOKENS keys at a time, an online softmax. A tile is 16 rows of 32
 // values. For each block
-//   scores   keys times queries, 2 tiles of keys by 2 of rows, or 4 by 1: sums [key][row], so that 16 rows lie in a vector
+//   scores   keys times queries, 2 tiles of keys by 2 of rows, or 4 by 1: sums [key][row], so that 16 rows lie in a vector. Two
+//            tiles of keys stay in the first-level cache for all rows
 //   weights  exp2(s - the largest so far), turned around into tiles [row][key]
 //   values   weights times values, a strip of columns at a time: two keys side by side, once for all rows, in a buffer that stays
 //            in the first-level cache. The running sums are brought to the new largest score before, where that grew
-// Keys are read where they lie when 16 of them lie at equal distances; others are copied.
+// bf16 keys are read where they lie when 16 of them lie at equal distances; others are copied, and of other formats rounded to
+// bf16.
 //
-//   space: packed  [tile][ROW_WIDTH][VECTOR_WIDTH], of which [pair of columns][row] words are used, written by attend_queries.cl:
-//                  the pairs of a part fill up whole tiles with zeros
+//   space: packed  [tile][steps][2][16 pairs of columns][16 rows] words of two bf16, written by attend_queries.cl: of each step of
+//                  32 columns the values, then what they leave. Steps of a part are whole ones, filled up with zeros
 //          sums, states, state_lse, state_max: as for attend_vector. While sums grow, their columns are in the order of
 //          interleave_words(); undo_interleaving() puts them right
 // grid: global (parts), local (1)
-// options: ROWS_BF16, SPARSE, VECTOR_WIDTH=16, LATENT_DIM (a multiple of 64), ROPE_DIM (of 2), VALUE_DIM = LATENT_DIM,
+// options: ROWS_*, SPARSE, VECTOR_WIDTH=16, LATENT_DIM (a multiple of 64), ROPE_DIM (of 2), VALUE_DIM = LATENT_DIM,
 // BLOCK_TOKENS (of 64), ROW_TILE (of 32)
 #include "common/vector.clh"
 #include "common/work.clh"
@@ -26,7 +28,6 @@
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
 #error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
 #endif
-#define SCORE_STRIDE (2 * VECTOR_WIDTH) // scores of two tiles of rows at a time
 #include "common/attend_block.clh"
 
 #define STEP 32                    // columns, or keys, that one product of tiles sums over
@@ -37,7 +38,8 @@
 #define ROPE_WORDS (ROPE_DIM / 2)
 #define KEY_WORDS ((LATENT_STEPS + ROPE_STEPS) * STEP_WORDS)
 #define KEY_BYTES (KEY_WORDS * 4)
-#define TILE_WORDS (ROW_WIDTH * VECTOR_WIDTH) // from one tile of queries to the next
+#define QUERY_WORDS (2 * AMX_TILE_WORDS)                           // of a step
+#define TILE_WORDS ((LATENT_STEPS + ROPE_STEPS) * QUERY_WORDS) // from one tile of queries to the next
 #define KEY_STEPS (BLOCK_TOKENS / STEP)
 #define GROUPS (BLOCK_TOKENS / AMX_ROWS)
 #define STRIP 64 // columns: four tiles side by side
@@ -67,13 +69,38 @@ typedef struct row_block {
 
 // --- keys
 
-static inline void copy_key(uint *words, const row_parts *at) {
+#ifdef ROWS_BF16
+
+static inline void copy_key(uint *words, const row_parts *at, row_turner *turner) {
+    (void)turner;
     copy_words(words, at->latent, LATENT_WORDS, 0u);
 #if ROPE_DIM > 0
     copy_words(words + LATENT_WORDS, at->rope, ROPE_WORDS, 0u);
     for (int w = LATENT_WORDS + ROPE_WORDS; w < KEY_WORDS; w++) words[w] = 0;
 #endif
 }
+
+#else
+
+// A key as it is decoded, rounded to bf16.
+static inline void copy_key(uint *words, const row_parts *at, row_turner *turner) {
+    for (int d = 0; d < LATENT_DIM; d += STEP)
+        store_words(bf16_run(row_latent_vector(at, d), row_latent_vector(at, d + VECTOR_WIDTH)), words + d / 2);
+#if ROPE_DIM > 0
+    float rope[ROPE_STEPS * STEP] ALIGNED;
+    int d = 0;
+    for (; d + VECTOR_WIDTH <= ROPE_DIM; d += VECTOR_WIDTH) store_floatv(row_rope_vector(at, d), rope + d);
+    for (; d < ROPE_DIM; d++) rope[d] = row_rope(at, d);
+    for (; d < ROPE_STEPS * STEP; d++) rope[d] = 0.0f;
+#ifdef KEY_TURNS
+    if (at->delta != 0) row_turn_key(rope, turner, at);
+#endif
+    for (d = 0; d < ROPE_STEPS * STEP; d += STEP)
+        store_words(bf16_run(load_floatv(rope + d), load_floatv(rope + d + VECTOR_WIDTH)), words + (LATENT_DIM + d) / 2);
+#endif
+}
+
+#endif
 
 static inline void group_in_block(key_group *group, const uint *words, size_t stride) {
     group->latent = (size_t)words;
@@ -83,16 +110,22 @@ static inline void group_in_block(key_group *group, const uint *words, size_t st
 
 // Whether 16 keys are read where they lie.
 static inline int group_in_place(key_group *group, const key_source *keys, int key) {
+#if defined(ROWS_BF16) && ROPE_DIM % STEP == 0
     row_parts first;
-    if (ROPE_DIM % STEP != 0 || !key_run(&first, keys, key, AMX_ROWS)) return 0;
+    if (!key_run(&first, keys, key, AMX_ROWS)) return 0;
     group->latent = (size_t)first.latent;
     group->rope = (size_t)first.rope;
     group->latent_stride = keys_row_memory(keys)->call.latent.row;
     group->rope_stride = keys_row_memory(keys)->call.rope.row;
     return 1;
+#else
+    (void)group, (void)keys, (void)key;
+    return 0;
+#endif
 }
 
-static inline int load_group(key_block *block, int *present, int group, const key_source *keys, int key, int count) {
+static inline int load_group(key_block *block, int *present, int group, const key_source *keys, int key, int count,
+                             row_turner *turner) {
     uint *words = block->words + group * AMX_ROWS * KEY_WORDS;
     int found = 0;
     if (count >= AMX_ROWS && group_in_place(&block->groups[group], keys, key)) {
@@ -105,17 +138,18 @@ static inline int load_group(key_block *block, int *present, int group, const ke
         present[i] = i < count && key_at(&at, keys, key + i);
         found += present[i];
         if (present[i])
-            copy_key(words + i * KEY_WORDS, &at);
+            copy_key(words + i * KEY_WORDS, &at, turner);
         else
             for (int w = 0; w < KEY_WORDS; w++) words[i * KEY_WORDS + w] = 0;
     }
     return found;
 }
 
-static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count) {
+static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count, row_turner *turner) {
     int found = 0, group = 0;
     for (; group * AMX_ROWS < count; group++)
-        found += load_group(block, present + group * AMX_ROWS, group, keys, key + group * AMX_ROWS, count - group * AMX_ROWS);
+        found += load_group(block, present + group * AMX_ROWS, group, keys, key + group * AMX_ROWS, count - group * AMX_ROWS,
+                            turner);
     for (; group % 4 != 0; group++) group_in_block(&block->groups[group], block->zeros, 0);
     return found;
 }
@@ -129,75 +163,100 @@ static inline const __global uint *latent_words(const key_block *block, int key)
 
 // 32 keys by 32 rows into sums 0 to 3, over `steps` steps of columns.
 static inline void score_square(const __global uint *q, size_t a, size_t a_stride, size_t b, size_t b_stride, int steps) {
-    for (int s = 0; s < steps; s++, q += AMX_TILE_WORDS, a += AMX_ROW_BYTES, b += AMX_ROW_BYTES) {
+    for (int s = 0; s < steps; s++, q += QUERY_WORDS, a += AMX_ROW_BYTES, b += AMX_ROW_BYTES) {
         AMX_LOAD(4, a, a_stride);
         AMX_LOAD(6, q, AMX_ROW_BYTES);
         AMX_ADD_BF16(0, 4, 6);
-        AMX_LOAD(7, q + TILE_WORDS, AMX_ROW_BYTES);
-        AMX_ADD_BF16(1, 4, 7);
         AMX_LOAD(5, b, b_stride);
         AMX_ADD_BF16(2, 5, 6);
+        AMX_LOAD(7, q + TILE_WORDS, AMX_ROW_BYTES);
+        AMX_ADD_BF16(1, 4, 7);
+        AMX_ADD_BF16(3, 5, 7);
+        AMX_LOAD(6, q + AMX_TILE_WORDS, AMX_ROW_BYTES);
+        AMX_ADD_BF16(0, 4, 6);
+        AMX_ADD_BF16(2, 5, 6);
+        AMX_LOAD(7, q + TILE_WORDS + AMX_TILE_WORDS, AMX_ROW_BYTES);
+        AMX_ADD_BF16(1, 4, 7);
         AMX_ADD_BF16(3, 5, 7);
     }
 }
 
-// 64 keys by 16 rows: `part` is where a part of the groups lies, each followed by its stride.
-static inline void score_column(const __global uint *q, const key_group *g, int rope, int steps) {
-    size_t a = rope ? g[0].rope : g[0].latent, b = rope ? g[1].rope : g[1].latent, c = rope ? g[2].rope : g[2].latent,
-           d = rope ? g[3].rope : g[3].latent;
-    size_t a_stride = rope ? g[0].rope_stride : g[0].latent_stride, b_stride = rope ? g[1].rope_stride : g[1].latent_stride,
-           c_stride = rope ? g[2].rope_stride : g[2].latent_stride, d_stride = rope ? g[3].rope_stride : g[3].latent_stride;
-    for (int s = 0; s < steps; s++, q += AMX_TILE_WORDS) {
-        size_t at = s * AMX_ROW_BYTES;
-        AMX_LOAD(7, q, AMX_ROW_BYTES);
-        AMX_LOAD(4, a + at, a_stride);
+// 64 keys by 16 rows: four groups, each given by where a part of it lies and by its stride.
+typedef struct key_column {
+    size_t at[4], stride[4];
+} key_column;
+
+static inline void score_column(const __global uint *q, const key_column *keys, int steps) {
+    for (int s = 0; s < steps; s++, q += QUERY_WORDS) {
+        size_t column = s * AMX_ROW_BYTES;
+        AMX_LOAD(6, q, AMX_ROW_BYTES);
+        AMX_LOAD(4, keys->at[0] + column, keys->stride[0]);
+        AMX_ADD_BF16(0, 4, 6);
+        AMX_LOAD(5, keys->at[1] + column, keys->stride[1]);
+        AMX_ADD_BF16(1, 5, 6);
+        AMX_LOAD(7, q + AMX_TILE_WORDS, AMX_ROW_BYTES);
         AMX_ADD_BF16(0, 4, 7);
-        AMX_LOAD(5, b + at, b_stride);
         AMX_ADD_BF16(1, 5, 7);
-        AMX_LOAD(6, c + at, c_stride);
-        AMX_ADD_BF16(2, 6, 7);
-        AMX_LOAD(4, d + at, d_stride);
-        AMX_ADD_BF16(3, 4, 7);
+        AMX_LOAD(4, keys->at[2] + column, keys->stride[2]);
+        AMX_ADD_BF16(2, 4, 6);
+        AMX_LOAD(5, keys->at[3] + column, keys->stride[3]);
+        AMX_ADD_BF16(3, 5, 6);
+        AMX_ADD_BF16(2, 4, 7);
+        AMX_ADD_BF16(3, 5, 7);
     }
 }
 
 #define SCORE_ROW_BYTES (SCORE_STRIDE * 4)
 #define SCORE_TILE (AMX_ROWS * SCORE_STRIDE)
 
-static inline void score_pair(const __global uint *q, const key_block *block, int count, float *scores, key_fetch *fetch) {
-    for (int g = 0; g * AMX_ROWS < count; g += 2) {
-        const key_group *a = &block->groups[g], *b = a + 1;
-        float *out = scores + g * SCORE_TILE;
-        fetch_lines(fetch, 2 * AMX_ROWS * KEY_LINES);
-        AMX_ZERO(0);
-        AMX_ZERO(1);
-        AMX_ZERO(2);
-        AMX_ZERO(3);
+static inline void clear_sums(void) {
+    AMX_ZERO(0);
+    AMX_ZERO(1);
+    AMX_ZERO(2);
+    AMX_ZERO(3);
+}
+
+// Of 32 keys and an even number of tiles of rows.
+static inline void score_pairs(const __global uint *q, int tiles, const key_group *a, float *scores) {
+    const key_group *b = a + 1;
+    for (int t = 0; t < tiles; t += 2, q += 2 * TILE_WORDS, scores += 2 * VECTOR_WIDTH) {
+        clear_sums();
         score_square(q, a->latent, a->latent_stride, b->latent, b->latent_stride, LATENT_STEPS);
-        score_square(q + LATENT_STEPS * AMX_TILE_WORDS, a->rope, a->rope_stride, b->rope, b->rope_stride, ROPE_STEPS);
-        AMX_STORE(0, out, SCORE_ROW_BYTES);
-        AMX_STORE(1, out + VECTOR_WIDTH, SCORE_ROW_BYTES);
-        AMX_STORE(2, out + SCORE_TILE, SCORE_ROW_BYTES);
-        AMX_STORE(3, out + SCORE_TILE + VECTOR_WIDTH, SCORE_ROW_BYTES);
+        score_square(q + LATENT_STEPS * QUERY_WORDS, a->rope, a->rope_stride, b->rope, b->rope_stride, ROPE_STEPS);
+        AMX_STORE(0, scores, SCORE_ROW_BYTES);
+        AMX_STORE(1, scores + VECTOR_WIDTH, SCORE_ROW_BYTES);
+        AMX_STORE(2, scores + SCORE_TILE, SCORE_ROW_BYTES);
+        AMX_STORE(3, scores + SCORE_TILE + VECTOR_WIDTH, SCORE_ROW_BYTES);
     }
 }
 
-static inline void score_single(const __global uint *q, const key_block *block, int count, float *scores, key_fetch *fetch) {
-    for (int g = 0; g * AMX_ROWS < count; g += 4) {
-        const key_group *group = &block->groups[g];
-        float *out = scores + g * SCORE_TILE;
-        fetch_lines(fetch, 4 * AMX_ROWS * KEY_LINES);
-        AMX_ZERO(0);
-        AMX_ZERO(1);
-        AMX_ZERO(2);
-        AMX_ZERO(3);
-        score_column(q, group, 0, LATENT_STEPS);
-        score_column(q + LATENT_STEPS * AMX_TILE_WORDS, group, 1, ROPE_STEPS);
-        AMX_STORE(0, out, SCORE_ROW_BYTES);
-        AMX_STORE(1, out + SCORE_TILE, SCORE_ROW_BYTES);
-        AMX_STORE(2, out + 2 * SCORE_TILE, SCORE_ROW_BYTES);
-        AMX_STORE(3, out + 3 * SCORE_TILE, SCORE_ROW_BYTES);
+// Of 64 keys and one tile of rows.
+static inline void score_single(const __global uint *q, const key_group *groups, float *scores) {
+    key_column latent, rope;
+    for (int g = 0; g < 4; g++) {
+        latent.at[g] = groups[g].latent;
+        latent.stride[g] = groups[g].latent_stride;
+        rope.at[g] = groups[g].rope;
+        rope.stride[g] = groups[g].rope_stride;
     }
+    clear_sums();
+    score_column(q, &latent, LATENT_STEPS);
+    score_column(q + LATENT_STEPS * QUERY_WORDS, &rope, ROPE_STEPS);
+    AMX_STORE(0, scores, SCORE_ROW_BYTES);
+    AMX_STORE(1, scores + SCORE_TILE, SCORE_ROW_BYTES);
+    AMX_STORE(2, scores + 2 * SCORE_TILE, SCORE_ROW_BYTES);
+    AMX_STORE(3, scores + 3 * SCORE_TILE, SCORE_ROW_BYTES);
+}
+
+static inline void score_block(const __global uint *q, int tiles, const key_block *block, int count, float *scores,
+                               key_fetch *fetch) {
+    int paired = tiles - tiles % 2;
+    for (int g = 0; g * AMX_ROWS < count; g += 2) {
+        fetch_lines(fetch, 2 * AMX_ROWS * KEY_LINES);
+        score_pairs(q, paired, &block->groups[g], scores + g * SCORE_TILE);
+    }
+    for (int g = 0; paired < tiles && g * AMX_ROWS < count; g += 4)
+        score_single(q + paired * TILE_WORDS, &block->groups[g], scores + g * SCORE_TILE + paired * VECTOR_WIDTH);
 }
 
 // --- weights
@@ -257,12 +316,8 @@ static inline void add_column(__global float *sums, const uint *strip, const uin
         AMX_LOAD(1, sums + VECTOR_WIDTH, SUM_BYTES);
         AMX_LOAD(2, sums + 2 * VECTOR_WIDTH, SUM_BYTES);
         AMX_LOAD(3, sums + 3 * VECTOR_WIDTH, SUM_BYTES);
-    } else {
-        AMX_ZERO(0);
-        AMX_ZERO(1);
-        AMX_ZERO(2);
-        AMX_ZERO(3);
-    }
+    } else
+        clear_sums();
     for (int s = 0; s < steps; s++, weights += AMX_TILE_WORDS, strip += STEP / 2 * STRIP) {
         AMX_LOAD(7, weights, AMX_ROW_BYTES);
         AMX_LOAD(4, strip, STRIP_BYTES);
@@ -325,11 +380,13 @@ static inline void add_visible(row_block *rows, const key_block *block, const bl
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_amx(ATTEND_ARGUMENTS) {
     key_block block;
     row_block rows;
-    float scores[BLOCK_TOKENS * SCORE_STRIDE] ALIGNED;
+    float scores[BLOCK_TOKENS * ROW_TILE] ALIGNED;
     float top[ROW_TILE] ALIGNED, total[ROW_TILE] ALIGNED, rescale[ROW_TILE] ALIGNED;
     row_ranges ranges;
     block_view view;
     key_fetch fetch;
+    row_turner turner;
+    turner.delta = 0;
 
     int part = get_global_id(0);
     if (part >= step[call.header + HEADER_PARTS]) return;
@@ -349,23 +406,18 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_amx(ATTEND_A
         int kv_end = min(item.kv_end, ranges.greatest_end), started = 0;
         for (int key = next_block(&view, &keys, &ranges, item.kv_begin, kv_end); key < kv_end;
              key = next_block(&view, &keys, &ranges, key + BLOCK_TOKENS, kv_end)) {
-            int found = load_keys(&block, view.present, &keys, key, view.count);
+            int found = load_keys(&block, view.present, &keys, key, view.count, &turner);
             if (!found) continue;
             // What lies in a row the device foresees by itself.
-            int next = key + BLOCK_TOKENS, scattered = block.groups[0].latent == (size_t)block.words;
-            fetch_begin(&fetch, &keys, next, scattered ? min(next + BLOCK_TOKENS, kv_end) : next);
+            row_parts at;
+            int next = key + BLOCK_TOKENS, foreseen = key_run(&at, &keys, key, AMX_ROWS);
+            fetch_begin(&fetch, &keys, next, foreseen ? next : min(next + BLOCK_TOKENS, kv_end));
             view_block(&view, &ranges, key, found, tiles * AMX_ROWS);
-            for (int t = 0; t < tiles; t += 2) {
-                const __global uint *q = queries + t * TILE_WORDS;
-                if (t + 1 < tiles)
-                    score_pair(q, &block, view.count, scores, &fetch);
-                else
-                    score_single(q, &block, view.count, scores, &fetch);
-                for (int v = t; v < min(t + 2, tiles); v++) {
-                    int r = v * AMX_ROWS;
-                    soften(scores + (v - t) * VECTOR_WIDTH, rows.weights + v * KEY_STEPS * AMX_TILE_WORDS, &view, r, call.softcap,
-                           top + r, total + r, rescale + r);
-                }
+            score_block(queries, tiles, &block, view.count, scores, &fetch);
+            for (int t = 0; t < tiles; t++) {
+                int r = t * AMX_ROWS;
+                soften(scores + r, rows.weights + t * KEY_STEPS * AMX_TILE_WORDS, &view, r, call.softcap, top + r, total + r,
+                       rescale + r);
             }
             if (started) rescale_rows(&rows, rescale);
             if (view.masked && !all_finite(&block, view.count))

@@ -86,8 +86,13 @@ attend_pack(const __global uchar *query, const __global uchar *query_rope, const
 
 #define PAIR_ROWS 16 // of a tile; and words of a step: 32 columns
 
-// Words of two bf16 each, to the nearest, of 32 values from `first` on, those past `count` zeros.
-static inline uintv pair_words(const __global uchar *values, int type, long first, int count, float factor) {
+// Words of two values each, the even ones below the odd.
+typedef struct value_pairs {
+    floatv even, odd;
+} value_pairs;
+
+// 32 values from `first` on, times factor; those past `count` are zeros.
+static inline void load_pairs(value_pairs *pairs, const __global uchar *values, int type, long first, int count, float factor) {
     float all[2 * PAIR_ROWS] __attribute__((aligned(64)));
     if (count >= 2 * PAIR_ROWS) {
         store_floatv(number_load_vector(values, type, first), all);
@@ -95,43 +100,83 @@ static inline uintv pair_words(const __global uchar *values, int type, long firs
     } else
         for (int d = 0; d < 2 * PAIR_ROWS; d++) all[d] = d < count ? number_load(values, type, first + d) : 0.0f;
     floatv a = load_floatv(all), b = load_floatv(all + VECTOR_WIDTH);
-    uintv low = as_uint16((floatv)(a.even, b.even) * factor), high = as_uint16((floatv)(a.odd, b.odd) * factor);
-    uintv low_bits = select((low + 0x7fffu + ((low >> 16) & 1u)), low | 0x400000u, isnan(as_float16(low))) >> 16;
-    uintv high_bits = select((high + 0x7fffu + ((high >> 16) & 1u)), high | 0x400000u, isnan(as_float16(high))) & 0xffff0000u;
-    return low_bits | high_bits;
+    pairs->even = (floatv)(a.even, b.even) * factor;
+    pairs->odd = (floatv)(a.odd, b.odd) * factor;
 }
 
-// One part of a tile's rows, step by step.
-static inline __global uint *pack_steps(__global uint *out, const __global uchar *values, int type, const long *first,
-                                        const int *there, int count, float factor) {
-    for (int d = 0; d < count; d += 2 * PAIR_ROWS, out += PAIR_ROWS * PAIR_ROWS) {
-        uintv rows[PAIR_ROWS];
-        uint turned[PAIR_ROWS * PAIR_ROWS] __attribute__((aligned(64)));
-        for (int l = 0; l < PAIR_ROWS; l++)
-            rows[l] = there[l] ? pair_words(values, type, first[l] + d, count - d, factor) : (uintv)0;
-        turn_words(turned, rows);
-        for (int p = 0; p < PAIR_ROWS; p++) vstore16(vload16(p, turned), p, out);
+// To the nearest bf16, in a word's upper half.
+static inline uintv round_query(floatv x) {
+    uintv bits = as_uint16(x);
+    return select(bits + 0x7fffu + ((bits >> 16) & 1u), bits | 0x400000u, isnan(x)) & 0xffff0000u;
+}
+
+// The pairs rounded; what that leaves stays in them, if it is a number.
+static inline uintv take_words(value_pairs *pairs) {
+    uintv even = round_query(pairs->even), odd = round_query(pairs->odd);
+    pairs->even = select((floatv)0.0f, pairs->even - as_float16(even), isfinite(as_float16(even)));
+    pairs->odd = select((floatv)0.0f, pairs->odd - as_float16(odd), isfinite(as_float16(odd)));
+    return even >> 16 | odd;
+}
+
+static inline void pack_words(__global uint *out, const uintv *rows) {
+    uint turned[PAIR_ROWS * PAIR_ROWS] __attribute__((aligned(64)));
+    turn_words(turned, rows);
+    for (int p = 0; p < PAIR_ROWS; p++) vstore16(vload16(p, turned), p, out);
+}
+
+// One part of a tile's rows, step by step: [pair of columns][row], and for `both` what the rounding left behind it. Answers how
+// many words that is.
+static inline int pack_steps(__global uint *out, const __global uchar *values, int type, const long *first, const int *there,
+                             int count, float factor, int both) {
+    __global uint *at = out;
+    for (int d = 0; d < count; d += 2 * PAIR_ROWS, at += PAIR_ROWS * PAIR_ROWS << both) {
+        uintv rows[PAIR_ROWS], left[PAIR_ROWS];
+        for (int l = 0; l < PAIR_ROWS; l++) {
+            value_pairs pairs;
+            pairs.even = pairs.odd = (floatv)0.0f;
+            if (there[l]) load_pairs(&pairs, values, type, first[l] + d, count - d, factor);
+            rows[l] = take_words(&pairs);
+            left[l] = take_words(&pairs);
+        }
+        pack_words(at, rows);
+        if (both) pack_words(at + PAIR_ROWS * PAIR_ROWS, left);
     }
-    return out;
+    return (int)(at - out);
 }
 
-// Tiles for attend_bf16_dot and attend_amx: of attend_pack's places the first ones hold [pair of columns][row]. A latent part has
-// whole steps of 16 pairs; the rope part's last one is filled up with zeros.   grid: as attend_pack
+static inline void pack_tile(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
+                             __global uint *out, float factor, const attend_call *call, int tile, int both) {
+    int there[PAIR_ROWS];
+    long latent[PAIR_ROWS], rope[PAIR_ROWS];
+    for (int l = 0; l < PAIR_ROWS; l++) {
+        tile_lane lane = tile_lane_at(step, call, tile, l);
+        there[l] = lane.there;
+        latent[l] = lane.token * call->query_token + lane.head * call->query_head;
+        rope[l] = lane.token * call->query_rope_token + lane.head * call->query_rope_head;
+    }
+    out += pack_steps(out, query + call->query, call->query_type, latent, there, call->latent_dim, factor, both);
+    pack_steps(out, query_rope + call->query_rope, call->query_type, rope, there, call->rope_dim, factor, both);
+}
+
+// Tiles for attend_bf16_dot: of attend_pack's places the first ones hold [pair of columns][row]. A latent part has whole steps of
+// 16 pairs; the rope part's last one is filled up with zeros.   grid: as attend_pack
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attend_pack_bf16(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
                  float factor, attend_call call) {
-    int tile = get_global_id(0), width = call.latent_dim + call.rope_dim, there[PAIR_ROWS];
-    long latent[PAIR_ROWS], rope[PAIR_ROWS];
+    int tile = get_global_id(0), width = call.latent_dim + call.rope_dim;
     if (tile >= step[call.header + HEADER_TILES]) return;
-    for (int l = 0; l < PAIR_ROWS; l++) {
-        tile_lane lane = tile_lane_at(step, &call, tile, l);
-        there[l] = lane.there;
-        latent[l] = lane.token * call.query_token + lane.head * call.query_head;
-        rope[l] = lane.token * call.query_rope_token + lane.head * call.query_rope_head;
-    }
     __global uint *out = (__global uint *)(space + call.packed + (long)tile * width * VECTOR_WIDTH);
-    out = pack_steps(out, query + call.query, call.query_type, latent, there, call.latent_dim, factor);
-    pack_steps(out, query_rope + call.query_rope, call.query_type, rope, there, call.rope_dim, factor);
+    pack_tile(query, query_rope, step, out, factor, &call, tile, 0);
+}
+
+// Tiles for attend_amx, in which each step is followed by what its rounding left.   grid: as attend_pack
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+attend_pack_amx(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
+                float factor, attend_call call) {
+    int tile = get_global_id(0), width = call.latent_dim + (call.rope_dim + 31) / 32 * 32;
+    if (tile >= step[call.header + HEADER_TILES]) return;
+    __global uint *out = (__global uint *)(space + call.packed + (long)tile * width * VECTOR_WIDTH);
+    pack_tile(query, query_rope, step, out, factor, &call, tile, 1);
 }
 
 // Signed codes of up to INT8_GROUP values, the rest 0; their scale and correction beside them.

@@ -181,6 +181,8 @@ static void settle(clmla_plan *plan, clmla_context *context, const clmla_plan_pa
     plan->tile = *tile;
     plan->packed_width =
         variant_has_tiles(attend) ? tile->query_stride : params->layout.latent_dim + params->layout.rope_dim;
+    // In steps of 32 columns, as cl/attend_amx.cl says.
+    if (attend->method == VARIANT_AMX) plan->packed_width = (uint32_t)schedule_round_up(plan->packed_width, 32);
     plan->rules = rules_for(context, params, attend, tile);
     plan->group_heads = plan->rules.head_count / plan->rules.kv_head_count;
     plan->value_dim = params->value_dim ? params->value_dim : params->layout.latent_dim;

@@ -159,7 +159,6 @@ static void explain_row_group(char reason[VARIANT_REASON_MAX], const clmla_devic
 
 static const char *refuse_attend_amx(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (shape->compute != CLMLA_COMPUTE_FAST) return "bf16 queries and weights are for plans of fast compute";
-    if (shape->format != CLMLA_ROWS_BF16) return "its products are of bf16 rows";
     if (!facts->has_amx_bf16) return "the CPU has no AMX, or the driver is not known to take inline assembly";
     if (shape->rope_dim % 2 != 0) return "the rope width is odd";
     return refuse_attend_dot(facts, shape);
