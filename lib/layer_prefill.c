@@ -11,6 +11,7 @@
 // A chunk is shortened rather than taken for fewer heads than this: too few groups would share a launch.
 #define LEAST_HEADS 8u
 #define KEYS_STEP 48u // of attend_heads_vector's block
+#define KV_PAD 16u    // floats
 
 static uint64_t divide_up(uint64_t a, uint64_t b) {
     return (a + b - 1) / b;
@@ -19,7 +20,7 @@ static uint64_t divide_up(uint64_t a, uint64_t b) {
 // How many keys and heads at a time, at most: all keys if they fit for LEAST_HEADS, and as many heads as fit then; in pieces of
 // equal size.
 static void choose_chunk(step_chunk *chunk, const clmla_config *c, uint64_t heads, uint64_t keys, uint64_t budget) {
-    uint64_t row = c->kv_lora_rank + c->qk_rope_head_dim, head = c->qk_nope_head_dim + c->v_head_dim;
+    uint64_t row = c->kv_lora_rank + c->qk_rope_head_dim + KV_PAD, head = c->qk_nope_head_dim + c->v_head_dim;
     uint64_t least = heads < LEAST_HEADS ? heads : LEAST_HEADS, fit = budget / sizeof(float) / (row + least * head);
     fit = fit < KEYS_STEP ? KEYS_STEP : fit / KEYS_STEP * KEYS_STEP;
     uint64_t each = divide_up(divide_up(keys, divide_up(keys, fit)), KEYS_STEP) * KEYS_STEP;
@@ -28,6 +29,12 @@ static void choose_chunk(step_chunk *chunk, const clmla_config *c, uint64_t head
     most = most < heads ? most : heads;
     chunk->keys = (uint32_t)each;
     chunk->heads = (uint32_t)divide_up(heads, divide_up(heads, most));
+}
+
+// N + V values of each head, and what keeps a key's first from falling into the same places of a cache as the next one's.
+static uint64_t kv_stride(const layer_step *step, uint32_t heads) {
+    const clmla_config *c = &step->layer->config;
+    return (uint64_t)heads * (c->qk_nope_head_dim + c->v_head_dim) + KV_PAD;
 }
 
 void layer_prefill_place(layer_step *step, uint64_t *end) {
@@ -43,7 +50,7 @@ void layer_prefill_place(layer_step *step, uint64_t *end) {
     uint64_t budget = (uint64_t)tuning_value(step->context, TUNING_PREFILL_WORKSPACE_KIB) << 10;
     choose_chunk(chunk, c, heads, keys, budget);
     chunk->rows = step_place(end, chunk->keys, c->kv_lora_rank + c->qk_rope_head_dim).memory;
-    chunk->heads_kv = step_place(end, (uint64_t)chunk->heads * chunk->keys, c->qk_nope_head_dim + c->v_head_dim).memory;
+    chunk->kv = step_place(end, chunk->keys, kv_stride(step, chunk->heads)).memory;
     chunk->lse = step_place(end, chunk->keys < keys ? tokens : 0, heads).memory;
 }
 
@@ -69,28 +76,23 @@ static clmla_status gather_chunk(const layer_step *step, const clmla_rows *rows,
     return gather_enqueue(step->context, &params, chain);
 }
 
-// N + V rows of kv_b_proj.
-static clmla_matrix head_of(const clmla_matrix *kv_b, uint32_t head, uint32_t rows) {
-    clmla_matrix out = *kv_b;
-    out.rows = rows;
-    out.values.offset += (uint64_t)head * rows * kv_b->row_stride * clmla_type_bytes(kv_b->type);
-    out.scale_row += head * rows;
-    return out;
-}
-
-// Keys and values of one head, dense, so that attend_heads reads them in one go.
-static clmla_status reconstruct(const layer_step *step, uint32_t head, uint32_t place, uint32_t count,
+// Of kv_b_proj the rows of these heads.
+static clmla_status reconstruct(const layer_step *step, uint32_t head, uint32_t heads, uint32_t count,
                                 host_chain *chain) {
     const clmla_config *c = &step->layer->config;
-    uint32_t width = c->qk_nope_head_dim + c->v_head_dim;
+    const clmla_matrix *kv_b = &step->layer->kv_b;
+    uint32_t width = c->qk_nope_head_dim + c->v_head_dim, first = head * width;
     clmla_project_params params = {
-        .matrix = head_of(&step->layer->kv_b, head, width),
+        .matrix = *kv_b,
         .row_count = count,
         .input = step->chunk.rows,
         .input_stride = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim,
-        .output = past(step->chunk.heads_kv, (uint64_t)place * step->chunk.keys * width * sizeof(float)),
-        .output_stride = width,
+        .output = step->chunk.kv,
+        .output_stride = kv_stride(step, heads),
     };
+    params.matrix.rows = heads * width;
+    params.matrix.values = past(kv_b->values, first * kv_b->row_stride * clmla_type_bytes(kv_b->type));
+    params.matrix.scale_row += first;
     return project_enqueue(step->context, &params, chain);
 }
 
@@ -114,14 +116,14 @@ static clmla_status attend(const layer_step *step, const plan_prompt *prompt, ui
         .query = step_at(step->q, token * step->q.stride + head * (nope + rope)),
         .query_token_stride = step->q.stride,
         .query_head_stride = nope + rope,
-        .key = step->chunk.heads_kv,
-        .key_token_stride = nope + value,
-        .key_head_stride = step->chunk.keys * (nope + value),
+        .key = step->chunk.kv,
+        .key_token_stride = kv_stride(step, heads),
+        .key_head_stride = nope + value,
         .key_rope = past(step->chunk.rows, c->kv_lora_rank * sizeof(float)),
         .key_rope_stride = c->kv_lora_rank + rope,
-        .value = past(step->chunk.heads_kv, nope * sizeof(float)),
-        .value_token_stride = nope + value,
-        .value_head_stride = step->chunk.keys * (nope + value),
+        .value = past(step->chunk.kv, nope * sizeof(float)),
+        .value_token_stride = kv_stride(step, heads),
+        .value_head_stride = nope + value,
         .softmax_scale = (float)step->layer->values.softmax_scale,
         .carry = key > 0,
         .output = step_at(step->heads, token * step->heads.stride + head * value),
@@ -143,7 +145,7 @@ static clmla_status attend_prompt(const layer_step *step, const clmla_rows *rows
         STATUS_OR_RETURN(gather_chunk(step, rows, prompt->keys_before + key, count, chain));
         for (uint32_t head = 0; head < all; head += chunk->heads) {
             uint32_t heads = all - head < chunk->heads ? all - head : chunk->heads;
-            for (uint32_t h = 0; h < heads; h++) STATUS_OR_RETURN(reconstruct(step, head + h, h, count, chain));
+            STATUS_OR_RETURN(reconstruct(step, head, heads, count, chain));
             STATUS_OR_RETURN(attend(step, prompt, key, count, head, heads, chain));
         }
     }

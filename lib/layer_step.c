@@ -38,7 +38,7 @@ static clmla_status find_space(layer_step *step) {
     STATUS_OR_RETURN(plan_workspace_get(&memory, step->plan, PLAN_WORKSPACE_LAYER, end));
     step_rows *all[] = {&step->q_a, &step->q, &step->row, &step->query, &step->attended, &step->heads, &step->joint};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) all[i]->memory.memory = memory;
-    step->chunk.rows.memory = step->chunk.heads_kv.memory = step->chunk.lse.memory = memory;
+    step->chunk.rows.memory = step->chunk.kv.memory = step->chunk.lse.memory = memory;
     return CLMLA_OK;
 }
 

@@ -17,10 +17,10 @@ typedef struct step_rows {
 
 // Where keys are reconstructed, a chunk of a prompt's at a time and for some heads at a time.
 typedef struct step_chunk {
-    uint32_t keys, heads;  // at most
-    clmla_buffer rows;     // [keys][L + R]: decoded
-    clmla_buffer heads_kv; // [heads][keys][N + V]
-    clmla_buffer lse;      // [tokens of a prompt][H], when its keys are several chunks
+    uint32_t keys, heads; // at most
+    clmla_buffer rows;    // [keys][L + R]: decoded
+    clmla_buffer kv;      // [keys][heads][N + V], keys a little apart
+    clmla_buffer lse;     // [tokens of a prompt][H], when its keys are several chunks
 } step_chunk;
 
 // Everything one step works with. Rows of the workspace, one a token:

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 typedef struct request {
-    const char *folder, *config, *device, *cache, *compute, *rope_order, *weights;
+    const char *folder, *config, *device, *cache, *compute, *prefill, *rope_order, *weights;
     uint32_t chunk, page;
     bool json, verbose;
 } request;
@@ -20,6 +20,8 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
         {"--cache", OPTION_TEXT, &out->cache, "F",
          "row format: f32 (default), f16, bf16, fp8, fp8_flat, fp8_paged, q8, q6, q5, q4", 0, 0},
         {"--compute", OPTION_TEXT, &out->compute, "C", "exact (default), fast: see clmla info", 0, 0},
+        {"--prefill", OPTION_TEXT, &out->prefill, "P",
+         "how a step's tokens are attended: auto (default), absorbed, reconstructed", 0, 0},
         {"--chunk", OPTION_NUMBER, &out->chunk, "N", "tokens of each sequence a step (1); 0 = all at once", 0,
          INT32_MAX},
         {"--page", OPTION_NUMBER, &out->page, "P", "tokens a page (16); 0 = contiguous, a page a sequence", 0,
@@ -48,6 +50,7 @@ static bool read_choice(verify_choice *out, const request *request, const refere
         .rope_order = reference->config.rope_order, .chunk = request->chunk, .page_tokens = request->page};
     return option_row_format(&out->format, request->cache, failure) &&
            option_compute(&out->compute, request->compute, failure) &&
+           option_prefill(&out->prefill, request->prefill, failure) &&
            option_weights(&out->weights, request->weights, failure) &&
            (!request->rope_order || option_rope_order(&out->rope_order, request->rope_order, failure));
 }
@@ -66,11 +69,13 @@ static void add_difference(cJSON *layer, const char *name, difference difference
 }
 
 static bool print_json(const request *request, const char *device, const verify_layer *layers, uint32_t count,
-                       bool pass, failure *failure) {
+                       uint64_t reconstructed, bool pass, failure *failure) {
     cJSON *object = cJSON_CreateObject();
     json_add_text(object, "device", device);
     json_add_text(object, "cache", request->cache);
     if (request->compute) json_add_text(object, "compute", request->compute);
+    if (request->prefill) json_add_text(object, "prefill", request->prefill);
+    cJSON_AddNumberToObject(object, "reconstructed_tokens", (double)reconstructed);
     cJSON_AddNumberToObject(object, "chunk", request->chunk);
     cJSON_AddNumberToObject(object, "page", request->page);
     cJSON *list = cJSON_AddArrayToObject(object, "layers");
@@ -92,7 +97,7 @@ static void print_difference(const char *name, difference difference, double bar
 }
 
 static void print_text(const request *request, const char *device, const reference_case *reference,
-                       const verify_layer *layers, const verify_choice *choice, bool pass) {
+                       const verify_layer *layers, const verify_choice *choice, uint64_t reconstructed, bool pass) {
     clmla_row_format format = choice->format;
     printf("%s on %s\n", request->folder, device);
     printf("%u sequence%s of %u tokens, ", reference->sequence_count, reference->sequence_count == 1 ? "" : "s",
@@ -106,6 +111,7 @@ static void print_text(const request *request, const char *device, const referen
     else
         printf("cache %s, contiguous", request->cache);
     printf(", %s compute\n", clmla_compute_name(choice->compute));
+    if (reconstructed) printf("  %llu tokens attended by reconstructed keys\n", (unsigned long long)reconstructed);
     for (uint32_t i = 0; i < reference->layer_count; i++) {
         printf("  layer %u\n", i);
         print_difference("output", layers[i].output, verify_output_bar(format, choice->compute));
@@ -122,15 +128,16 @@ static bool verify(bool *pass, const request *request, const session *session, c
     verify_layer *layers = calloc(reference->layer_count, sizeof *layers);
     if (!layers) return failure_memory(failure);
     const char *device = clmla_context_facts(session->context)->name;
-    bool done = verify_run(layers, session, reference, &choice, failure);
+    uint64_t reconstructed = 0;
+    bool done = verify_run(layers, &reconstructed, session, reference, &choice, failure);
     if (done) {
         *pass = true;
         for (uint32_t i = 0; i < reference->layer_count; i++)
             *pass = *pass && layer_passes(&layers[i], choice.format, choice.compute);
         if (request->json)
-            done = print_json(request, device, layers, reference->layer_count, *pass, failure);
+            done = print_json(request, device, layers, reference->layer_count, reconstructed, *pass, failure);
         else
-            print_text(request, device, reference, layers, &choice, *pass);
+            print_text(request, device, reference, layers, &choice, reconstructed, *pass);
     }
     free(layers);
     return done;

@@ -32,7 +32,7 @@ class VerifyDiffers(tool.ToolTest):
     def test_untouched_passes(self):
         code, answer = self.verify('--page', 16)
         self.assertEqual((code, answer['pass']), (0, True))
-        self.assertEqual(set(answer), {'device', 'cache', 'chunk', 'page', 'layers', 'pass'})
+        self.assertEqual(set(answer), {'device', 'cache', 'reconstructed_tokens', 'chunk', 'page', 'layers', 'pass'})
         self.assertEqual((answer['cache'], answer['chunk'], answer['page']), ('f32', 0, 16))
         self.assertEqual([layer['layer'] for layer in answer['layers']], [0, 1])
         for layer in answer['layers']:

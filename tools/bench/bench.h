@@ -92,6 +92,14 @@ bool bench_layer(bench_result *out, const session *session, const bench_case *be
 bool bench_layer_replayed(bench_result *out, const session *session, const bench_case *bench,
                           const bench_effort *effort, failure *failure);
 
+// A whole prompt through a layer: as the plan chooses, and either way.
+bool bench_prefill(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
+                   failure *failure);
+bool bench_prefill_absorbed(bench_result *out, const session *session, const bench_case *bench,
+                            const bench_effort *effort, failure *failure);
+bool bench_prefill_reconstructed(bench_result *out, const session *session, const bench_case *bench,
+                                 const bench_effort *effort, failure *failure);
+
 // bench_report.c
 typedef struct bench_entry {
     bench_case bench;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The step of a whole layer over a cache, enqueued anew each time or recorded once and replayed. Reserve and plan,
-// which all layers of a model share, are done before; every run writes the same new rows.
+// The step of a whole layer over a cache, enqueued anew each time or recorded once and replayed; and the step of a whole
+// prompt. Reserve and plan, which all layers of a model share, are done before; every run writes the same new rows.
 #include "bench.h"
 #include "bench_data.h"
 #include "bench_model.h"
@@ -11,6 +11,7 @@
 typedef struct step {
     const session *session;
     const bench_case *bench;
+    clmla_prefill prefill;
     clmla_config config;
     clmla_layer *layer;
     clmla_cache *cache;
@@ -91,8 +92,11 @@ static bool make_cache(step *s, failure *failure) {
 static bool make_plan(step *s, bool replayed, failure *failure) {
     const bench_case *b = s->bench;
     clmla_batch batch;
-    clmla_plan_params params = {
-        .head_count = b->heads, .layout = s->rows.layout, .compute = b->compute, .attend_variant = b->variant};
+    clmla_plan_params params = {.head_count = b->heads,
+                                .layout = s->rows.layout,
+                                .compute = b->compute,
+                                .attend_variant = b->variant,
+                                .prefill = s->prefill};
     if (replayed) params.capacity = (clmla_plan_capacity){b->batch, new_tokens(b), b->tokens};
     if (clmla_plan_create(&s->plan, s->session->context, &params) != CLMLA_OK) return failure_library(failure);
     if (b->tokens > b->query_tokens && !reserve(s, b->tokens - b->query_tokens, &batch, failure)) return false;
@@ -158,7 +162,8 @@ static double token_flops(const bench_case *b, const clmla_config *c) {
     return 2.0 * (query + hidden * (latent + rope) + absorbed + attended + heads * BENCH_VALUE_DIM * hidden);
 }
 
-static bool measure(bench_result *out, step *s, bool replayed, const bench_effort *effort, failure *failure) {
+static bool measure_step(bench_result *out, step *s, bool replayed, const bench_effort *effort, bool *reconstructed,
+                         failure *failure) {
     const bench_case *b = s->bench;
     s->config = bench_config(b, b->tokens);
     bool done = open_step(s, replayed, failure) &&
@@ -166,6 +171,7 @@ static bool measure(bench_result *out, step *s, bool replayed, const bench_effor
     if (done) {
         clmla_plan_facts facts = clmla_plan_facts_get(s->plan);
         snprintf(out->variant, sizeof out->variant, "%s", facts.attend_variant);
+        *reconstructed = facts.reconstructed_tokens > 0;
         out->parts = facts.part_count;
         out->splits = facts.split_count;
         out->flops = token_flops(b, &s->config) * new_tokens(b);
@@ -176,14 +182,63 @@ static bool measure(bench_result *out, step *s, bool replayed, const bench_effor
     return done;
 }
 
+static bool measure(bench_result *out, step *s, bool replayed, const bench_effort *effort, failure *failure) {
+    bool reconstructed;
+    return measure_step(out, s, replayed, effort, &reconstructed, failure);
+}
+
 bool bench_layer(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
                  failure *failure) {
-    step s = {.session = session, .bench = bench};
+    step s = {.session = session, .bench = bench, .prefill = CLMLA_PREFILL_ABSORBED};
     return measure(out, &s, false, effort, failure);
 }
 
 bool bench_layer_replayed(bench_result *out, const session *session, const bench_case *bench,
                           const bench_effort *effort, failure *failure) {
-    step s = {.session = session, .bench = bench};
+    step s = {.session = session, .bench = bench, .prefill = CLMLA_PREFILL_ABSORBED};
     return measure(out, &s, true, effort, failure);
+}
+
+// --- a prompt
+// ----------------------------------------------------------------------------------------------------------
+
+#define PROMPT_RUNS 3 // seconds each
+
+// All its tokens are new. Operations are those of the way that was taken, with the pairs that a causal mask leaves.
+static double prompt_flops(const bench_case *b, const clmla_config *c, bool reconstructed) {
+    bench_case none = *b;
+    none.tokens = 0;
+    double latent = b->latent_dim, rope = b->rope_dim, tokens = b->tokens, pairs = 0.5 * tokens * (tokens + 1.0);
+    double pair = reconstructed ? BENCH_NOPE_DIM + rope + BENCH_VALUE_DIM : 2.0 * latent + rope;
+    // Keys are as many as tokens: to rebuild them takes what absorbing queries and outputs takes.
+    return b->batch * (token_flops(&none, c) * tokens + 2.0 * b->heads * pairs * pair);
+}
+
+static bool measure_prompt(bench_result *out, const session *session, const bench_case *bench, clmla_prefill prefill,
+                           const bench_effort *effort, failure *failure) {
+    bench_case whole = *bench;
+    whole.query_tokens = whole.tokens;
+    step s = {.session = session, .bench = &whole, .prefill = prefill};
+    bench_effort few = effort->repeat ? *effort : (bench_effort){.repeat = PROMPT_RUNS};
+    bool reconstructed = false;
+    if (!measure_step(out, &s, false, &few, &reconstructed, failure)) return false;
+    snprintf(out->variant, sizeof out->variant, "%s", reconstructed ? "reconstructed" : "absorbed");
+    out->flops = prompt_flops(&whole, &s.config, reconstructed);
+    if (reconstructed) out->parts = out->splits = 0;
+    return true;
+}
+
+bool bench_prefill(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
+                   failure *failure) {
+    return measure_prompt(out, session, bench, CLMLA_PREFILL_AUTO, effort, failure);
+}
+
+bool bench_prefill_absorbed(bench_result *out, const session *session, const bench_case *bench,
+                            const bench_effort *effort, failure *failure) {
+    return measure_prompt(out, session, bench, CLMLA_PREFILL_ABSORBED, effort, failure);
+}
+
+bool bench_prefill_reconstructed(bench_result *out, const session *session, const bench_case *bench,
+                                 const bench_effort *effort, failure *failure) {
+    return measure_prompt(out, session, bench, CLMLA_PREFILL_RECONSTRUCTED, effort, failure);
 }

@@ -6,6 +6,7 @@ enum {
     GATHER_USES = BENCH_USES_TOKENS | BENCH_USES_PAGE,
     APPEND_USES = GATHER_USES | BENCH_USES_QUERIES,
     ATTEND_USES = APPEND_USES | BENCH_USES_HEADS,
+    PROMPT_USES = GATHER_USES | BENCH_USES_HEADS,
 };
 
 const bench_operation *bench_operations(size_t *count) {
@@ -20,6 +21,9 @@ const bench_operation *bench_operations(size_t *count) {
         {"merge", BENCH_FORMAT_STATES, PRODUCT_USES, bench_part, CLMLA_OP_MERGE},
         {"layer", BENCH_FORMAT_ROWS, ATTEND_USES, bench_layer, CLMLA_OP_ATTEND},
         {"layer_replayed", BENCH_FORMAT_ROWS, ATTEND_USES, bench_layer_replayed, CLMLA_OP_ATTEND},
+        {"prefill", BENCH_FORMAT_ROWS, PROMPT_USES, bench_prefill, CLMLA_OP_ATTEND},
+        {"prefill_absorbed", BENCH_FORMAT_ROWS, PROMPT_USES, bench_prefill_absorbed, CLMLA_OP_ATTEND},
+        {"prefill_reconstructed", BENCH_FORMAT_ROWS, PROMPT_USES, bench_prefill_reconstructed, CLMLA_OP_ATTEND_HEADS},
     };
     *count = sizeof operations / sizeof operations[0];
     return operations;

@@ -31,7 +31,7 @@ void bench_print_head(const bench_report *report) {
     print_limit("bf16 dot", &limits->bf16_dot, "GFLOP/s", "");
     print_limit("int8 dot", &limits->int8_dot, "GOP/s", "");
     print_limit("read", &limits->read, "GB/s", note);
-    printf("\n%-14s %-10s %-9s %5s %7s %5s %5s %5s %5s %6s %10s %10s %8s %7s %6s %7s\n", "op", "variant", "format",
+    printf("\n%-21s %-13s %-9s %5s %7s %5s %5s %5s %5s %6s %10s %10s %8s %7s %6s %7s\n", "op", "variant", "format",
            "heads", "tokens", "batch", "query", "page", "parts", "splits", "min ms", "median ms", "GFLOP/s", "GB/s",
            "of FMA", "of read");
     fflush(stdout);
@@ -41,7 +41,7 @@ void bench_print_row(const bench_report *report, const bench_entry *entry) {
     const bench_case *b = &entry->bench;
     const bench_result *r = &entry->result;
     bench_rates rates = bench_rates_of(&report->limits, r);
-    printf("%-14s %-10s %-9s %5u %7u %5u %5u %5u %5u %6u %10.4f %10.4f %8.1f %7.2f %6.3f %7.3f\n", b->operation->name,
+    printf("%-21s %-13s %-9s %5u %7u %5u %5u %5u %5u %6u %10.4f %10.4f %8.1f %7.2f %6.3f %7.3f\n", b->operation->name,
            r->variant, bench_format_name(b), b->heads, b->tokens, b->batch, b->query_tokens, b->page, r->parts,
            r->splits, r->times.minimum * 1e3, r->times.median * 1e3, rates.gflops, rates.cache_gbps,
            rates.fraction_of_fma, rates.fraction_of_read);

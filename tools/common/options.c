@@ -120,6 +120,11 @@ bool option_compute(clmla_compute *out, const char *name, failure *failure) {
     return !name || clmla_compute_parse(out, name) == CLMLA_OK || failure_library(failure);
 }
 
+bool option_prefill(clmla_prefill *out, const char *name, failure *failure) {
+    *out = CLMLA_PREFILL_AUTO;
+    return !name || clmla_prefill_parse(out, name) == CLMLA_OK || failure_library(failure);
+}
+
 bool option_row_format(clmla_row_format *out, const char *name, failure *failure) {
     return clmla_row_format_parse(out, name) == CLMLA_OK || failure_library(failure);
 }

@@ -40,6 +40,7 @@ options_outcome options_parse(const options *known, int argc, char **argv, failu
 // Values several commands share. Each answers false with a sentence that lists what is allowed.
 bool option_rope_order(clmla_rope_order *out, const char *name, failure *failure);
 bool option_weights(clmla_type *out, const char *name, failure *failure);
+bool option_prefill(clmla_prefill *out, const char *name, failure *failure); // NULL = auto
 bool option_compute(clmla_compute *out, const char *name, failure *failure); // NULL = exact
 bool option_row_format(clmla_row_format *out, const char *name, failure *failure);
 

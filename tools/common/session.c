@@ -12,8 +12,7 @@ static void print_log(void *payload, clmla_log_level level, const char *message)
 
 static bool open_context(session *out, const char *query, cl_device_id device, uint32_t vector_width, bool verbose,
                          failure *failure) {
-    clmla_context_params params = {
-        .device = query, .opencl = {out->opencl, device}, .vector_width = vector_width};
+    clmla_context_params params = {.device = query, .opencl = {out->opencl, device}, .vector_width = vector_width};
     if (verbose) params.log = (clmla_log){.callback = print_log, .level = CLMLA_LOG_INFO};
     if (clmla_context_create(&out->context, &params) != CLMLA_OK) return failure_library(failure);
     cl_int code;
@@ -91,9 +90,10 @@ bool session_buffer(cl_mem *out, const session *session, uint64_t bytes, const v
 }
 
 bool session_plan(clmla_plan **out, const session *session, const clmla_config *config, const clmla_cache *cache,
-                  clmla_compute compute, const char *attend_variant, failure *failure) {
+                  clmla_compute compute, clmla_prefill prefill, const char *attend_variant, failure *failure) {
     clmla_rows rows;
-    clmla_plan_params params = {.head_count = config->head_count, .compute = compute, .attend_variant = attend_variant};
+    clmla_plan_params params = {
+        .head_count = config->head_count, .compute = compute, .attend_variant = attend_variant, .prefill = prefill};
     if (clmla_cache_rows(&rows, cache, 0) != CLMLA_OK) return failure_library(failure);
     params.layout = rows.layout;
     return clmla_plan_create(out, session->context, &params) == CLMLA_OK || failure_library(failure);

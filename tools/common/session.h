@@ -26,6 +26,6 @@ bool session_buffer(cl_mem *out, const session *session, uint64_t bytes, const v
 // A plan for a model's layers over a cache, with an attend kernel of the caller's choice, NULL = the plan's for that
 // compute mode.
 bool session_plan(clmla_plan **out, const session *session, const clmla_config *config, const clmla_cache *cache,
-                  clmla_compute compute, const char *attend_variant, failure *failure);
+                  clmla_compute compute, clmla_prefill prefill, const char *attend_variant, failure *failure);
 
 #endif

@@ -38,7 +38,7 @@ static bool run_layers(output_error *out, const session *session, const referenc
                             .attend_variant = ATTEND_VARIANT,
                             .outlier_seed = outlier_seed};
     verify_layer *layers = calloc(reference->layer_count, sizeof *layers);
-    bool done = layers ? verify_run(layers, session, reference, &choice, failure) : failure_memory(failure);
+    bool done = layers ? verify_run(layers, NULL, session, reference, &choice, failure) : failure_memory(failure);
     *out = (output_error){0};
     for (uint32_t i = 0; done && i < reference->layer_count; i++) {
         out->rel_l2 = worse(layers[i].output.rel_l2, out->rel_l2);

@@ -18,6 +18,7 @@ typedef struct run {
     float *stage;              // [B·S][hidden]
     cl_mem input, output;      // [B·S][hidden]
     float *results;            // [layer_count][B][tokens][hidden]
+    uint64_t reconstructed;    // tokens
 } run;
 
 static const struct {
@@ -66,8 +67,8 @@ static bool open_cache(run *r, const verify_choice *choice, failure *failure) {
                                  .page_count = pages_each * reference->sequence_count};
     if (clmla_cache_create(&r->cache, r->session->context, &reference->config, &params) != CLMLA_OK)
         return failure_library(failure);
-    if (!session_plan(&r->plan, r->session, &reference->config, r->cache, choice->compute, choice->attend_variant,
-                      failure))
+    if (!session_plan(&r->plan, r->session, &reference->config, r->cache, choice->compute, choice->prefill,
+                      choice->attend_variant, failure))
         return false;
     for (uint32_t i = 0; i < reference->sequence_count; i++)
         if (clmla_cache_sequence_create(&r->sequences[i], r->cache) != CLMLA_OK) return failure_library(failure);
@@ -131,6 +132,7 @@ static bool begin_step(run *r, uint32_t first, uint32_t count, failure *failure)
     if (clmla_cache_reserve(r->cache, &batch) != CLMLA_OK ||
         clmla_plan_update(r->plan, r->cache, &batch, queue, 0, NULL, NULL) != CLMLA_OK)
         return failure_library(failure);
+    r->reconstructed += clmla_plan_facts_get(r->plan).reconstructed_tokens;
     return true;
 }
 
@@ -195,7 +197,7 @@ static bool compare_rows(verify_layer *out, const run *r, uint32_t layer, clmla_
     return read;
 }
 
-bool verify_run(verify_layer *layers, const session *session, const reference_case *reference,
+bool verify_run(verify_layer *layers, uint64_t *reconstructed, const session *session, const reference_case *reference,
                 const verify_choice *choice, failure *failure) {
     run r = {.session = session, .reference = reference};
     bool all = choice->chunk == 0 || choice->chunk > reference->token_count;
@@ -204,6 +206,7 @@ bool verify_run(verify_layer *layers, const session *session, const reference_ca
     for (uint32_t i = 0; done && i < reference->layer_count; i++)
         done = compare_output(&layers[i].output, &r, i, failure) &&
                (choice->outputs_only || compare_rows(&layers[i], &r, i, choice->rope_order, failure));
+    if (reconstructed) *reconstructed = r.reconstructed;
     close_run(&r);
     return done;
 }

@@ -15,6 +15,7 @@ typedef struct verify_choice {
     uint32_t page_tokens;        // 0 = contiguous: one page a sequence
     bool outputs_only;           // latent and k_pe are not read back
     clmla_compute compute;
+    clmla_prefill prefill;
     const char *attend_variant; // NULL = the plan's choice
     uint64_t outlier_seed;      // not 0: the layers get outliers in their latents (outlier_layer.h)
 } verify_choice;
@@ -27,8 +28,9 @@ typedef struct verify_layer {
 double verify_output_bar(clmla_row_format format, clmla_compute compute);
 double verify_rows_bar(clmla_row_format format);
 
-// Fills layers[0 .. reference->layer_count).
-bool verify_run(verify_layer *layers, const session *session, const reference_case *reference,
+// Fills layers[0 .. reference->layer_count). *reconstructed, which may be NULL: tokens of all steps that were attended by
+// reconstructed keys.
+bool verify_run(verify_layer *layers, uint64_t *reconstructed, const session *session, const reference_case *reference,
                 const verify_choice *choice, failure *failure);
 
 #endif
