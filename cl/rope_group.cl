@@ -17,7 +17,7 @@ rope_group(const __global float *input, long input_offset, long input_token_stri
     __global float *out = output + output_offset + token * output_token_stride + first * output_head_stride;
     const __global float *angles = table + table_offset + (long)position * rope_dim;
     for (int i = get_local_id(0); i < heads * rope_dim; i += GROUP) values[i] = in[i / rope_dim * input_head_stride + i % rope_dim];
-    barrier(CLK_LOCAL_MEM_FENCE);
+    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE); // what others have read is written now
     for (int i = get_local_id(0); i < heads * pairs; i += GROUP) {
         int head = i / pairs, pair = i % pairs;
         const __local float *of = values + head * rope_dim;

@@ -3,7 +3,9 @@
 #include "host/error.h"
 #include "host/memory.h"
 #include "lib/group.h"
+#include "lib/matrix.h"
 #include <stdio.h>
+#include <string.h>
 
 #define GROUP_WIDE 64 // work-items; a multiple or divisor of every GPU's wave
 #define GROUP_NARROW 8
@@ -65,11 +67,14 @@ clmla_status operation_check_count(clmla_context *context, uint64_t count, const
 
 void operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen, const char *element,
                        const char *more) {
-    char width[48] = "";
+    char width[80] = "";
     const clmla_device_facts *facts = &context->host.facts;
     if (chosen->method == VARIANT_GROUP) {
         width[0] = ' ';
         group_options(width + 1, sizeof width - 1, facts, group_size(facts));
+        // Where sub-groups are wide, 8 tokens by fp8 weights take more registers than a work-item has in the small mode.
+        if (element && strcmp(element, matrix_element(CLMLA_TYPE_F8_E4M3)) == 0 && group_sub_group(facts))
+            strcat(width, " -cl-intel-256-GRF-per-thread");
     }
     if (variant_has_vectors(chosen))
         snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u%s", variant_vector_width(facts),
