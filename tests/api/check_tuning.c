@@ -8,7 +8,7 @@
 
 #define HEADS 20
 #define LATENT 64
-#define ROPE 32
+#define ROPE 16
 #define KEYS 500
 #define TOKENS 3
 
@@ -86,7 +86,7 @@ START_TEST(results_do_not_depend_on_tuning) {
     attend(&p, 48, 128, 4);
     double *expected = test_allocate(outputs, sizeof *expected);
     for (size_t i = 0; i < outputs; i++) expected[i] = (double)((const float *)(const void *)p.output.found)[i];
-    const uint32_t settings[][3] = {{24, 32, 1}, {96, 512, 64}, {192, 64, 32}, {48, 32, 64}};
+    const uint32_t settings[][3] = {{24, 32, 1}, {96, 512, 64}, {192, 64, 16}, {48, 32, 64}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         attend(&p, settings[i][0], settings[i][1], settings[i][2]);
         test_compare_rows((const float *)(const void *)p.output.found, LATENT, expected, TOKENS * HEADS, LATENT, TEST_BAR_F32,
