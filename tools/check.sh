@@ -62,7 +62,7 @@ run_tests() {
   local folder=$1 name=$2
   shift 2
   rm -f "$folder/meson-logs/$name.json"
-  meson test -C "$folder" --num-processes 2 --print-errorlogs --logbase "$name" "$@" || true
+  meson test -C "$folder" --num-processes 2 --timeout-multiplier 3 --print-errorlogs --logbase "$name" "$@" || true
   if [ -f "$folder/meson-logs/$name.json" ]; then
     count "$folder/meson-logs/$name.json"
   else
