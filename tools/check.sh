@@ -8,7 +8,7 @@
 #   tools/check.sh --windows        ... then a cross build for Windows
 #   tools/check.sh --offline        ... then the kernels through the compilers of three GPU vendors
 #   tools/check.sh --fuzz           ... then a minute of fuzzing the readers of files
-#   tools/check.sh --short          ... with --all-devices, --sanitize and --offline: a short form of each
+#   tools/check.sh --short          ... with --all-devices, --sanitize, --offline and --fuzz: a short form of each
 #   tools/check.sh --full-verify    ... then every combination of clmla verify
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -62,7 +62,7 @@ run_tests() {
   local folder=$1 name=$2
   shift 2
   rm -f "$folder/meson-logs/$name.json"
-  meson test -C "$folder" --num-processes 2 --print-errorlogs --logbase "$name" "$@" || true
+  meson test -C "$folder" --num-processes 2 --timeout-multiplier 3 --print-errorlogs --logbase "$name" "$@" || true
   if [ -f "$folder/meson-logs/$name.json" ]; then
     count "$folder/meson-logs/$name.json"
   else
