@@ -82,22 +82,30 @@ static inline void copy_key(uint *words, const row_parts *at, row_turner *turner
 
 #else
 
-// A key as it is decoded, rounded to bf16.
-static inline void copy_key(uint *words, const row_parts *at, row_turner *turner) {
-    for (int d = 0; d < LATENT_DIM; d += STEP)
-        store_words(bf16_run(row_latent_vector(at, d), row_latent_vector(at, d + VECTOR_WIDTH)), words + d / 2);
-#if ROPE_DIM > 0
-    float rope[ROPE_STEPS * STEP] ALIGNED;
-    int d = 0;
-    for (; d + VECTOR_WIDTH <= ROPE_DIM; d += VECTOR_WIDTH) store_floatv(row_rope_vector(at, d), rope + d);
-    for (; d < ROPE_DIM; d++) rope[d] = row_rope(at, d);
-    for (; d < ROPE_STEPS * STEP; d++) rope[d] = 0.0f;
+// A key's rope part, of any width, turned where its position has shifted.
+static inline void copy_rope(uint *words, const row_parts *at, row_turner *turner) {
+    float rope[ROPE_STEPS * STEP + 1] ALIGNED;
+    for (int d = 0; d < ROPE_STEPS * STEP; d++) rope[d] = d < ROPE_DIM ? row_rope(at, d) : 0.0f;
 #ifdef KEY_TURNS
     if (at->delta != 0) row_turn_key(rope, turner, at);
 #endif
-    for (d = 0; d < ROPE_STEPS * STEP; d += STEP)
-        store_words(bf16_run(load_floatv(rope + d), load_floatv(rope + d + VECTOR_WIDTH)), words + (LATENT_DIM + d) / 2);
+    for (int d = 0; d < ROPE_STEPS * STEP; d += STEP)
+        store_words(bf16_run(load_floatv(rope + d), load_floatv(rope + d + VECTOR_WIDTH)), words + d / 2);
+}
+
+// A key as it is decoded, rounded to bf16.
+static inline void copy_key(uint *words, const row_parts *at, row_turner *turner) {
+    int turned = ROPE_DIM % STEP != 0;
+#ifdef KEY_TURNS
+    turned |= at->delta != 0;
 #endif
+    for (int d = 0; d < LATENT_DIM; d += STEP)
+        store_words(bf16_run(row_latent_vector(at, d), row_latent_vector(at, d + VECTOR_WIDTH)), words + d / 2);
+    if (turned)
+        copy_rope(words + LATENT_WORDS, at, turner);
+    else
+        for (int d = 0; d < ROPE_DIM; d += STEP)
+            store_words(bf16_run(row_rope_vector(at, d), row_rope_vector(at, d + VECTOR_WIDTH)), words + (LATENT_DIM + d) / 2);
 }
 
 #endif
