@@ -69,7 +69,8 @@ CLMLA_API void clmla_layer_set_cache_layer(clmla_layer *layer, uint32_t cache_la
 // Bytes of device memory its weights take.
 CLMLA_API uint64_t clmla_layer_bytes(const clmla_layer *layer);
 
-// Enqueues one step of the layer: appends the new tokens' rows to the cache and attends.
+// Enqueues one step of the layer: appends the new tokens' rows to the cache and attends. Sequences that the plan found to
+// be cheaper so are attended by reconstructed keys and values (clmla_prefill, plan.h), the others in the absorbed form.
 // Shapes  : input, output [T][hidden_size] f32 dense, T the query tokens of the plan's batch in batch order; output
 //           must not overlap input. With a plan that has a capacity both hold capacity.query_tokens rows, whatever the
 //           batch: rows past its tokens are computed with, whatever they hold, and reach neither cache nor other rows;

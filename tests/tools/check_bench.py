@@ -80,7 +80,8 @@ class Bench(tool.ToolTest):
 
     def test_all_operations_and_formats(self):
         picture = self.here / 'all.svg'
-        ops = ('attend', 'attend_mixed', 'project', 'absorb', 'output', 'append', 'gather', 'merge', 'layer', 'layer_replayed')
+        ops = ('attend', 'attend_mixed', 'project', 'absorb', 'output', 'append', 'gather', 'merge', 'layer', 'layer_replayed',
+               'prefill', 'prefill_absorbed', 'prefill_reconstructed')
         answer = self.run_json('bench', '--op', ','.join(ops), '--format', 'all', '--heads', 4, '--tokens', 40, '--batch', 2,
                                '--repeat', 1, '--plot', picture, timeout=300)
         self.check_answer(answer)
@@ -104,12 +105,18 @@ class Bench(tool.ToolTest):
         flops = {'attend': attend, 'attend_mixed': attend, 'project': project, 'absorb': absorb, 'output': values + output,
                  'append': 0, 'gather': 0, 'merge': 2 * 4 * new * 4 * LATENT}
         layer = project + 2 * new * hidden * (LATENT + ROPE) + absorb + attend + values + output
+        if op.startswith('prefill'):
+            # All 40 tokens of both sequences are new; the mask leaves about half of the pairs.
+            self.assertIn(case['variant'], ('absorbed', 'reconstructed'))
+            self.assertIn(op, ('prefill', f"prefill_{case['variant']}"))
+            pair = NOPE + ROPE + VALUE if case['variant'] == 'reconstructed' else 2 * LATENT + ROPE
+            layer = (layer - attend) * 40 + 2 * 2 * 4 * (40 * 41 // 2) * pair
         self.assert_close(case['gflops'] * 1e9, flops.get(op, layer) / case['seconds_min'])
         self.assertGreater(case['cache_gbps'], 0)
         self.assertEqual(case['heads'], 0 if op in ('append', 'gather') else 4)
         self.assertEqual(case['tokens'], 0 if op in ('project', 'absorb', 'output', 'merge') else 40)
         self.assertEqual(case['page'], 0 if op in ('project', 'absorb', 'output', 'merge') else 64)
-        self.assertEqual(case['query_tokens'], 0 if op == 'gather' else 1)
+        self.assertEqual(case['query_tokens'], 0 if op == 'gather' or op.startswith('prefill') else 1)
 
     def test_table(self):
         result = self.run_tool('bench', '--op=attend', '--heads=2', '--tokens=20', '--variant=naive', '--seconds=0.01')
