@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// wgmma_trial: one product of each kind that attend_wgmma makes, in as much local memory as it takes, for a device to be tried with
+// (host/instruction_wgmma.c).
+//   values: rows [64][64], keys [64][128]     sums: [64][32] f32: rows by the first 32 keys' first 64 columns;
+//                                             [64][128] f32: rows, whose columns are keys, by all keys
+// grid: global and local (128).   options: WGMMA_* (common/wgmma.clh), MATRIX_*, ROWS_F16 or ROWS_BF16
+#include "common/matrix.clh"
+#include "common/wgmma.clh"
+
+#define LOCAL_VALUES (27 * WGMMA_BLOCK)
+
+__kernel __attribute__((reqd_work_group_size(WGMMA_GROUP, 1, 1))) void wgmma_trial(const __global ushort *values,
+                                                                                   __global float *sums) {
+    __local ushort tiles[LOCAL_VALUES] __attribute__((aligned(1024)));
+    __local ushort *rows = tiles, *keys = tiles + LOCAL_VALUES - 2 * WGMMA_BLOCK; // the last there are
+    uint t = get_local_id(0);
+    float s[16], o[64];
+    for (uint i = t; i < 64 * 64; i += WGMMA_GROUP) {
+        rows[wgmma_at(i / 64, i % 64)] = values[i];
+        for (uint b = 0; b < 2; b++)
+            keys[b * WGMMA_BLOCK + wgmma_at(i / 64, i % 64)] = values[64 * 64 + i / 64 * 128 + b * 64 + i % 64];
+    }
+    wgmma_publish();
+    barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+    for (int i = 0; i < 16; i++) s[i] = 0.0f;
+#pragma unroll
+    for (int i = 0; i < 64; i++) o[i] = 0.0f;
+    wgmma_begin();
+    wgmma_scores(s, rows, keys, 0, 1);
+    wgmma_scores(s, rows, keys, 1, 0);
+    wgmma_scores(s, rows, keys, 2, 0);
+    wgmma_scores(s, rows, keys, 3, 0);
+    wgmma_values(o, rows, keys, 0);
+    wgmma_values(o, rows, keys, 1);
+    wgmma_values(o, rows, keys, 2);
+    wgmma_values(o, rows, keys, 3);
+    wgmma_commit();
+    wgmma_finish_scores(s);
+    wgmma_finish_values(o);
+#pragma unroll
+    for (int i = 0; i < 16; i++) sums[wgmma_row(t, i) * 32 + wgmma_column(t, i)] = s[i];
+#pragma unroll
+    for (int i = 0; i < 64; i++) sums[64 * 32 + wgmma_row(t, i) * 128 + wgmma_column(t, i)] = o[i];
+}
