@@ -19,6 +19,7 @@
 #include "common/result.clh"
 #include "common/matrix.clh"
 #include "common/wgmma.clh"
+#include "common/each.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM)
 #error "LATENT_DIM, ROPE_DIM or VALUE_DIM is missing"
 #endif
@@ -49,25 +50,21 @@ typedef struct wgmma_memory {
     __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
 } wgmma_memory;
 
-// Two keys of a block: 8 work-items stage a row. NULL: not there.
+// A key of a block: 8 work-items stage a row, each of them every eighth run of 16 bytes of two rows. latent NULL: not there.
 typedef struct stage_place {
-    const __global ushort *latent[2], *rope[2];
+    const __global ushort *latent, *rope;
 } stage_place;
 
-// Where the work-item's keys of block [key, key + KEY_TILE) lie, of which `count` are to be read.
-static inline ALWAYS_INLINE void place_keys(stage_place *place, const wgmma_memory *m, const key_source *keys, int key, int count,
-                                            int turn, uint t) {
-    WGMMA_UNROLL
-    for (int h = 0; h < 2; h++) {
-        int index = (int)(t / 8) + 32 * h;
-        row_parts at;
-        int there = index < count && key_at(&at, keys, key + index);
-        place->latent[h] = there ? (const __global ushort *)at.latent : (const __global ushort *)0;
-        place->rope[h] = there ? (const __global ushort *)at.rope : (const __global ushort *)0;
-        if (t % 8 != 0) continue;
-        m->there[turn * KEY_TILE + index] = there;
-        if (!there) atomic_or(m->block + turn, BLOCK_HOLES);
-    }
+// Where key `index` of block [key, key + KEY_TILE) lies, of which `count` are to be read.
+static inline ALWAYS_INLINE void place_key(stage_place *place, const wgmma_memory *m, const key_source *keys, int key, int index,
+                                           int count, int turn, uint t) {
+    row_parts at;
+    int there = index < count && key_at(&at, keys, key + index);
+    place->latent = there ? (const __global ushort *)at.latent : (const __global ushort *)0;
+    place->rope = there ? (const __global ushort *)at.rope : (const __global ushort *)0;
+    if (t % 8 != 0) return;
+    m->there[turn * KEY_TILE + index] = there;
+    if (!there) atomic_or(m->block + turn, BLOCK_HOLES);
 }
 
 #ifdef ROWS_BF16
@@ -97,26 +94,47 @@ static inline void stage_finish(void) {
     wgmma_publish();
 }
 
-// Stages the keys that were placed; those that are not there become zero rows. checked: whether a value is no number is told.
-static inline ALWAYS_INLINE void stage_keys(const wgmma_memory *m, const stage_place *place, int checked, int turn, uint t) {
-    int odd = 0;
-    WGMMA_UNROLL
-    for (int h = 0; h < 2; h++) {
-        uint row = t / 8 + 32 * h, run = t % 8;
-        __local ushort *to = m->keys + turn * TILE_VALUES + wgmma_at(row, run * 8);
-    WGMMA_UNROLL
-        for (int b = 0; b < BLOCKS; b++) {
-            const __global ushort *from = b < LATENT_BLOCKS ? place->latent[h] + b * 64 : place->rope[h] + (b - LATENT_BLOCKS) * 64;
-            if (!place->latent[h]) {
-                *(__local ushort8 *)(to + b * WGMMA_BLOCK) = (ushort8)0;
-                continue;
-            }
-            if (checked) odd |= any((load_run(from + run * 8) & (ushort8)EXPONENT) == (ushort8)EXPONENT);
-            stage_run(to + b * WGMMA_BLOCK, from + run * 8);
-        }
+// Stages the work-item's share of a key that was placed; of one that is not there zeros. checked: whether a value is no number is
+// told.
+static inline ALWAYS_INLINE void stage_key(const wgmma_memory *m, const stage_place *place, int index, int checked, int turn,
+                                           uint t) {
+    __local ushort *to = m->keys + turn * TILE_VALUES + wgmma_at(index, t % 8 * 8);
+    const __global ushort *latent = place->latent + t % 8 * 8, *rope = place->rope + t % 8 * 8;
+    if (!place->latent) {
+#pragma unroll 1
+        for (int b = 0; b < BLOCKS; b++) *(__local ushort8 *)(to + b * WGMMA_BLOCK) = (ushort8)0;
+        return;
     }
-    if (odd) atomic_or(m->block + turn, BLOCK_ODD);
+#define RUN(b) ((b) < LATENT_BLOCKS ? latent + (b) * 64 : rope + ((b) - LATENT_BLOCKS) * 64)
+    if (checked) {
+        int odd = 0;
+#pragma unroll 1
+        for (int b = 0; b < BLOCKS; b++) odd |= any((load_run(RUN(b)) & (ushort8)EXPONENT) == (ushort8)EXPONENT);
+        if (odd) atomic_or(m->block + turn, BLOCK_ODD);
+    }
+#ifdef WGMMA_NVIDIA
+    if ((((size_t)latent | (size_t)rope) & 15) == 0) {
+#define STAGE(b)                                                                                                         \
+    if (b < BLOCKS)                                                                                                      \
+        __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint)(size_t)to + b * WGMMA_BLOCK * 2), "l"(RUN(b))  \
+                         : "memory");
+        EACH_16(STAGE)
+#undef STAGE
+        return;
+    }
+#endif
+#pragma unroll 1
+    for (int b = 0; b < BLOCKS; b++) *(__local ushort8 *)(to + b * WGMMA_BLOCK) = load_run(RUN(b));
+#undef RUN
 }
+
+// A block's keys, from where they were placed.
+#define STAGE_KEYS(m, places, checked, turn, t)                                                                          \
+    stage_key(m, places, t / 8, checked, turn, t);                                                                       \
+    stage_key(m, places + 1, t / 8 + 32, checked, turn, t)
+#define PLACE_KEYS(places, m, keys, key, count, turn, t)                                                                 \
+    place_key(places, m, keys, key, t / 8, count, turn, t);                                                              \
+    place_key(places + 1, m, keys, key, t / 8 + 32, count, turn, t)
 
 static inline void stage_queries(const wgmma_memory *m, const __global ushort *queries, uint t) {
     for (uint i = t; i < TILE_VALUES / 8; i += GROUP) stage_run(m->queries + i * 8, queries + i * 8);
@@ -126,37 +144,50 @@ static inline void stage_queries(const wgmma_memory *m, const __global ushort *q
 static inline ALWAYS_INLINE void score_keys(float *s, const wgmma_memory *m, int turn, uint side) {
     const __local ushort *keys = m->keys + turn * TILE_VALUES + side * 32 * 64;
     wgmma_begin();
-    WGMMA_UNROLL
-    for (int b = 0; b < BLOCKS; b++) {
-#define SCORE(chunk) wgmma_scores(s, m->queries + b * WGMMA_BLOCK, keys + b * WGMMA_BLOCK, chunk, b == 0 && chunk == 0);
-        SCORE(0) SCORE(1) SCORE(2) SCORE(3)
-#undef SCORE
+#define SCORE(b, chunk) wgmma_scores(s, m->queries + b * WGMMA_BLOCK, keys + b * WGMMA_BLOCK, chunk, b == 0 && chunk == 0);
+#define SCORE_BLOCK(b)                                                                                                   \
+    if (b < BLOCKS) {                                                                                                    \
+        SCORE(b, 0) SCORE(b, 1) SCORE(b, 2) SCORE(b, 3)                                                                  \
     }
+    EACH_16(SCORE_BLOCK)
+#undef SCORE_BLOCK
+#undef SCORE
     wgmma_commit();
 }
 
-// A work-item has sums of two rows: number i is of its row i / 2 % 2.
+// A work-item has sums of two rows: number i is of its row ROW_OF(i).
+#define ROW_OF(i) ((i) / 2 % 2)
+
 static inline ALWAYS_INLINE void mask_scores(float *s, const wgmma_memory *m, int key, float softcap, int masked, int turn,
                                              uint side, uint lane) {
+#define CAP(i) s[i] = tanh(s[i] * (LN_2 / softcap)) * (softcap * LOG2_E);
     if (softcap != 0.0f) {
-    WGMMA_UNROLL
-        for (int i = 0; i < 16; i++) s[i] = tanh(s[i] * (LN_2 / softcap)) * (softcap * LOG2_E);
+        EACH_16(CAP)
     }
+#undef CAP
     if (!masked) return;
-    WGMMA_UNROLL
-    for (int i = 0; i < 16; i++) {
-        int row = wgmma_row(lane, i), index = side * 32 + wgmma_column(lane, i);
-        int seen = m->there[turn * KEY_TILE + index] && key + index >= m->first[row] && key + index < m->end[row];
-        s[i] = seen ? s[i] : -INFINITY;
+#define MASK(i)                                                                                                          \
+    {                                                                                                                    \
+        int row = wgmma_row(lane, i), index = side * 32 + wgmma_column(lane, i);                                         \
+        int seen = m->there[turn * KEY_TILE + index] && key + index >= m->first[row] && key + index < m->end[row];       \
+        s[i] = seen ? s[i] : -INFINITY;                                                                                  \
     }
+    EACH_16(MASK)
+#undef MASK
+}
+
+// Of each row a number of every work-item that has sums of it.
+static inline ALWAYS_INLINE void share(const wgmma_memory *m, float of_first, float of_second, uint side, uint lane) {
+    m->shares[wgmma_row(lane, 0) * 8 + side * 4 + lane % 4] = of_first;
+    m->shares[wgmma_row(lane, 2) * 8 + side * 4 + lane % 4] = of_second;
 }
 
 static inline ALWAYS_INLINE void share_tops(const float *s, const wgmma_memory *m, uint side, uint lane) {
     float top[2] = {-INFINITY, -INFINITY};
-    WGMMA_UNROLL
-    for (int i = 0; i < 16; i++) top[i / 2 % 2] = fmax(top[i / 2 % 2], s[i]);
-    WGMMA_UNROLL
-    for (int r = 0; r < 2; r++) m->shares[wgmma_row(lane, 2 * r) * 8 + side * 4 + lane % 4] = top[r];
+#define TOP(i) top[ROW_OF(i)] = fmax(top[ROW_OF(i)], s[i]);
+    EACH_16(TOP)
+#undef TOP
+    share(m, top[0], top[1], side, lane);
 }
 
 static inline float8 shares_of(const wgmma_memory *m, uint row) {
@@ -174,59 +205,79 @@ static inline float sum_of(float8 x) {
     return two.x + two.y;
 }
 
+// What a row's largest score becomes; a row that has seen no key yet has a base of 0: every difference to it must be -inf, not NaN.
+static inline ALWAYS_INLINE float raise_top(float *top, float *rescale, const wgmma_memory *m, uint row) {
+    float now = fmax(*top, largest_of(shares_of(m, row))), base = now == -INFINITY ? 0.0f : now;
+    *rescale = wgmma_exp2(*top - base);
+    *top = now;
+    return base;
+}
+
 // Online softmax: scores become weights, as rounded. Answers whether older sums must be rescaled, and by what.
 static inline ALWAYS_INLINE int soften(const float *s, float *top, float *total, float *rescale, const wgmma_memory *m, int turn,
                                        uint side, uint lane) {
     __local ushort *weights = m->keys + turn * TILE_VALUES + LATENT_BLOCKS * WGMMA_BLOCK;
     float base[2], sum[2] = {0.0f, 0.0f};
-    WGMMA_UNROLL
-    for (int r = 0; r < 2; r++) {
-        float now = fmax(top[r], largest_of(shares_of(m, wgmma_row(lane, 2 * r))));
-        // A row that has seen no key yet: every difference below must be -inf, not NaN.
-        base[r] = now == -INFINITY ? 0.0f : now;
-        rescale[r] = wgmma_exp2(top[r] - base[r]);
-        top[r] = now;
+    base[0] = raise_top(&top[0], &rescale[0], m, wgmma_row(lane, 0));
+    base[1] = raise_top(&top[1], &rescale[1], m, wgmma_row(lane, 2));
+#define SOFTEN(i)                                                                                                        \
+    {                                                                                                                    \
+        const int r = ROW_OF(2 * i);                                                                                     \
+        uint both = wgmma_round(wgmma_exp2(s[2 * i] - base[r]), wgmma_exp2(s[2 * i + 1] - base[r]));                     \
+        *(__local uint *)(weights + wgmma_at(wgmma_row(lane, 2 * i), side * 32 + wgmma_column(lane, 2 * i))) = both;     \
+        sum[r] += matrix_number((ushort)both) + matrix_number((ushort)(both >> 16));                                     \
     }
-    WGMMA_UNROLL
-    for (int i = 0; i < 16; i += 2) {
-        int r = i / 2 % 2;
-        uint both = wgmma_round(wgmma_exp2(s[i] - base[r]), wgmma_exp2(s[i + 1] - base[r]));
-        *(__local uint *)(weights + wgmma_at(wgmma_row(lane, i), side * 32 + wgmma_column(lane, i))) = both;
-        sum[r] += matrix_number((ushort)both) + matrix_number((ushort)(both >> 16));
-    }
-    WGMMA_UNROLL
-    for (int r = 0; r < 2; r++) total[r] = fma(total[r], rescale[r], sum[r]);
+    EACH_8(SOFTEN)
+#undef SOFTEN
+    total[0] = fma(total[0], rescale[0], sum[0]);
+    total[1] = fma(total[1], rescale[1], sum[1]);
     return rescale[0] != 1.0f || rescale[1] != 1.0f;
 }
 
-static inline ALWAYS_INLINE void add_values(float o[PIECES][64], const wgmma_memory *m, int turn, uint side) {
+static inline ALWAYS_INLINE void rescale_sums(float *o, const float *rescale) {
+#define RESCALE(i) o[i] *= rescale[ROW_OF(i)];
+    EACH_64(RESCALE)
+#undef RESCALE
+}
+
+static inline ALWAYS_INLINE void add_values(float *o, float *more, const wgmma_memory *m, int turn, uint side) {
     const __local ushort *keys = m->keys + turn * TILE_VALUES, *weights = keys + LATENT_BLOCKS * WGMMA_BLOCK;
+    keys += side * PIECES * 2 * WGMMA_BLOCK;
     wgmma_begin();
 #define ADD(chunk)                                                                                                       \
-    wgmma_values(o[0], weights, keys + side * PIECES * 2 * WGMMA_BLOCK, chunk);                                          \
-    if (PIECES > 1) wgmma_values(o[PIECES - 1], weights, keys + (side * PIECES + PIECES - 1) * 2 * WGMMA_BLOCK, chunk);
+    wgmma_values(o, weights, keys, chunk);                                                                               \
+    if (PIECES > 1) wgmma_values(more, weights, keys + 2 * WGMMA_BLOCK, chunk);
     ADD(0) ADD(1) ADD(2) ADD(3)
 #undef ADD
     wgmma_commit();
+    wgmma_finish_values(o);
+    if (PIECES > 1) wgmma_finish_values(more);
 }
 
 // As scalars: a key's values that are no numbers must not reach rows that do not see it, not even times zero.
-static inline ALWAYS_INLINE void add_seen(float o[PIECES][64], const wgmma_memory *m, int key, int turn, uint side, uint lane) {
+static inline ALWAYS_INLINE void add_seen(float *o, const wgmma_memory *m, int key, int turn, uint piece, uint lane) {
     const __local ushort *keys = m->keys + turn * TILE_VALUES, *weights = keys + LATENT_BLOCKS * WGMMA_BLOCK;
+    keys += piece * 2 * WGMMA_BLOCK;
 #pragma unroll 1
     for (int index = 0; index < KEY_TILE; index++) {
-    WGMMA_UNROLL
-        for (int p = 0; p < PIECES; p++) {
-    WGMMA_UNROLL
-            for (int i = 0; i < 64; i++) {
-                uint row = wgmma_row(lane, i), column = wgmma_column(lane, i);
-                int seen = key + index >= m->first[row] && key + index < m->end[row];
-                float weight = matrix_number(weights[wgmma_at(row, index)]);
-                float value = matrix_number(
-                    keys[((side * PIECES + p) * 2 + column / 64) * WGMMA_BLOCK + wgmma_at(index, column % 64)]);
-                o[p][i] = seen ? fma(weight, value, o[p][i]) : o[p][i];
-            }
-        }
+        int seen[2];
+        float weight[2];
+#define ROW(r)                                                                                                           \
+    {                                                                                                                    \
+        uint row = wgmma_row(lane, 2 * r);                                                                               \
+        seen[r] = key + index >= m->first[row] && key + index < m->end[row];                                             \
+        weight[r] = matrix_number(weights[wgmma_at(row, index)]);                                                        \
+    }
+        ROW(0) ROW(1)
+#undef ROW
+#define ADD(i)                                                                                                           \
+    {                                                                                                                    \
+        uint column = wgmma_column(lane, i);                                                                             \
+        float value = matrix_number(keys[column / 64 * WGMMA_BLOCK + wgmma_at(index, column % 64)]);                     \
+        o[i] = seen[ROW_OF(i)] ? fma(weight[ROW_OF(i)], value, o[i]) : o[i];                                             \
+    }
+        EACH_64(ADD)
+#undef ADD
     }
 }
 
@@ -252,16 +303,13 @@ static inline void finish_row(const wgmma_memory *m, __global float *space, RESU
 // By way of local memory, where keys were: neighbouring work-items then write neighbouring values.
 #define SUM_STRIDE (VALUE_DIM + 8)
 
-static inline ALWAYS_INLINE void stage_sums(const wgmma_memory *m, float o[PIECES][64], uint side, uint lane) {
-    __local float *sums = (__local float *)m->queries;
-    WGMMA_UNROLL
-    for (int p = 0; p < PIECES; p++) {
-    WGMMA_UNROLL
-        for (int i = 0; i < 64; i += 2) {
-            uint at = wgmma_row(lane, i) * SUM_STRIDE + (side * PIECES + p) * 128 + wgmma_column(lane, i);
-            *(__local float2 *)(sums + at) = (float2)(o[p][i], o[p][i + 1]);
-        }
-    }
+static inline ALWAYS_INLINE void stage_sums(const wgmma_memory *m, const float *o, uint piece, uint lane) {
+    __local float *sums = (__local float *)m->queries + piece * 128;
+#define STAGE(i)                                                                                                         \
+    if (i % 2 == 0)                                                                                                      \
+        *(__local float2 *)(sums + wgmma_row(lane, i) * SUM_STRIDE + wgmma_column(lane, i)) = (float2)(o[i], o[i | 1]);
+    EACH_64(STAGE)
+#undef STAGE
 }
 
 static inline void write_sums(const wgmma_memory *m, __global uchar *out, int type, int rows, uint t) {
@@ -289,11 +337,10 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         work_item_fill(&item, step + call.works, w);
         KEY_SOURCE(keys, item);
         int rows = item.row_count, turn = 0, type = item.state_first >= 0 ? NUMBER_F32 : call.output_type;
-        float o[PIECES][64], s[16], top[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f}, rescale[2];
-    WGMMA_UNROLL
-        for (int p = 0; p < PIECES; p++)
-    WGMMA_UNROLL
-            for (int i = 0; i < 64; i++) o[p][i] = 0.0f;
+        float o[64], more[64], s[16], top[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f}, rescale[2];
+#define CLEAR(i) o[i] = more[i] = 0.0f;
+        EACH_64(CLEAR)
+#undef CLEAR
         if (t < ROW_TILE) {
             key_range range = {0, 0};
             if ((int)t < rows) range = work_visible(&call, &item, item.row_begin + t);
@@ -306,13 +353,13 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         key_range most = work_visible(&call, &item, item.row_begin + rows - 1);
         int kv_end = min(item.kv_end, most.end), key = max(item.kv_begin, least.first);
         key += key_gap(&keys, key);
-        stage_place place;
+        stage_place places[2];
         stage_queries(&m, (const __global ushort *)(space + call.packed) + (long)item.tile_first * TILE_VALUES, t);
         barrier(CLK_LOCAL_MEM_FENCE);
         int masked = key < most.first || min(key + KEY_TILE, kv_end) > least.end;
         if (key < kv_end) {
-            place_keys(&place, &m, &keys, key, kv_end - key, 0, t);
-            stage_keys(&m, &place, masked, 0, t);
+            PLACE_KEYS(places, &m, &keys, key, kv_end - key, 0, t);
+            STAGE_KEYS(&m, places, masked, 0, t);
         } else
             stage_finish();
         while (key < kv_end) {
@@ -323,42 +370,38 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
             next += key_gap(&keys, next);
             if (next < kv_end) {
                 masked = next < most.first || min(next + KEY_TILE, kv_end) > least.end;
-                place_keys(&place, &m, &keys, next, kv_end - next, turn ^ 1, t);
-                stage_keys(&m, &place, masked, turn ^ 1, t);
+                PLACE_KEYS(places, &m, &keys, next, kv_end - next, turn ^ 1, t);
+                STAGE_KEYS(&m, places, masked, turn ^ 1, t);
             }
             wgmma_finish_scores(s);
             mask_scores(s, &m, block, call.softcap, hidden, turn, side, lane);
             share_tops(s, &m, side, lane);
             barrier(CLK_LOCAL_MEM_FENCE);
             if (soften(s, top, total, rescale, &m, turn, side, lane)) {
-    WGMMA_UNROLL
-                for (int p = 0; p < PIECES; p++)
-    WGMMA_UNROLL
-                    for (int i = 0; i < 64; i++) o[p][i] *= rescale[i / 2 % 2];
+                rescale_sums(o, rescale);
+                if (PIECES > 1) rescale_sums(more, rescale);
             }
             wgmma_publish();
             barrier(CLK_LOCAL_MEM_FENCE);
             if (t == 0) block_facts[turn] = 0;
-            if (facts & BLOCK_ODD)
-                add_seen(o, &m, block, turn, side, lane);
-            else {
-                add_values(o, &m, turn, side);
-                wgmma_finish_values(o[0]);
-                if (PIECES > 1) wgmma_finish_values(o[PIECES - 1]);
-            }
+            if (facts & BLOCK_ODD) {
+                add_seen(o, &m, block, turn, side * PIECES, lane);
+                if (PIECES > 1) add_seen(more, &m, block, turn, side * PIECES + 1, lane);
+            } else
+                add_values(o, more, &m, turn, side);
             key = next;
             turn ^= 1;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-    WGMMA_UNROLL
-        for (int r = 0; r < 2; r++) shares[wgmma_row(lane, 2 * r) * 8 + side * 4 + lane % 4] = total[r];
+        share(&m, total[0], total[1], side, lane);
         // Each row's largest score, by any work-item that has sums of it.
         if (side == 0 && lane % 4 == 0) {
-    WGMMA_UNROLL
-            for (int r = 0; r < 2; r++) rescale_rows[wgmma_row(lane, 2 * r)] = top[r];
+            rescale_rows[wgmma_row(lane, 0)] = top[0];
+            rescale_rows[wgmma_row(lane, 2)] = top[1];
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-        stage_sums(&m, o, side, lane);
+        stage_sums(&m, o, side * PIECES, lane);
+        if (PIECES > 1) stage_sums(&m, more, side * PIECES + 1, lane);
         if ((int)t < rows) finish_row(&m, space, RESULT_PASS, &call, &item, rescale_rows[t], t);
         barrier(CLK_LOCAL_MEM_FENCE);
         __global uchar *out = output ? output + call.output : output;

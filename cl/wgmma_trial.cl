@@ -6,6 +6,7 @@
 // grid: global and local (128).   options: WGMMA_* (common/wgmma.clh), MATRIX_*, ROWS_F16 or ROWS_BF16
 #include "common/matrix.clh"
 #include "common/wgmma.clh"
+#include "common/each.clh"
 
 #define LOCAL_VALUES (27 * WGMMA_BLOCK)
 
@@ -22,10 +23,9 @@ __kernel __attribute__((reqd_work_group_size(WGMMA_GROUP, 1, 1))) void wgmma_tri
     }
     wgmma_publish();
     barrier(CLK_LOCAL_MEM_FENCE);
-#pragma unroll
-    for (int i = 0; i < 16; i++) s[i] = 0.0f;
-#pragma unroll
-    for (int i = 0; i < 64; i++) o[i] = 0.0f;
+#define CLEAR(i) s[i % 16] = o[i] = 0.0f;
+    EACH_64(CLEAR)
+#undef CLEAR
     wgmma_begin();
     wgmma_scores(s, rows, keys, 0, 1);
     wgmma_scores(s, rows, keys, 1, 0);
@@ -38,8 +38,9 @@ __kernel __attribute__((reqd_work_group_size(WGMMA_GROUP, 1, 1))) void wgmma_tri
     wgmma_commit();
     wgmma_finish_scores(s);
     wgmma_finish_values(o);
-#pragma unroll
-    for (int i = 0; i < 16; i++) sums[wgmma_row(t, i) * 32 + wgmma_column(t, i)] = s[i];
-#pragma unroll
-    for (int i = 0; i < 64; i++) sums[64 * 32 + wgmma_row(t, i) * 128 + wgmma_column(t, i)] = o[i];
+#define STORE(i)                                                                                                         \
+    if (i < 16) sums[wgmma_row(t, i) * 32 + wgmma_column(t, i)] = s[i % 16];                                             \
+    sums[64 * 32 + wgmma_row(t, i) * 128 + wgmma_column(t, i)] = o[i];
+    EACH_64(STORE)
+#undef STORE
 }
