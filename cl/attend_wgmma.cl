@@ -5,7 +5,9 @@
 // next 64 are on their way.                                                                     ref: tests/ref/ref_attend.c
 //
 // Scores: each warpgroup multiplies all rows by 32 keys. Values: each keeps the sums of one half of the columns, for all rows,
-// in registers through all keys. Weights lie where the block's rope part was, which nobody needs any more.
+// in registers through all keys; it begins with its own 32 keys, whose weights it holds, while it gets the other's by way of
+// local memory, where the block's rope part was, which nobody needs any more. The scores of the next block are queued behind the
+// values of this one, so that the units idle for the softmax alone.
 // Every barrier is reached by the whole group: loops that hold one depend on the work alone.
 //
 //   space: packed  [tile][BLOCKS][64][64] 16-bit queries times scale * log2(e), zeros behind, each block in the order of
@@ -18,7 +20,6 @@
 #include "common/work.clh"
 #include "common/result.clh"
 #include "common/matrix.clh"
-#include "common/wgmma.clh"
 #include "common/each.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM)
 #error "LATENT_DIM, ROPE_DIM or VALUE_DIM is missing"
@@ -28,15 +29,26 @@
 #define ROW_TILE 64
 #define KEY_TILE 64
 #define LATENT_BLOCKS (LATENT_DIM / 64)
-#define BLOCKS ((LATENT_DIM + ROPE_DIM) / 64)
+#if LATENT_DIM + ROPE_DIM == 576
+#define WGMMA_BLOCKS 9
+#elif LATENT_DIM + ROPE_DIM == 320
+#define WGMMA_BLOCKS 5
+#endif
+#include "common/wgmma.clh"
+#define BLOCKS WGMMA_BLOCKS
 #define TILE_VALUES (BLOCKS * WGMMA_BLOCK)
 #define PIECES (VALUE_DIM / 256) // of 128 columns, of each warpgroup
 #define EMPTY -1.0f              // in place of the factor of a row that saw no key
 #define ALWAYS_INLINE __attribute__((always_inline))
 
-// What is known of a block of keys before it is multiplied.
-#define BLOCK_HOLES 1 // some of its keys are not there
-#define BLOCK_ODD 2   // some of its values are no numbers; looked for in masked blocks alone
+// What is known of a key of a block.
+#define KEY_THERE 1
+#define KEY_ODD 2 // some of its values are no numbers; looked for in masked blocks alone
+
+// Where a key's parts lie. latent NULL: it is not there.
+typedef struct stage_place {
+    const __global ushort *latent, *rope;
+} stage_place;
 
 // What the group shares.
 typedef struct wgmma_memory {
@@ -44,27 +56,24 @@ typedef struct wgmma_memory {
     __local ushort *keys;     // [2][BLOCKS][64][64], by turns
     __local float *shares;    // [ROW_TILE][8]: of each row, what the work-items that have sums of it found
     __local int *first, *end; // [ROW_TILE]: the keys each row sees; none past the work's rows
-    __local int *there;       // [2][KEY_TILE]
-    __local int *block;       // [2]: BLOCK_*
+    __local stage_place *places; // [2][KEY_TILE]: where the block after the next lies
+    __local int *facts;       // [2][KEY_TILE]: KEY_*
+    __local int *holes;       // [2]: whether some keys of a block are not there
     __local float *rescale;   // [ROW_TILE]: what the finished sums are multiplied by
     __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
 } wgmma_memory;
 
-// A key of a block: 8 work-items stage a row, each of them every eighth run of 16 bytes of two rows. latent NULL: not there.
-typedef struct stage_place {
-    const __global ushort *latent, *rope;
-} stage_place;
-
-// Where key `index` of block [key, key + KEY_TILE) lies, of which `count` are to be read.
-static inline ALWAYS_INLINE void place_key(stage_place *place, const wgmma_memory *m, const key_source *keys, int key, int index,
-                                           int count, int turn, uint t) {
-    row_parts at;
-    int there = index < count && key_at(&at, keys, key + index);
-    place->latent = there ? (const __global ushort *)at.latent : (const __global ushort *)0;
-    place->rope = there ? (const __global ushort *)at.rope : (const __global ushort *)0;
-    if (t % 8 != 0) return;
-    m->there[turn * KEY_TILE + index] = there;
-    if (!there) atomic_or(m->block + turn, BLOCK_HOLES);
+// Where the keys of block [key, key + KEY_TILE) lie, of which `count` are to be read: for stage_keys after the next barrier.
+static inline ALWAYS_INLINE void place_keys(const wgmma_memory *m, const key_source *keys, int key, int count, int turn, uint t) {
+    if (t < KEY_TILE) {
+        row_parts at;
+        int there = (int)t < count && key_at(&at, keys, key + t);
+        __local stage_place *place = m->places + turn * KEY_TILE + t;
+        place->latent = there ? (const __global ushort *)at.latent : (const __global ushort *)0;
+        place->rope = there ? (const __global ushort *)at.rope : (const __global ushort *)0;
+        m->facts[turn * KEY_TILE + t] = there ? KEY_THERE : 0;
+        if (!there) m->holes[turn] = 1;
+    }
 }
 
 #ifdef ROWS_BF16
@@ -94,26 +103,23 @@ static inline void stage_finish(void) {
     wgmma_publish();
 }
 
-// Stages the work-item's share of a key that was placed; of one that is not there zeros. checked: whether a value is no number is
-// told.
-static inline ALWAYS_INLINE void stage_key(const wgmma_memory *m, const stage_place *place, int index, int checked, int turn,
-                                           uint t) {
+// Zeros in place of values that are no numbers, which must not reach rows that do not see them, not even times zero: rows that do
+// become NaN by their scores.
+static inline ushort8 numbers_of(ushort8 run, int *odd) {
+    short8 wrong = (run & (ushort8)EXPONENT) == (ushort8)EXPONENT;
+    *odd |= any(wrong);
+    return run & ~as_ushort8(wrong);
+}
+
+// Stages a work-item's share of a key that was placed, every eighth run of 16 bytes; of one that is not there zeros. masked: some
+// rows do not see all keys.
+static inline ALWAYS_INLINE void stage_key(const wgmma_memory *m, int index, int masked, int turn, uint t) {
+    stage_place place = m->places[turn * KEY_TILE + index];
     __local ushort *to = m->keys + turn * TILE_VALUES + wgmma_at(index, t % 8 * 8);
-    const __global ushort *latent = place->latent + t % 8 * 8, *rope = place->rope + t % 8 * 8;
-    if (!place->latent) {
-#pragma unroll 1
-        for (int b = 0; b < BLOCKS; b++) *(__local ushort8 *)(to + b * WGMMA_BLOCK) = (ushort8)0;
-        return;
-    }
+    const __global ushort *latent = place.latent + t % 8 * 8, *rope = place.rope + t % 8 * 8;
 #define RUN(b) ((b) < LATENT_BLOCKS ? latent + (b) * 64 : rope + ((b) - LATENT_BLOCKS) * 64)
-    if (checked) {
-        int odd = 0;
-#pragma unroll 1
-        for (int b = 0; b < BLOCKS; b++) odd |= any((load_run(RUN(b)) & (ushort8)EXPONENT) == (ushort8)EXPONENT);
-        if (odd) atomic_or(m->block + turn, BLOCK_ODD);
-    }
 #ifdef WGMMA_NVIDIA
-    if ((((size_t)latent | (size_t)rope) & 15) == 0) {
+    if (!masked && place.latent && (((size_t)latent | (size_t)rope) & 15) == 0) {
 #define STAGE(b)                                                                                                         \
     if (b < BLOCKS)                                                                                                      \
         __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint)(size_t)to + b * WGMMA_BLOCK * 2), "l"(RUN(b))  \
@@ -123,18 +129,18 @@ static inline ALWAYS_INLINE void stage_key(const wgmma_memory *m, const stage_pl
         return;
     }
 #endif
+    int odd = 0;
 #pragma unroll 1
-    for (int b = 0; b < BLOCKS; b++) *(__local ushort8 *)(to + b * WGMMA_BLOCK) = load_run(RUN(b));
+    for (int b = 0; b < BLOCKS; b++)
+        *(__local ushort8 *)(to + b * WGMMA_BLOCK) = place.latent ? numbers_of(load_run(RUN(b)), &odd) : (ushort8)0;
+    if (odd) m->facts[turn * KEY_TILE + index] = KEY_THERE | KEY_ODD;
 #undef RUN
 }
 
-// A block's keys, from where they were placed.
-#define STAGE_KEYS(m, places, checked, turn, t)                                                                          \
-    stage_key(m, places, t / 8, checked, turn, t);                                                                       \
-    stage_key(m, places + 1, t / 8 + 32, checked, turn, t)
-#define PLACE_KEYS(places, m, keys, key, count, turn, t)                                                                 \
-    place_key(places, m, keys, key, t / 8, count, turn, t);                                                              \
-    place_key(places + 1, m, keys, key, t / 8 + 32, count, turn, t)
+static inline ALWAYS_INLINE void stage_keys(const wgmma_memory *m, int masked, int turn, uint t) {
+    stage_key(m, t / 8, masked, turn, t);
+    stage_key(m, t / 8 + 32, masked, turn, t);
+}
 
 static inline void stage_queries(const wgmma_memory *m, const __global ushort *queries, uint t) {
     for (uint i = t; i < TILE_VALUES / 8; i += GROUP) stage_run(m->queries + i * 8, queries + i * 8);
@@ -142,17 +148,7 @@ static inline void stage_queries(const wgmma_memory *m, const __global ushort *q
 
 // Scores of all rows by the warpgroup's 32 keys.
 static inline ALWAYS_INLINE void score_keys(float *s, const wgmma_memory *m, int turn, uint side) {
-    const __local ushort *keys = m->keys + turn * TILE_VALUES + side * 32 * 64;
-    wgmma_begin();
-#define SCORE(b, chunk) wgmma_scores(s, m->queries + b * WGMMA_BLOCK, keys + b * WGMMA_BLOCK, chunk, b == 0 && chunk == 0);
-#define SCORE_BLOCK(b)                                                                                                   \
-    if (b < BLOCKS) {                                                                                                    \
-        SCORE(b, 0) SCORE(b, 1) SCORE(b, 2) SCORE(b, 3)                                                                  \
-    }
-    EACH_16(SCORE_BLOCK)
-#undef SCORE_BLOCK
-#undef SCORE
-    wgmma_commit();
+    wgmma_scores(s, m->queries, m->keys + turn * TILE_VALUES + side * 32 * 64);
 }
 
 // A work-item has sums of two rows: number i is of its row ROW_OF(i).
@@ -169,8 +165,9 @@ static inline ALWAYS_INLINE void mask_scores(float *s, const wgmma_memory *m, in
 #define MASK(i)                                                                                                          \
     {                                                                                                                    \
         int row = wgmma_row(lane, i), index = side * 32 + wgmma_column(lane, i);                                         \
-        int seen = m->there[turn * KEY_TILE + index] && key + index >= m->first[row] && key + index < m->end[row];       \
-        s[i] = seen ? s[i] : -INFINITY;                                                                                  \
+        int facts = m->facts[turn * KEY_TILE + index];                                                                   \
+        int seen = facts && key + index >= m->first[row] && key + index < m->end[row];                                   \
+        s[i] = !seen ? -INFINITY : facts & KEY_ODD ? NAN : s[i];                                                         \
     }
     EACH_16(MASK)
 #undef MASK
@@ -213,22 +210,21 @@ static inline ALWAYS_INLINE float raise_top(float *top, float *rescale, const wg
     return base;
 }
 
-// Online softmax: scores become weights, as rounded. Answers whether older sums must be rescaled, and by what.
-static inline ALWAYS_INLINE int soften(const float *s, float *top, float *total, float *rescale, const wgmma_memory *m, int turn,
-                                       uint side, uint lane) {
-    __local ushort *weights = m->keys + turn * TILE_VALUES + LATENT_BLOCKS * WGMMA_BLOCK;
+// Online softmax: scores become weights, as rounded, which the work-item holds. Answers whether older sums must be rescaled, and
+// by what.
+static inline ALWAYS_INLINE int soften(uint4 weights[2], const float *s, float *top, float *total, float *rescale,
+                                       const wgmma_memory *m, uint lane) {
     float base[2], sum[2] = {0.0f, 0.0f};
+    uint both[8];
     base[0] = raise_top(&top[0], &rescale[0], m, wgmma_row(lane, 0));
     base[1] = raise_top(&top[1], &rescale[1], m, wgmma_row(lane, 2));
 #define SOFTEN(i)                                                                                                        \
-    {                                                                                                                    \
-        const int r = ROW_OF(2 * i);                                                                                     \
-        uint both = wgmma_round(wgmma_exp2(s[2 * i] - base[r]), wgmma_exp2(s[2 * i + 1] - base[r]));                     \
-        *(__local uint *)(weights + wgmma_at(wgmma_row(lane, 2 * i), side * 32 + wgmma_column(lane, 2 * i))) = both;     \
-        sum[r] += matrix_number((ushort)both) + matrix_number((ushort)(both >> 16));                                     \
-    }
+    both[i] = wgmma_round(wgmma_exp2(s[2 * i] - base[ROW_OF(2 * i)]), wgmma_exp2(s[2 * i + 1] - base[ROW_OF(2 * i)]));   \
+    sum[ROW_OF(2 * i)] += matrix_number((ushort)both[i]) + matrix_number((ushort)(both[i] >> 16));
     EACH_8(SOFTEN)
 #undef SOFTEN
+    weights[0] = (uint4)(both[0], both[1], both[2], both[3]);
+    weights[1] = (uint4)(both[4], both[5], both[6], both[7]);
     total[0] = fma(total[0], rescale[0], sum[0]);
     total[1] = fma(total[1], rescale[1], sum[1]);
     return rescale[0] != 1.0f || rescale[1] != 1.0f;
@@ -240,45 +236,22 @@ static inline ALWAYS_INLINE void rescale_sums(float *o, const float *rescale) {
 #undef RESCALE
 }
 
-static inline ALWAYS_INLINE void add_values(float *o, float *more, const wgmma_memory *m, int turn, uint side) {
-    const __local ushort *keys = m->keys + turn * TILE_VALUES, *weights = keys + LATENT_BLOCKS * WGMMA_BLOCK;
-    keys += side * PIECES * 2 * WGMMA_BLOCK;
-    wgmma_begin();
-#define ADD(chunk)                                                                                                       \
-    wgmma_values(o, weights, keys, chunk);                                                                               \
-    if (PIECES > 1) wgmma_values(more, weights, keys + 2 * WGMMA_BLOCK, chunk);
-    ADD(0) ADD(1) ADD(2) ADD(3)
-#undef ADD
-    wgmma_commit();
-    wgmma_finish_values(o);
-    if (PIECES > 1) wgmma_finish_values(more);
+// The weights of a block as its work-items hold them, where its rope part was.
+static inline __local uint4 *weights_of(const wgmma_memory *m, int turn) {
+    return (__local uint4 *)(m->keys + turn * TILE_VALUES + LATENT_BLOCKS * WGMMA_BLOCK);
 }
 
-// As scalars: a key's values that are no numbers must not reach rows that do not see it, not even times zero.
-static inline ALWAYS_INLINE void add_seen(float *o, const wgmma_memory *m, int key, int turn, uint piece, uint lane) {
-    const __local ushort *keys = m->keys + turn * TILE_VALUES, *weights = keys + LATENT_BLOCKS * WGMMA_BLOCK;
-    keys += piece * 2 * WGMMA_BLOCK;
-#pragma unroll 1
-    for (int index = 0; index < KEY_TILE; index++) {
-        int seen[2];
-        float weight[2];
-#define ROW(r)                                                                                                           \
-    {                                                                                                                    \
-        uint row = wgmma_row(lane, 2 * r);                                                                               \
-        seen[r] = key + index >= m->first[row] && key + index < m->end[row];                                             \
-        weight[r] = matrix_number(weights[wgmma_at(row, index)]);                                                        \
-    }
-        ROW(0) ROW(1)
-#undef ROW
-#define ADD(i)                                                                                                           \
-    {                                                                                                                    \
-        uint column = wgmma_column(lane, i);                                                                             \
-        float value = matrix_number(keys[column / 64 * WGMMA_BLOCK + wgmma_at(index, column % 64)]);                     \
-        o[i] = seen[ROW_OF(i)] ? fma(weight[ROW_OF(i)], value, o[i]) : o[i];                                             \
-    }
-        EACH_64(ADD)
+// Adds 32 keys, those of warpgroup `of`, to the sums.
+static inline ALWAYS_INLINE void add_values(float *o, float *more, const uint4 weights[2], const wgmma_memory *m, int turn, uint side,
+                                            uint of) {
+    const __local ushort *keys = m->keys + turn * TILE_VALUES + side * PIECES * 2 * WGMMA_BLOCK;
+    const __local uint4 *held = weights_of(m, turn);
+    (void)held;
+#define ADD(c)                                                                                                           \
+    wgmma_values(o, weights[c], held, keys, 2 * of + c);                                                                 \
+    if (PIECES > 1) wgmma_values(more, weights[c], held, keys + 2 * WGMMA_BLOCK, 2 * of + c);
+    ADD(0) ADD(1)
 #undef ADD
-    }
 }
 
 // Finishes one row: its numbers are written, and what its sums are to be multiplied by is left in m->rescale.
@@ -325,9 +298,10 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
     __local ushort tiles[3 * TILE_VALUES] __attribute__((aligned(1024)));
     __local float shares[ROW_TILE * 8] __attribute__((aligned(16)));
     __local float rescale_rows[ROW_TILE];
-    __local int first[ROW_TILE], end[ROW_TILE], there[2 * KEY_TILE], block_facts[2];
+    __local int first[ROW_TILE], end[ROW_TILE], key_facts[2 * KEY_TILE], holes[2];
+    __local stage_place places[2 * KEY_TILE];
     __local long row_at[ROW_TILE];
-    wgmma_memory m = {tiles, tiles + TILE_VALUES, shares, first, end, there, block_facts, rescale_rows, row_at};
+    wgmma_memory m = {tiles, tiles + TILE_VALUES, shares, first, end, places, key_facts, holes, rescale_rows, row_at};
 
     int part = get_group_id(0);
     uint t = get_local_id(0), side = t / WGMMA_GROUP, lane = t % WGMMA_GROUP;
@@ -347,51 +321,67 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
             first[t] = range.first;
             end[t] = range.end;
         }
-        if (t < 2) block_facts[t] = 0;
+        if (t < 2) holes[t] = 0;
         // Neither end falls from row to row.
         key_range least = work_visible(&call, &item, item.row_begin);
         key_range most = work_visible(&call, &item, item.row_begin + rows - 1);
         int kv_end = min(item.kv_end, most.end), key = max(item.kv_begin, least.first);
         key += key_gap(&keys, key);
-        stage_place places[2];
+        int next = key + KEY_TILE, masked = key < most.first || min(next, kv_end) > least.end;
         stage_queries(&m, (const __global ushort *)(space + call.packed) + (long)item.tile_first * TILE_VALUES, t);
         barrier(CLK_LOCAL_MEM_FENCE);
-        int masked = key < most.first || min(key + KEY_TILE, kv_end) > least.end;
-        if (key < kv_end) {
-            PLACE_KEYS(places, &m, &keys, key, kv_end - key, 0, t);
-            STAGE_KEYS(&m, places, masked, 0, t);
-        } else
-            stage_finish();
+        place_keys(&m, &keys, key, kv_end - key, 0, t);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        next += key_gap(&keys, next);
+        place_keys(&m, &keys, next, kv_end - next, 1, t);
+        stage_keys(&m, masked, 0, t); // of no keys: zeros
+        stage_finish();
+        barrier(CLK_LOCAL_MEM_FENCE);
+        score_keys(s, &m, 0, side);
+        int next_masked = next < most.first || min(next + KEY_TILE, kv_end) > least.end;
+        stage_keys(&m, next_masked, 1, t);
+        wgmma_finish_scores(s);
+        // Here the block's scores are known, the next block is on its way, and the one after that is `after`.
         while (key < kv_end) {
-            stage_finish();
-            barrier(CLK_LOCAL_MEM_FENCE); // the block is staged, and nobody reads the one before
-            int facts = block_facts[turn], hidden = masked || facts, block = key, next = key + KEY_TILE;
-            score_keys(s, &m, turn, side);
-            next += key_gap(&keys, next);
-            if (next < kv_end) {
-                masked = next < most.first || min(next + KEY_TILE, kv_end) > least.end;
-                PLACE_KEYS(places, &m, &keys, next, kv_end - next, turn ^ 1, t);
-                STAGE_KEYS(&m, places, masked, turn ^ 1, t);
-            }
-            wgmma_finish_scores(s);
-            mask_scores(s, &m, block, call.softcap, hidden, turn, side, lane);
+            int after = next + KEY_TILE;
+            after += key_gap(&keys, after);
+            mask_scores(s, &m, key, call.softcap, masked || holes[turn], turn, side, lane);
             share_tops(s, &m, side, lane);
             barrier(CLK_LOCAL_MEM_FENCE);
-            if (soften(s, top, total, rescale, &m, turn, side, lane)) {
+            uint4 own[2], other[2];
+            if (soften(own, s, top, total, rescale, &m, lane)) {
                 rescale_sums(o, rescale);
                 if (PIECES > 1) rescale_sums(more, rescale);
             }
-            wgmma_publish();
+            __local uint4 *held = weights_of(&m, turn) + lane;
+            held[2 * side * WGMMA_GROUP] = own[0];
+            held[(2 * side + 1) * WGMMA_GROUP] = own[1];
+            wgmma_begin();
+            if (WGMMA_EARLY) add_values(o, more, own, &m, turn, side, side);
             barrier(CLK_LOCAL_MEM_FENCE);
-            if (t == 0) block_facts[turn] = 0;
-            if (facts & BLOCK_ODD) {
-                add_seen(o, &m, block, turn, side * PIECES, lane);
-                if (PIECES > 1) add_seen(more, &m, block, turn, side * PIECES + 1, lane);
-            } else
-                add_values(o, more, &m, turn, side);
-            key = next;
+            if (t == 0) holes[turn] = 0;
+            other[0] = held[2 * (side ^ 1) * WGMMA_GROUP];
+            other[1] = held[(2 * (side ^ 1) + 1) * WGMMA_GROUP];
+            if (!WGMMA_EARLY) add_values(o, more, own, &m, turn, side, side);
+            wgmma_begin();
+            add_values(o, more, other, &m, turn, side, side ^ 1);
+            wgmma_commit();
+            stage_finish();
+            barrier(CLK_LOCAL_MEM_FENCE); // the next block is staged
+            score_keys(s, &m, turn ^ 1, side);
+            wgmma_finish_values(o, 1);
+            if (PIECES > 1) wgmma_finish_values(more, 1);
+            place_keys(&m, &keys, after, kv_end - after, turn, t);
+            barrier(CLK_LOCAL_MEM_FENCE); // nobody reads this block any more, and the one after the next is placed
+            masked = next_masked;
+            next_masked = after < most.first || min(after + KEY_TILE, kv_end) > least.end;
+            stage_keys(&m, next_masked, turn, t);
+            wgmma_finish_scores(s);
             turn ^= 1;
+            key = next;
+            next = after;
         }
+        stage_finish();
         barrier(CLK_LOCAL_MEM_FENCE);
         share(&m, total[0], total[1], side, lane);
         // Each row's largest score, by any work-item that has sums of it.
