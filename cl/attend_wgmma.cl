@@ -56,23 +56,24 @@ typedef struct wgmma_memory {
     __local ushort *keys;     // [2][BLOCKS][64][64], by turns
     __local float *shares;    // [ROW_TILE][8]: of each row, what the work-items that have sums of it found
     __local int *first, *end; // [ROW_TILE]: the keys each row sees; none past the work's rows
-    __local stage_place *places; // [2][KEY_TILE]: where the block after the next lies
-    __local int *facts;       // [2][KEY_TILE]: KEY_*
-    __local int *holes;       // [2]: whether some keys of a block are not there
+    // Of four blocks, by turns, as they are placed long before they are staged:
+    __local stage_place *places; // [4][KEY_TILE]
+    __local int *facts;          // [4][KEY_TILE]: KEY_*
+    __local int *holes;          // [4]: whether some keys of a block are not there
     __local float *rescale;   // [ROW_TILE]: what the finished sums are multiplied by
     __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
 } wgmma_memory;
 
-// Where the keys of block [key, key + KEY_TILE) lie, of which `count` are to be read: for stage_keys after the next barrier.
-static inline ALWAYS_INLINE void place_keys(const wgmma_memory *m, const key_source *keys, int key, int count, int turn, uint t) {
+// Where the keys of block [key, kv_end), KEY_TILE at most, lie: for stage_blocks after the next barrier.
+static inline ALWAYS_INLINE void place_keys(const wgmma_memory *m, const key_source *keys, int key, int kv_end, int slot, uint t) {
     if (t < KEY_TILE) {
         row_parts at;
-        int there = (int)t < count && key_at(&at, keys, key + t);
-        __local stage_place *place = m->places + turn * KEY_TILE + t;
+        int there = (int)t < kv_end - key && key_at(&at, keys, key + t);
+        __local stage_place *place = m->places + slot * KEY_TILE + t;
         place->latent = there ? (const __global ushort *)at.latent : (const __global ushort *)0;
         place->rope = there ? (const __global ushort *)at.rope : (const __global ushort *)0;
-        m->facts[turn * KEY_TILE + t] = there ? KEY_THERE : 0;
-        if (!there) m->holes[turn] = 1;
+        m->facts[slot * KEY_TILE + t] = there ? KEY_THERE : 0;
+        if (!there) m->holes[slot] = 1;
     }
 }
 
@@ -111,35 +112,44 @@ static inline ushort8 numbers_of(ushort8 run, int *odd) {
     return run & ~as_ushort8(wrong);
 }
 
-// Stages a work-item's share of a key that was placed, every eighth run of 16 bytes; of one that is not there zeros. masked: some
-// rows do not see all keys.
-static inline ALWAYS_INLINE void stage_key(const wgmma_memory *m, int index, int masked, int turn, uint t) {
-    stage_place place = m->places[turn * KEY_TILE + index];
-    __local ushort *to = m->keys + turn * TILE_VALUES + wgmma_at(index, t % 8 * 8);
-    const __global ushort *latent = place.latent + t % 8 * 8, *rope = place.rope + t % 8 * 8;
-#define RUN(b) ((b) < LATENT_BLOCKS ? latent + (b) * 64 : rope + ((b) - LATENT_BLOCKS) * 64)
+// Stages a work-item's share of `count` blocks of columns, of a key that was placed: every eighth run of 16 bytes; of one that is not
+// there zeros. masked: some rows do not see all keys.
+static inline ALWAYS_INLINE void stage_key(const wgmma_memory *m, int index, int first_block, const int count, int masked, int slot,
+                                           int turn, uint t) {
+    stage_place place = m->places[slot * KEY_TILE + index];
+    __local ushort *to = m->keys + turn * TILE_VALUES + first_block * WGMMA_BLOCK + wgmma_at(index, t % 8 * 8);
+    const __global ushort *from = first_block < LATENT_BLOCKS ? place.latent + first_block * 64 : place.rope;
+    from += t % 8 * 8;
 #ifdef WGMMA_NVIDIA
-    if (!masked && place.latent && (((size_t)latent | (size_t)rope) & 15) == 0) {
+    if (!masked && place.latent && ((size_t)from & 15) == 0) {
 #define STAGE(b)                                                                                                         \
-    if (b < BLOCKS)                                                                                                      \
-        __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint)(size_t)to + b * WGMMA_BLOCK * 2), "l"(RUN(b))  \
+    if (b < count)                                                                                                       \
+        __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint)(size_t)to + b * WGMMA_BLOCK * 2),      \
+                         "l"(from + b * 64)                                                                              \
                          : "memory");
-        EACH_16(STAGE)
+        STAGE(0) STAGE(1)
 #undef STAGE
         return;
     }
 #endif
     int odd = 0;
 #pragma unroll 1
-    for (int b = 0; b < BLOCKS; b++)
-        *(__local ushort8 *)(to + b * WGMMA_BLOCK) = place.latent ? numbers_of(load_run(RUN(b)), &odd) : (ushort8)0;
-    if (odd) m->facts[turn * KEY_TILE + index] = KEY_THERE | KEY_ODD;
-#undef RUN
+    for (int b = 0; b < count; b++)
+        *(__local ushort8 *)(to + b * WGMMA_BLOCK) = place.latent ? numbers_of(load_run(from + b * 64), &odd) : (ushort8)0;
+    if (odd) m->facts[slot * KEY_TILE + index] = KEY_THERE | KEY_ODD;
 }
 
-static inline ALWAYS_INLINE void stage_keys(const wgmma_memory *m, int masked, int turn, uint t) {
-    stage_key(m, t / 8, masked, turn, t);
-    stage_key(m, t / 8 + 32, masked, turn, t);
+// A block of keys is staged in parts, each as soon as what is in its place is no longer needed: two blocks of values, by the
+// warpgroup that multiplies by them,
+static inline ALWAYS_INLINE void stage_values(const wgmma_memory *m, int piece, int masked, int slot, int turn, uint lane) {
+#define STAGE_ROW(r) stage_key(m, lane / 8 + 16 * r, piece * 2, 2, masked, slot, turn, lane);
+    STAGE_ROW(0) STAGE_ROW(1) STAGE_ROW(2) STAGE_ROW(3)
+#undef STAGE_ROW
+}
+// and the rope part, by both.
+static inline ALWAYS_INLINE void stage_rope(const wgmma_memory *m, int masked, int slot, int turn, uint t) {
+    stage_key(m, t / 8, LATENT_BLOCKS, 1, masked, slot, turn, t);
+    stage_key(m, t / 8 + 32, LATENT_BLOCKS, 1, masked, slot, turn, t);
 }
 
 static inline void stage_queries(const wgmma_memory *m, const __global ushort *queries, uint t) {
@@ -154,7 +164,7 @@ static inline ALWAYS_INLINE void score_keys(float *s, const wgmma_memory *m, int
 // A work-item has sums of two rows: number i is of its row ROW_OF(i).
 #define ROW_OF(i) ((i) / 2 % 2)
 
-static inline ALWAYS_INLINE void mask_scores(float *s, const wgmma_memory *m, int key, float softcap, int masked, int turn,
+static inline ALWAYS_INLINE void mask_scores(float *s, const wgmma_memory *m, int key, float softcap, int masked, int slot,
                                              uint side, uint lane) {
 #define CAP(i) s[i] = tanh(s[i] * (LN_2 / softcap)) * (softcap * LOG2_E);
     if (softcap != 0.0f) {
@@ -165,7 +175,7 @@ static inline ALWAYS_INLINE void mask_scores(float *s, const wgmma_memory *m, in
 #define MASK(i)                                                                                                          \
     {                                                                                                                    \
         int row = wgmma_row(lane, i), index = side * 32 + wgmma_column(lane, i);                                         \
-        int facts = m->facts[turn * KEY_TILE + index];                                                                   \
+        int facts = m->facts[slot * KEY_TILE + index];                                                                   \
         int seen = facts && key + index >= m->first[row] && key + index < m->end[row];                                   \
         s[i] = !seen ? -INFINITY : facts & KEY_ODD ? NAN : s[i];                                                         \
     }
@@ -241,17 +251,24 @@ static inline __local uint4 *weights_of(const wgmma_memory *m, int turn) {
     return (__local uint4 *)(m->keys + turn * TILE_VALUES + LATENT_BLOCKS * WGMMA_BLOCK);
 }
 
-// Adds 32 keys, those of warpgroup `of`, to the sums.
-static inline ALWAYS_INLINE void add_values(float *o, float *more, const uint4 weights[2], const wgmma_memory *m, int turn, uint side,
-                                            uint of) {
-    const __local ushort *keys = m->keys + turn * TILE_VALUES + side * PIECES * 2 * WGMMA_BLOCK;
+// Adds 32 keys, those of warpgroup `of`, to the sums of a piece of the columns.
+static inline ALWAYS_INLINE void add_values(float *o, const uint4 weights[2], const wgmma_memory *m, int turn, uint piece, uint of) {
+    const __local ushort *keys = m->keys + turn * TILE_VALUES + piece * 2 * WGMMA_BLOCK;
     const __local uint4 *held = weights_of(m, turn);
     (void)held;
-#define ADD(c)                                                                                                           \
-    wgmma_values(o, weights[c], held, keys, 2 * of + c);                                                                 \
-    if (PIECES > 1) wgmma_values(more, weights[c], held, keys + 2 * WGMMA_BLOCK, 2 * of + c);
-    ADD(0) ADD(1)
-#undef ADD
+    wgmma_values(o, weights[0], held, keys, 2 * of);
+    wgmma_values(o, weights[1], held, keys, 2 * of + 1);
+}
+
+// Where the block behind block `key` begins.
+static inline int block_behind(const key_source *keys, int key, int kv_end) {
+    if (key >= kv_end) return key;
+    key += KEY_TILE;
+    return key + key_gap(keys, key);
+}
+
+static inline int block_is_masked(key_range least, key_range most, int key, int kv_end) {
+    return key < most.first || min(key + KEY_TILE, kv_end) > least.end;
 }
 
 // Finishes one row: its numbers are written, and what its sums are to be multiplied by is left in m->rescale.
@@ -294,17 +311,28 @@ static inline void write_sums(const wgmma_memory *m, __global uchar *out, int ty
     }
 }
 
+// All parts of a block.
+#define STAGE_ALL(masked, slot, turn)                                                                                    \
+    stage_rope(&m, masked, slot, turn, t);                                                                               \
+    stage_values(&m, side * PIECES, masked, slot, turn, lane);                                                           \
+    if (PIECES > 1) stage_values(&m, side * PIECES + 1, masked, slot, turn, lane)
+#define ADD_VALUES(weights, of)                                                                                          \
+    {                                                                                                                    \
+        add_values(o, weights, &m, turn, side * PIECES, of);                                                             \
+        if (PIECES > 1) add_values(more, weights, &m, turn, side * PIECES + 1, of);                                      \
+    }
+
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(ATTEND_ARGUMENTS) {
     __local ushort tiles[3 * TILE_VALUES] __attribute__((aligned(1024)));
     __local float shares[ROW_TILE * 8] __attribute__((aligned(16)));
     __local float rescale_rows[ROW_TILE];
-    __local int first[ROW_TILE], end[ROW_TILE], key_facts[2 * KEY_TILE], holes[2];
-    __local stage_place places[2 * KEY_TILE];
+    __local int first[ROW_TILE], end[ROW_TILE], key_facts[4 * KEY_TILE], holes[4];
+    __local stage_place places[4 * KEY_TILE];
     __local long row_at[ROW_TILE];
     wgmma_memory m = {tiles, tiles + TILE_VALUES, shares, first, end, places, key_facts, holes, rescale_rows, row_at};
 
     int part = get_group_id(0);
-    uint t = get_local_id(0), side = t / WGMMA_GROUP, lane = t % WGMMA_GROUP;
+    uint t = get_local_id(0), side = wgmma_group(t), lane = t % WGMMA_GROUP;
     if (part >= step[call.header + HEADER_PARTS]) return;
     for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
         work_item item;
@@ -315,38 +343,38 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
 #define CLEAR(i) o[i] = more[i] = 0.0f;
         EACH_64(CLEAR)
 #undef CLEAR
+        if (t < 4) holes[t] = 0;
         if (t < ROW_TILE) {
             key_range range = {0, 0};
             if ((int)t < rows) range = work_visible(&call, &item, item.row_begin + t);
             first[t] = range.first;
             end[t] = range.end;
         }
-        if (t < 2) holes[t] = 0;
         // Neither end falls from row to row.
         key_range least = work_visible(&call, &item, item.row_begin);
         key_range most = work_visible(&call, &item, item.row_begin + rows - 1);
         int kv_end = min(item.kv_end, most.end), key = max(item.kv_begin, least.first);
         key += key_gap(&keys, key);
-        int next = key + KEY_TILE, masked = key < most.first || min(next, kv_end) > least.end;
+        int next = block_behind(&keys, key, kv_end), after = block_behind(&keys, next, kv_end), slot = 0;
+        int masked = block_is_masked(least, most, key, kv_end), next_masked = block_is_masked(least, most, next, kv_end);
         stage_queries(&m, (const __global ushort *)(space + call.packed) + (long)item.tile_first * TILE_VALUES, t);
         barrier(CLK_LOCAL_MEM_FENCE);
-        place_keys(&m, &keys, key, kv_end - key, 0, t);
+        place_keys(&m, &keys, key, kv_end, 0, t);
         barrier(CLK_LOCAL_MEM_FENCE);
-        next += key_gap(&keys, next);
-        place_keys(&m, &keys, next, kv_end - next, 1, t);
-        stage_keys(&m, masked, 0, t); // of no keys: zeros
+        place_keys(&m, &keys, next, kv_end, 1, t);
+        STAGE_ALL(masked, 0, 0); // of no keys: zeros
+        barrier(CLK_LOCAL_MEM_FENCE);
+        place_keys(&m, &keys, after, kv_end, 2, t);
         stage_finish();
         barrier(CLK_LOCAL_MEM_FENCE);
         score_keys(s, &m, 0, side);
-        int next_masked = next < most.first || min(next + KEY_TILE, kv_end) > least.end;
-        stage_keys(&m, next_masked, 1, t);
+        STAGE_ALL(next_masked, 1, 1);
         wgmma_finish_scores(s);
-        // Here the block's scores are known, the next block is on its way, and the one after that is `after`.
+        // Here the block's scores are known, the next block is on its way, and the one after that is placed.
         while (key < kv_end) {
-            int after = next + KEY_TILE;
-            after += key_gap(&keys, after);
-            mask_scores(s, &m, key, call.softcap, masked || holes[turn], turn, side, lane);
+            mask_scores(s, &m, key, call.softcap, masked || holes[slot], slot, side, lane);
             share_tops(s, &m, side, lane);
+            if (t == 0) holes[(slot + 3) & 3] = 0; // of the block before, for the third from here
             barrier(CLK_LOCAL_MEM_FENCE);
             uint4 own[2], other[2];
             if (soften(own, s, top, total, rescale, &m, lane)) {
@@ -357,29 +385,36 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
             held[2 * side * WGMMA_GROUP] = own[0];
             held[(2 * side + 1) * WGMMA_GROUP] = own[1];
             wgmma_begin();
-            if (WGMMA_EARLY) add_values(o, more, own, &m, turn, side, side);
+            if (WGMMA_EARLY) ADD_VALUES(own, side);
             barrier(CLK_LOCAL_MEM_FENCE);
-            if (t == 0) holes[turn] = 0;
             other[0] = held[2 * (side ^ 1) * WGMMA_GROUP];
             other[1] = held[(2 * (side ^ 1) + 1) * WGMMA_GROUP];
-            if (!WGMMA_EARLY) add_values(o, more, own, &m, turn, side, side);
+            if (!WGMMA_EARLY) ADD_VALUES(own, side);
             wgmma_begin();
-            add_values(o, more, other, &m, turn, side, side ^ 1);
+            add_values(o, other, &m, turn, side * PIECES, side ^ 1);
+            wgmma_commit();
+            if (PIECES > 1) add_values(more, other, &m, turn, side * PIECES + 1, side ^ 1);
             wgmma_commit();
             stage_finish();
-            barrier(CLK_LOCAL_MEM_FENCE); // the next block is staged
+            barrier(CLK_LOCAL_MEM_FENCE); // the next block is staged, and nobody needs the weights in local memory any more
             score_keys(s, &m, turn ^ 1, side);
-            wgmma_finish_values(o, 1);
-            if (PIECES > 1) wgmma_finish_values(more, 1);
-            place_keys(&m, &keys, after, kv_end - after, turn, t);
-            barrier(CLK_LOCAL_MEM_FENCE); // nobody reads this block any more, and the one after the next is placed
+            int third = block_behind(&keys, after, kv_end);
+            place_keys(&m, &keys, third, kv_end, (slot + 3) & 3, t);
             masked = next_masked;
-            next_masked = after < most.first || min(after + KEY_TILE, kv_end) > least.end;
-            stage_keys(&m, next_masked, turn, t);
+            next_masked = block_is_masked(least, most, after, kv_end);
+            stage_rope(&m, next_masked, (slot + 2) & 3, turn, t);
+            wgmma_finish_values(o, 2);
+            stage_values(&m, side * PIECES, next_masked, (slot + 2) & 3, turn, lane);
+            if (PIECES > 1) {
+                wgmma_finish_values(more, 1);
+                stage_values(&m, side * PIECES + 1, next_masked, (slot + 2) & 3, turn, lane);
+            }
             wgmma_finish_scores(s);
             turn ^= 1;
+            slot = (slot + 1) & 3;
             key = next;
             next = after;
+            after = third;
         }
         stage_finish();
         barrier(CLK_LOCAL_MEM_FENCE);
