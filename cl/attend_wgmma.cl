@@ -5,9 +5,9 @@
 // next 64 are on their way.                                                                     ref: tests/ref/ref_attend.c
 //
 // Scores: each warpgroup multiplies all rows by 32 keys. Values: each keeps the sums of one half of the columns, for all rows,
-// in registers through all keys; it begins with its own 32 keys, whose weights it holds, while it gets the other's by way of
-// local memory, where the block's rope part was, which nobody needs any more. The scores of the next block are queued behind the
-// values of this one, so that the units idle for the softmax alone.
+// in registers through all keys; it holds the weights of its own 32 keys and gets the other's by way of local memory, where the
+// block's rope part was, which nobody needs any more. The scores of the next block are queued behind the values of this one, so
+// that the units idle for the softmax alone.
 // Every barrier is reached by the whole group: loops that hold one depend on the work alone.
 //
 //   space: packed  [tile][BLOCKS][64][64] 16-bit queries times scale * log2(e), zeros behind, each block in the order of
@@ -59,7 +59,7 @@ typedef struct wgmma_memory {
     // Of four blocks, by turns, as they are placed long before they are staged:
     __local stage_place *places; // [4][KEY_TILE]
     __local int *facts;          // [4][KEY_TILE]: KEY_*
-    __local int *holes;          // [4]: whether some keys of a block are not there
+    __local int *slow;           // [4]: some keys of a block are not there, or not in whole runs of 16 bytes
     __local float *rescale;   // [ROW_TILE]: what the finished sums are multiplied by
     __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
 } wgmma_memory;
@@ -73,7 +73,7 @@ static inline ALWAYS_INLINE void place_keys(const wgmma_memory *m, const key_sou
         place->latent = there ? (const __global ushort *)at.latent : (const __global ushort *)0;
         place->rope = there ? (const __global ushort *)at.rope : (const __global ushort *)0;
         m->facts[slot * KEY_TILE + t] = there ? KEY_THERE : 0;
-        if (!there) m->holes[slot] = 1;
+        if (!there || (((size_t)at.latent | (size_t)at.rope) & 15) != 0) m->slow[slot] = 1;
     }
 }
 
@@ -86,15 +86,6 @@ static inline ALWAYS_INLINE void place_keys(const wgmma_memory *m, const key_sou
 static inline ushort8 load_run(const __global ushort *from) {
     if (((size_t)from & 15) == 0) return *(const __global ushort8 *)from;
     return vload8(0, from);
-}
-static inline void stage_run(__local ushort *to, const __global ushort *from) {
-#ifdef WGMMA_NVIDIA
-    if (((size_t)from & 15) == 0) {
-        __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint)(size_t)to), "l"(from) : "memory");
-        return;
-    }
-#endif
-    *(__local ushort8 *)to = load_run(from);
 }
 // What this work-item staged is there, for products after the next barrier.
 static inline void stage_finish(void) {
@@ -113,47 +104,64 @@ static inline ushort8 numbers_of(ushort8 run, int *odd) {
 }
 
 // Stages a work-item's share of `count` blocks of columns, of a key that was placed: every eighth run of 16 bytes; of one that is not
-// there zeros. masked: some rows do not see all keys.
-static inline ALWAYS_INLINE void stage_key(const wgmma_memory *m, int index, int first_block, const int count, int masked, int slot,
-                                           int turn, uint t) {
+// there zeros.
+static inline void stage_slowly(const wgmma_memory *m, int index, int first_block, int count, int slot, int turn, uint t) {
     stage_place place = m->places[slot * KEY_TILE + index];
     __local ushort *to = m->keys + turn * TILE_VALUES + first_block * WGMMA_BLOCK + wgmma_at(index, t % 8 * 8);
     const __global ushort *from = first_block < LATENT_BLOCKS ? place.latent + first_block * 64 : place.rope;
-    from += t % 8 * 8;
-#ifdef WGMMA_NVIDIA
-    if (!masked && place.latent && ((size_t)from & 15) == 0) {
-#define STAGE(b)                                                                                                         \
-    if (b < count)                                                                                                       \
-        __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint)(size_t)to + b * WGMMA_BLOCK * 2),      \
-                         "l"(from + b * 64)                                                                              \
-                         : "memory");
-        STAGE(0) STAGE(1)
-#undef STAGE
-        return;
-    }
-#endif
     int odd = 0;
 #pragma unroll 1
     for (int b = 0; b < count; b++)
-        *(__local ushort8 *)(to + b * WGMMA_BLOCK) = place.latent ? numbers_of(load_run(from + b * 64), &odd) : (ushort8)0;
+        *(__local ushort8 *)(to + b * WGMMA_BLOCK) = place.latent ? numbers_of(load_run(from + b * 64 + t % 8 * 8), &odd) : (ushort8)0;
     if (odd) m->facts[slot * KEY_TILE + index] = KEY_THERE | KEY_ODD;
 }
 
+#ifdef WGMMA_NVIDIA
+#define STAGE_RUN(to, from)                                                                                              \
+    __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint)(size_t)(to)), "l"(from) : "memory")
+// Without a branch, so that all are under way at once.
+static inline ALWAYS_INLINE void stage_fast(const wgmma_memory *m, int index, int first_block, const int count, int slot, int turn,
+                                            uint t) {
+    stage_place place = m->places[slot * KEY_TILE + index];
+    __local ushort *to = m->keys + turn * TILE_VALUES + first_block * WGMMA_BLOCK + wgmma_at(index, t % 8 * 8);
+    const __global ushort *from = (first_block < LATENT_BLOCKS ? place.latent + first_block * 64 : place.rope) + t % 8 * 8;
+    STAGE_RUN(to, from);
+    if (count > 1) STAGE_RUN(to + WGMMA_BLOCK, from + 64);
+}
+#else
+#define stage_fast stage_slowly
+#endif
+
 // A block of keys is staged in parts, each as soon as what is in its place is no longer needed: two blocks of values, by the
 // warpgroup that multiplies by them,
-static inline ALWAYS_INLINE void stage_values(const wgmma_memory *m, int piece, int masked, int slot, int turn, uint lane) {
-#define STAGE_ROW(r) stage_key(m, lane / 8 + 16 * r, piece * 2, 2, masked, slot, turn, lane);
+static inline ALWAYS_INLINE void stage_values(const wgmma_memory *m, int piece, int slowly, int slot, int turn, uint lane) {
+    if (slowly) {
+#pragma unroll 1
+        for (int r = 0; r < 4; r++) stage_slowly(m, lane / 8 + 16 * r, piece * 2, 2, slot, turn, lane);
+        return;
+    }
+#define STAGE_ROW(r) stage_fast(m, lane / 8 + 16 * r, piece * 2, 2, slot, turn, lane);
     STAGE_ROW(0) STAGE_ROW(1) STAGE_ROW(2) STAGE_ROW(3)
 #undef STAGE_ROW
 }
 // and the rope part, by both.
-static inline ALWAYS_INLINE void stage_rope(const wgmma_memory *m, int masked, int slot, int turn, uint t) {
-    stage_key(m, t / 8, LATENT_BLOCKS, 1, masked, slot, turn, t);
-    stage_key(m, t / 8 + 32, LATENT_BLOCKS, 1, masked, slot, turn, t);
+static inline ALWAYS_INLINE void stage_rope(const wgmma_memory *m, int slowly, int slot, int turn, uint t) {
+    if (slowly) {
+#pragma unroll 1
+        for (int r = 0; r < 2; r++) stage_slowly(m, t / 8 + 32 * r, LATENT_BLOCKS, 1, slot, turn, t);
+        return;
+    }
+    stage_fast(m, t / 8, LATENT_BLOCKS, 1, slot, turn, t);
+    stage_fast(m, t / 8 + 32, LATENT_BLOCKS, 1, slot, turn, t);
 }
 
 static inline void stage_queries(const wgmma_memory *m, const __global ushort *queries, uint t) {
-    for (uint i = t; i < TILE_VALUES / 8; i += GROUP) stage_run(m->queries + i * 8, queries + i * 8);
+    for (uint i = t * 8; i < TILE_VALUES; i += GROUP * 8)
+#ifdef WGMMA_NVIDIA
+        STAGE_RUN(m->queries + i, queries + i);
+#else
+        *(__local ushort8 *)(m->queries + i) = *(const __global ushort8 *)(queries + i);
+#endif
 }
 
 // Scores of all rows by the warpgroup's 32 keys.
@@ -251,15 +259,6 @@ static inline __local uint4 *weights_of(const wgmma_memory *m, int turn) {
     return (__local uint4 *)(m->keys + turn * TILE_VALUES + LATENT_BLOCKS * WGMMA_BLOCK);
 }
 
-// Adds 32 keys, those of warpgroup `of`, to the sums of a piece of the columns.
-static inline ALWAYS_INLINE void add_values(float *o, const uint4 weights[2], const wgmma_memory *m, int turn, uint piece, uint of) {
-    const __local ushort *keys = m->keys + turn * TILE_VALUES + piece * 2 * WGMMA_BLOCK;
-    const __local uint4 *held = weights_of(m, turn);
-    (void)held;
-    wgmma_values(o, weights[0], held, keys, 2 * of);
-    wgmma_values(o, weights[1], held, keys, 2 * of + 1);
-}
-
 // Where the block behind block `key` begins.
 static inline int block_behind(const key_source *keys, int key, int kv_end) {
     if (key >= kv_end) return key;
@@ -316,20 +315,14 @@ static inline void write_sums(const wgmma_memory *m, __global uchar *out, int ty
     stage_rope(&m, masked, slot, turn, t);                                                                               \
     stage_values(&m, side * PIECES, masked, slot, turn, lane);                                                           \
     if (PIECES > 1) stage_values(&m, side * PIECES + 1, masked, slot, turn, lane)
-#define ADD_VALUES(weights, of)                                                                                          \
-    {                                                                                                                    \
-        add_values(o, weights, &m, turn, side * PIECES, of);                                                             \
-        if (PIECES > 1) add_values(more, weights, &m, turn, side * PIECES + 1, of);                                      \
-    }
-
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(ATTEND_ARGUMENTS) {
     __local ushort tiles[3 * TILE_VALUES] __attribute__((aligned(1024)));
     __local float shares[ROW_TILE * 8] __attribute__((aligned(16)));
     __local float rescale_rows[ROW_TILE];
-    __local int first[ROW_TILE], end[ROW_TILE], key_facts[4 * KEY_TILE], holes[4];
+    __local int first[ROW_TILE], end[ROW_TILE], key_facts[4 * KEY_TILE], slow[4];
     __local stage_place places[4 * KEY_TILE];
     __local long row_at[ROW_TILE];
-    wgmma_memory m = {tiles, tiles + TILE_VALUES, shares, first, end, places, key_facts, holes, rescale_rows, row_at};
+    wgmma_memory m = {tiles, tiles + TILE_VALUES, shares, first, end, places, key_facts, slow, rescale_rows, row_at};
 
     int part = get_group_id(0);
     uint t = get_local_id(0), side = wgmma_group(t), lane = t % WGMMA_GROUP;
@@ -343,7 +336,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
 #define CLEAR(i) o[i] = more[i] = 0.0f;
         EACH_64(CLEAR)
 #undef CLEAR
-        if (t < 4) holes[t] = 0;
+        if (t < 4) slow[t] = 0;
         if (t < ROW_TILE) {
             key_range range = {0, 0};
             if ((int)t < rows) range = work_visible(&call, &item, item.row_begin + t);
@@ -362,19 +355,19 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         place_keys(&m, &keys, key, kv_end, 0, t);
         barrier(CLK_LOCAL_MEM_FENCE);
         place_keys(&m, &keys, next, kv_end, 1, t);
-        STAGE_ALL(masked, 0, 0); // of no keys: zeros
+        STAGE_ALL(masked || slow[0], 0, 0); // of no keys: zeros
         barrier(CLK_LOCAL_MEM_FENCE);
         place_keys(&m, &keys, after, kv_end, 2, t);
         stage_finish();
         barrier(CLK_LOCAL_MEM_FENCE);
         score_keys(s, &m, 0, side);
-        STAGE_ALL(next_masked, 1, 1);
+        STAGE_ALL(next_masked || slow[1], 1, 1);
         wgmma_finish_scores(s);
         // Here the block's scores are known, the next block is on its way, and the one after that is placed.
         while (key < kv_end) {
-            mask_scores(s, &m, key, call.softcap, masked || holes[slot], slot, side, lane);
+            mask_scores(s, &m, key, call.softcap, masked || slow[slot], slot, side, lane);
             share_tops(s, &m, side, lane);
-            if (t == 0) holes[(slot + 3) & 3] = 0; // of the block before, for the third from here
+            if (t == 0) slow[(slot + 3) & 3] = 0; // of the block before, for the third from here
             barrier(CLK_LOCAL_MEM_FENCE);
             uint4 own[2], other[2];
             if (soften(own, s, top, total, rescale, &m, lane)) {
@@ -384,17 +377,13 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
             __local uint4 *held = weights_of(&m, turn) + lane;
             held[2 * side * WGMMA_GROUP] = own[0];
             held[(2 * side + 1) * WGMMA_GROUP] = own[1];
-            wgmma_begin();
-            if (WGMMA_EARLY) ADD_VALUES(own, side);
             barrier(CLK_LOCAL_MEM_FENCE);
             other[0] = held[2 * (side ^ 1) * WGMMA_GROUP];
             other[1] = held[(2 * (side ^ 1) + 1) * WGMMA_GROUP];
-            if (!WGMMA_EARLY) ADD_VALUES(own, side);
-            wgmma_begin();
-            add_values(o, other, &m, turn, side * PIECES, side ^ 1);
-            wgmma_commit();
-            if (PIECES > 1) add_values(more, other, &m, turn, side * PIECES + 1, side ^ 1);
-            wgmma_commit();
+            const __local ushort *values = m.keys + turn * TILE_VALUES + side * PIECES * 2 * WGMMA_BLOCK;
+            uint4 p0 = side ? other[0] : own[0], p1 = side ? other[1] : own[1], p2 = side ? own[0] : other[0], p3 = side ? own[1] : other[1];
+            wgmma_values(o, p0, p1, p2, p3, held - lane, values);
+            if (PIECES > 1) wgmma_values(more, p0, p1, p2, p3, held - lane, values + 2 * WGMMA_BLOCK);
             stage_finish();
             barrier(CLK_LOCAL_MEM_FENCE); // the next block is staged, and nobody needs the weights in local memory any more
             score_keys(s, &m, turn ^ 1, side);
@@ -402,12 +391,16 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
             place_keys(&m, &keys, third, kv_end, (slot + 3) & 3, t);
             masked = next_masked;
             next_masked = block_is_masked(least, most, after, kv_end);
-            stage_rope(&m, next_masked, (slot + 2) & 3, turn, t);
-            wgmma_finish_values(o, 2);
-            stage_values(&m, side * PIECES, next_masked, (slot + 2) & 3, turn, lane);
+            int slowly = next_masked || slow[(slot + 2) & 3];
+            stage_rope(&m, slowly, (slot + 2) & 3, turn, t);
+            if (PIECES > 1)
+                wgmma_finish_values(o, 2);
+            else
+                wgmma_finish_values(o, 1);
+            stage_values(&m, side * PIECES, slowly, (slot + 2) & 3, turn, lane);
             if (PIECES > 1) {
                 wgmma_finish_values(more, 1);
-                stage_values(&m, side * PIECES + 1, next_masked, (slot + 2) & 3, turn, lane);
+                stage_values(&m, side * PIECES + 1, slowly, (slot + 2) & 3, turn, lane);
             }
             wgmma_finish_scores(s);
             turn ^= 1;

@@ -38,12 +38,7 @@ __kernel __attribute__((reqd_work_group_size(WGMMA_GROUP, 1, 1))) void wgmma_tri
     EACH_64(CLEAR)
 #undef CLEAR
     wgmma_scores(s, rows, keys);
-    wgmma_begin();
-    wgmma_values(o, p[0], held, keys, 0);
-    wgmma_values(o, p[1], held, keys, 1);
-    wgmma_values(o, p[2], held, keys, 2);
-    wgmma_values(o, p[3], held, keys, 3);
-    wgmma_commit();
+    wgmma_values(o, p[0], p[1], p[2], p[3], held, keys);
     wgmma_finish_scores(s);
     wgmma_finish_values(o, 0);
 #define STORE(i)                                                                                                         \
