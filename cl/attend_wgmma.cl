@@ -60,15 +60,20 @@ typedef struct wgmma_memory {
     __local stage_place *places; // [4][KEY_TILE]
     __local int *facts;          // [4][KEY_TILE]: KEY_*
     __local int *slow;           // [4]: some keys of a block are not there, or not in whole runs of 16 bytes
-    __local float *rescale;   // [ROW_TILE]: what the finished sums are multiplied by
+    __local float *rescale;   // [ROW_TILE]: bases, then what the finished sums are multiplied by
+    __local float *tops;      // [ROW_TILE]: largest scores, when they are known
     __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
 } wgmma_memory;
 
-// Where the keys of block [key, kv_end), KEY_TILE at most, lie: for stage_blocks after the next barrier.
-static inline ALWAYS_INLINE void place_keys(const wgmma_memory *m, const key_source *keys, int key, int kv_end, int slot, uint t) {
+// Where the keys of block [key, kv_end), KEY_TILE at most, lie, for staging after the next barrier. In two steps, each in the shadow
+// of a barrier that waits for the other warpgroup: what is read to find a key, and what follows from it.
+static inline ALWAYS_INLINE int2 find_keys(const key_source *keys, int key, int kv_end, uint t) {
+    return t < KEY_TILE && (int)t < kv_end - key ? key_find(keys, key + (int)t) : (int2)(0, -1);
+}
+static inline ALWAYS_INLINE void place_keys(const wgmma_memory *m, const key_source *keys, int2 found, int slot, uint t) {
     if (t < KEY_TILE) {
         row_parts at;
-        int there = (int)t < kv_end - key && key_at(&at, keys, key + t);
+        int there = found.y >= 0 && key_found_at(&at, keys, found);
         __local stage_place *place = m->places + slot * KEY_TILE + t;
         place->latent = there ? (const __global ushort *)at.latent : (const __global ushort *)0;
         place->rope = there ? (const __global ushort *)at.rope : (const __global ushort *)0;
@@ -116,57 +121,70 @@ static inline void stage_slowly(const wgmma_memory *m, int index, int first_bloc
     if (odd) m->facts[slot * KEY_TILE + index] = KEY_THERE | KEY_ODD;
 }
 
+static inline void stage_block_slowly(const wgmma_memory *m, int slot, int turn, uint t) {
+#pragma unroll 1
+    for (uint index = t / 8; index < KEY_TILE; index += GROUP / 8) {
+        stage_slowly(m, index, 0, LATENT_BLOCKS, slot, turn, t);
+        stage_slowly(m, index, LATENT_BLOCKS, BLOCKS - LATENT_BLOCKS, slot, turn, t);
+    }
+}
+
 #ifdef WGMMA_NVIDIA
 #define STAGE_RUN(to, from)                                                                                              \
     __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint)(size_t)(to)), "l"(from) : "memory")
-// Without a branch, so that all are under way at once.
-static inline ALWAYS_INLINE void stage_fast(const wgmma_memory *m, int index, int first_block, const int count, int slot, int turn,
-                                            uint t) {
-    stage_place place = m->places[slot * KEY_TILE + index];
-    __local ushort *to = m->keys + turn * TILE_VALUES + first_block * WGMMA_BLOCK + wgmma_at(index, t % 8 * 8);
-    const __global ushort *from = (first_block < LATENT_BLOCKS ? place.latent + first_block * 64 : place.rope) + t % 8 * 8;
-    STAGE_RUN(to, from);
-    if (count > 1) STAGE_RUN(to + WGMMA_BLOCK, from + 64);
-}
+// Without a branch, which would keep products apart.
+#define STAGE_RUN_IF(to, from, wanted)                                                                                   \
+    __asm__ volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0; @p cp.async.cg.shared.global [%0], [%1], 16; }" ::"r"(       \
+                         (uint)(size_t)(to)),                                                                            \
+                     "l"(from), "r"(wanted)                                                                              \
+                     : "memory")
 #else
-#define stage_fast stage_slowly
+#define STAGE_RUN(to, from) *(__local ushort8 *)(to) = *(const __global ushort8 *)(from)
+#define STAGE_RUN_IF(to, from, wanted) \
+    if (wanted) STAGE_RUN(to, from)
 #endif
 
-// A block of keys is staged in parts, each as soon as what is in its place is no longer needed: two blocks of values, by the
-// warpgroup that multiplies by them,
-static inline ALWAYS_INLINE void stage_values(const wgmma_memory *m, int piece, int slowly, int slot, int turn, uint lane) {
-    if (slowly) {
-#pragma unroll 1
-        for (int r = 0; r < 4; r++) stage_slowly(m, lane / 8 + 16 * r, piece * 2, 2, slot, turn, lane);
-        return;
-    }
-#define STAGE_ROW(r) stage_fast(m, lane / 8 + 16 * r, piece * 2, 2, slot, turn, lane);
-    STAGE_ROW(0) STAGE_ROW(1) STAGE_ROW(2) STAGE_ROW(3)
-#undef STAGE_ROW
+// A block of keys whose rows lie in whole runs is staged in steps, between the products of the scores before it, each part as soon as
+// what is in its place is no longer needed: two blocks of values by the warpgroup that multiplies by them, and the rope part by both.
+static inline ALWAYS_INLINE void stage_values(const wgmma_memory *m, int wanted, int piece, uint row, int slot, int turn, uint lane) {
+    uint index = lane / 8 + 16 * row;
+    __local ushort *to = m->keys + turn * TILE_VALUES + piece * 2 * WGMMA_BLOCK + wgmma_at(index, lane % 8 * 8);
+    const __global ushort *from = m->places[slot * KEY_TILE + index].latent + piece * 128 + lane % 8 * 8;
+    STAGE_RUN_IF(to, from, wanted);
+    STAGE_RUN_IF(to + WGMMA_BLOCK, from + 64, wanted);
 }
-// and the rope part, by both.
-static inline ALWAYS_INLINE void stage_rope(const wgmma_memory *m, int slowly, int slot, int turn, uint t) {
-    if (slowly) {
-#pragma unroll 1
-        for (int r = 0; r < 2; r++) stage_slowly(m, t / 8 + 32 * r, LATENT_BLOCKS, 1, slot, turn, t);
-        return;
-    }
-    stage_fast(m, t / 8, LATENT_BLOCKS, 1, slot, turn, t);
-    stage_fast(m, t / 8 + 32, LATENT_BLOCKS, 1, slot, turn, t);
+static inline ALWAYS_INLINE void stage_rope(const wgmma_memory *m, int wanted, uint row, int slot, int turn, uint t) {
+    uint index = t / 8 + 32 * row;
+    __local ushort *to = m->keys + turn * TILE_VALUES + LATENT_BLOCKS * WGMMA_BLOCK + wgmma_at(index, t % 8 * 8);
+    const __global ushort *from = m->places[slot * KEY_TILE + index].rope + t % 8 * 8;
+    STAGE_RUN_IF(to, from, wanted);
 }
 
-static inline void stage_queries(const wgmma_memory *m, const __global ushort *queries, uint t) {
-    for (uint i = t * 8; i < TILE_VALUES; i += GROUP * 8)
-#ifdef WGMMA_NVIDIA
-        STAGE_RUN(m->queries + i, queries + i);
-#else
-        *(__local ushort8 *)(m->queries + i) = *(const __global ushort8 *)(queries + i);
-#endif
+// rows: of the tile; zeros behind.
+static inline void stage_queries(const wgmma_memory *m, const __global ushort *queries, uint rows, uint t) {
+    for (uint i = t * 8; i < TILE_VALUES; i += GROUP * 8) {
+        if (i / 64 % 64 < rows)
+            STAGE_RUN(m->queries + i, queries + i);
+        else
+            *(__local ushort8 *)(m->queries + i) = (ushort8)0;
+    }
 }
 
-// Scores of all rows by the warpgroup's 32 keys.
+// The warpgroup's 32 keys of a block.
+static inline wgmma_tile keys_of(const wgmma_memory *m, int turn, uint side) {
+    return wgmma_uniform(wgmma_place(m->keys + turn * TILE_VALUES + side * 32 * 64));
+}
+#define QUERIES(m, b) wgmma_place((m)->queries + (b)*WGMMA_BLOCK)
+
+// Scores of all rows by the warpgroup's keys.
 static inline ALWAYS_INLINE void score_keys(float *s, const wgmma_memory *m, int turn, uint side) {
-    wgmma_scores(s, m->queries, m->keys + turn * TILE_VALUES + side * 32 * 64);
+    wgmma_tile keys = keys_of(m, turn, side);
+    wgmma_scores_first(s, QUERIES(m, 0), keys);
+#define NEXT(b) \
+    if (b > 0 && b < BLOCKS) wgmma_scores_next(s, QUERIES(m, b), wgmma_next(keys, b));
+    EACH_16(NEXT)
+#undef NEXT
+    wgmma_scores_finish();
 }
 
 // A work-item has sums of two rows: number i is of its row ROW_OF(i).
@@ -220,24 +238,32 @@ static inline float sum_of(float8 x) {
     return two.x + two.y;
 }
 
-// What a row's largest score becomes; a row that has seen no key yet has a base of 0: every difference to it must be -inf, not NaN.
-static inline ALWAYS_INLINE float raise_top(float *top, float *rescale, const wgmma_memory *m, uint row) {
-    float now = fmax(*top, largest_of(shares_of(m, row))), base = now == -INFINITY ? 0.0f : now;
-    *rescale = wgmma_exp2(*top - base);
+// Weights are powers of two from a base, which follows a row's largest score only when that has left it behind by so much: until then
+// they are larger than 1, and older sums need no factor.
+#define BASE_LAG 8.0f
+
+// base: -inf while the row has seen no key; every difference to what is answered is then -inf, not NaN.
+static inline ALWAYS_INLINE float raise_base(float *top, float *base, float *rescale, const wgmma_memory *m, uint row) {
+    float now = fmax(*top, largest_of(shares_of(m, row)));
     *top = now;
-    return base;
+    *rescale = 1.0f;
+    if (!(now <= *base + BASE_LAG)) { // a NaN too
+        *rescale = wgmma_exp2(*base - now);
+        *base = now;
+    }
+    return *base == -INFINITY ? 0.0f : *base;
 }
 
 // Online softmax: scores become weights, as rounded, which the work-item holds. Answers whether older sums must be rescaled, and
 // by what.
-static inline ALWAYS_INLINE int soften(uint4 weights[2], const float *s, float *top, float *total, float *rescale,
+static inline ALWAYS_INLINE int soften(uint4 weights[2], const float *s, float *top, float *base, float *total, float *rescale,
                                        const wgmma_memory *m, uint lane) {
-    float base[2], sum[2] = {0.0f, 0.0f};
+    float from[2], sum[2] = {0.0f, 0.0f};
     uint both[8];
-    base[0] = raise_top(&top[0], &rescale[0], m, wgmma_row(lane, 0));
-    base[1] = raise_top(&top[1], &rescale[1], m, wgmma_row(lane, 2));
+    from[0] = raise_base(&top[0], &base[0], &rescale[0], m, wgmma_row(lane, 0));
+    from[1] = raise_base(&top[1], &base[1], &rescale[1], m, wgmma_row(lane, 2));
 #define SOFTEN(i)                                                                                                        \
-    both[i] = wgmma_round(wgmma_exp2(s[2 * i] - base[ROW_OF(2 * i)]), wgmma_exp2(s[2 * i + 1] - base[ROW_OF(2 * i)]));   \
+    both[i] = wgmma_round(wgmma_exp2(s[2 * i] - from[ROW_OF(2 * i)]), wgmma_exp2(s[2 * i + 1] - from[ROW_OF(2 * i)]));   \
     sum[ROW_OF(2 * i)] += matrix_number((ushort)both[i]) + matrix_number((ushort)(both[i] >> 16));
     EACH_8(SOFTEN)
 #undef SOFTEN
@@ -270,12 +296,13 @@ static inline int block_is_masked(key_range least, key_range most, int key, int 
     return key < most.first || min(key + KEY_TILE, kv_end) > least.end;
 }
 
-// Finishes one row: its numbers are written, and what its sums are to be multiplied by is left in m->rescale.
+// Finishes one row, whose base is in m->rescale: its numbers are written, and what its sums are to be multiplied by takes the
+// base's place.
 static inline void finish_row(const wgmma_memory *m, __global float *space, RESULT_ARGUMENTS, const attend_call *call,
-                              const work_item *item, float top, int r) {
-    float total = sum_of(shares_of(m, r));
+                              const work_item *item, int r) {
+    float top = m->tops[r], base = m->rescale[r], total = sum_of(shares_of(m, r));
     int seen = total != 0.0f; // a NaN counts: it must show
-    float row_lse = seen ? (top + log2(total)) * LN_2 : -INFINITY, factor = 1.0f / total;
+    float row_lse = seen ? (base + log2(total)) * LN_2 : -INFINITY, factor = 1.0f / total;
     if (item->state_first >= 0) {
         m->rows[r] = (long)(item->state_first + r) * VALUE_DIM;
         space[call->state_lse + item->state_first + r] = row_lse;
@@ -310,19 +337,27 @@ static inline void write_sums(const wgmma_memory *m, __global uchar *out, int ty
     }
 }
 
-// All parts of a block.
-#define STAGE_ALL(masked, slot, turn)                                                                                    \
-    stage_rope(&m, masked, slot, turn, t);                                                                               \
-    stage_values(&m, side * PIECES, masked, slot, turn, lane);                                                           \
-    if (PIECES > 1) stage_values(&m, side * PIECES + 1, masked, slot, turn, lane)
+// A whole block, where no products wait.
+#define STAGE_BLOCK(slowly, slot, turn)                                                                                  \
+    if (slowly)                                                                                                          \
+        stage_block_slowly(&m, slot, turn, t);                                                                           \
+    else {                                                                                                               \
+        stage_rope(&m, 1, 0, slot, turn, t);                                                                             \
+        stage_rope(&m, 1, 1, slot, turn, t);                                                                             \
+        for (uint row = 0; row < 4; row++) {                                                                             \
+            stage_values(&m, 1, side * PIECES, row, slot, turn, lane);                                                   \
+            if (PIECES > 1) stage_values(&m, 1, side * PIECES + 1, row, slot, turn, lane);                               \
+        }                                                                                                                \
+    }
+
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(ATTEND_ARGUMENTS) {
     __local ushort tiles[3 * TILE_VALUES] __attribute__((aligned(1024)));
     __local float shares[ROW_TILE * 8] __attribute__((aligned(16)));
-    __local float rescale_rows[ROW_TILE];
+    __local float rescale_rows[ROW_TILE], tops[ROW_TILE];
     __local int first[ROW_TILE], end[ROW_TILE], key_facts[4 * KEY_TILE], slow[4];
     __local stage_place places[4 * KEY_TILE];
     __local long row_at[ROW_TILE];
-    wgmma_memory m = {tiles, tiles + TILE_VALUES, shares, first, end, places, key_facts, slow, rescale_rows, row_at};
+    wgmma_memory m = {tiles, tiles + TILE_VALUES, shares, first, end, places, key_facts, slow, rescale_rows, tops, row_at};
 
     int part = get_group_id(0);
     uint t = get_local_id(0), side = wgmma_group(t), lane = t % WGMMA_GROUP;
@@ -332,7 +367,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         work_item_fill(&item, step + call.works, w);
         KEY_SOURCE(keys, item);
         int rows = item.row_count, turn = 0, type = item.state_first >= 0 ? NUMBER_F32 : call.output_type;
-        float o[64], more[64], s[16], top[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f}, rescale[2];
+        float o[64], more[64], s[16], top[2] = {-INFINITY, -INFINITY}, base[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f}, rescale[2];
 #define CLEAR(i) o[i] = more[i] = 0.0f;
         EACH_64(CLEAR)
 #undef CLEAR
@@ -350,59 +385,83 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         key += key_gap(&keys, key);
         int next = block_behind(&keys, key, kv_end), after = block_behind(&keys, next, kv_end), slot = 0;
         int masked = block_is_masked(least, most, key, kv_end), next_masked = block_is_masked(least, most, next, kv_end);
-        stage_queries(&m, (const __global ushort *)(space + call.packed) + (long)item.tile_first * TILE_VALUES, t);
+        stage_queries(&m, (const __global ushort *)(space + call.packed) + (long)item.tile_first * TILE_VALUES, rows, t);
         barrier(CLK_LOCAL_MEM_FENCE);
-        place_keys(&m, &keys, key, kv_end, 0, t);
+        place_keys(&m, &keys, find_keys(&keys, key, kv_end, t), 0, t);
         barrier(CLK_LOCAL_MEM_FENCE);
-        place_keys(&m, &keys, next, kv_end, 1, t);
-        STAGE_ALL(masked || slow[0], 0, 0); // of no keys: zeros
+        place_keys(&m, &keys, find_keys(&keys, next, kv_end, t), 1, t);
+        STAGE_BLOCK(masked || slow[0], 0, 0);
         barrier(CLK_LOCAL_MEM_FENCE);
-        place_keys(&m, &keys, after, kv_end, 2, t);
+        place_keys(&m, &keys, find_keys(&keys, after, kv_end, t), 2, t);
         stage_finish();
         barrier(CLK_LOCAL_MEM_FENCE);
         score_keys(s, &m, 0, side);
-        STAGE_ALL(next_masked || slow[1], 1, 1);
+        STAGE_BLOCK(next_masked || slow[1], 1, 1);
         wgmma_finish_scores(s);
         // Here the block's scores are known, the next block is on its way, and the one after that is placed.
         while (key < kv_end) {
             mask_scores(s, &m, key, call.softcap, masked || slow[slot], slot, side, lane);
             share_tops(s, &m, side, lane);
             if (t == 0) slow[(slot + 3) & 3] = 0; // of the block before, for the third from here
+            int third = block_behind(&keys, after, kv_end);
+            int2 found = find_keys(&keys, third, kv_end, t);
             barrier(CLK_LOCAL_MEM_FENCE);
             uint4 own[2], other[2];
-            if (soften(own, s, top, total, rescale, &m, lane)) {
+            if (soften(own, s, top, base, total, rescale, &m, lane)) {
                 rescale_sums(o, rescale);
                 if (PIECES > 1) rescale_sums(more, rescale);
             }
             __local uint4 *held = weights_of(&m, turn) + lane;
             held[2 * side * WGMMA_GROUP] = own[0];
             held[(2 * side + 1) * WGMMA_GROUP] = own[1];
+            place_keys(&m, &keys, found, (slot + 3) & 3, t);
             barrier(CLK_LOCAL_MEM_FENCE);
             other[0] = held[2 * (side ^ 1) * WGMMA_GROUP];
             other[1] = held[(2 * (side ^ 1) + 1) * WGMMA_GROUP];
-            const __local ushort *values = m.keys + turn * TILE_VALUES + side * PIECES * 2 * WGMMA_BLOCK;
+            wgmma_tile values = wgmma_uniform(wgmma_place(m.keys + turn * TILE_VALUES + side * PIECES * 2 * WGMMA_BLOCK));
             uint4 p0 = side ? other[0] : own[0], p1 = side ? other[1] : own[1], p2 = side ? own[0] : other[0], p3 = side ? own[1] : other[1];
             wgmma_values(o, p0, p1, p2, p3, held - lane, values);
-            if (PIECES > 1) wgmma_values(more, p0, p1, p2, p3, held - lane, values + 2 * WGMMA_BLOCK);
-            stage_finish();
-            barrier(CLK_LOCAL_MEM_FENCE); // the next block is staged, and nobody needs the weights in local memory any more
-            score_keys(s, &m, turn ^ 1, side);
-            int third = block_behind(&keys, after, kv_end);
-            place_keys(&m, &keys, third, kv_end, (slot + 3) & 3, t);
+            if (PIECES > 1) wgmma_values(more, p0, p1, p2, p3, held - lane, wgmma_next(values, 2));
             masked = next_masked;
             next_masked = block_is_masked(least, most, after, kv_end);
-            int slowly = next_masked || slow[(slot + 2) & 3];
-            stage_rope(&m, slowly, (slot + 2) & 3, turn, t);
-            if (PIECES > 1)
-                wgmma_finish_values(o, 2);
-            else
-                wgmma_finish_values(o, 1);
-            stage_values(&m, side * PIECES, slowly, (slot + 2) & 3, turn, lane);
-            if (PIECES > 1) {
-                wgmma_finish_values(more, 1);
-                stage_values(&m, side * PIECES + 1, slowly, (slot + 2) & 3, turn, lane);
-            }
+            int slowly = next_masked || slow[(slot + 2) & 3], two = (slot + 2) & 3;
+            wgmma_tile tile = keys_of(&m, turn ^ 1, side);
+            stage_finish();
+            barrier(CLK_LOCAL_MEM_FENCE); // the next block is staged, and nobody needs the weights in local memory any more
+            // Its scores; behind the last block: of whatever is there, for nobody. By the time that the second products are
+            // accepted this block's values have been multiplied, and the block after the next comes in their place.
+            wgmma_scores_first(s, QUERIES(&m, 0), tile);
+#define NEXT(b) \
+    if (b < BLOCKS) wgmma_scores_next(s, QUERIES(&m, b), wgmma_next(tile, b));
+            stage_rope(&m, !slowly, 0, two, turn, t);
+            stage_rope(&m, !slowly, 1, two, turn, t);
+            NEXT(1)
+            wgmma_finish_values(o, 0);
+            if (PIECES > 1) wgmma_finish_values(more, 0);
+            stage_values(&m, !slowly, side * PIECES, 0, two, turn, lane);
+            NEXT(2)
+            stage_values(&m, !slowly, side * PIECES, 1, two, turn, lane);
+            NEXT(3)
+            stage_values(&m, !slowly, side * PIECES, 2, two, turn, lane);
+            NEXT(4)
+            stage_values(&m, !slowly, side * PIECES, 3, two, turn, lane);
+#if PIECES > 1
+            NEXT(5)
+            stage_values(&m, !slowly, side * PIECES + 1, 0, two, turn, lane);
+            NEXT(6)
+            stage_values(&m, !slowly, side * PIECES + 1, 1, two, turn, lane);
+            NEXT(7)
+            stage_values(&m, !slowly, side * PIECES + 1, 2, two, turn, lane);
+            NEXT(8)
+            stage_values(&m, !slowly, side * PIECES + 1, 3, two, turn, lane);
+#endif
+#undef NEXT
+            wgmma_scores_finish();
             wgmma_finish_scores(s);
+            if (slowly) {
+                barrier(CLK_LOCAL_MEM_FENCE); // the whole group: what it depends on is the block's
+                stage_block_slowly(&m, two, turn, t);
+            }
             turn ^= 1;
             slot = (slot + 1) & 3;
             key = next;
@@ -412,15 +471,17 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         stage_finish();
         barrier(CLK_LOCAL_MEM_FENCE);
         share(&m, total[0], total[1], side, lane);
-        // Each row's largest score, by any work-item that has sums of it.
+        // Each row's largest score and base, by any work-item that has sums of it.
         if (side == 0 && lane % 4 == 0) {
-            rescale_rows[wgmma_row(lane, 0)] = top[0];
-            rescale_rows[wgmma_row(lane, 2)] = top[1];
+            tops[wgmma_row(lane, 0)] = top[0];
+            tops[wgmma_row(lane, 2)] = top[1];
+            rescale_rows[wgmma_row(lane, 0)] = base[0];
+            rescale_rows[wgmma_row(lane, 2)] = base[1];
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         stage_sums(&m, o, side * PIECES, lane);
         if (PIECES > 1) stage_sums(&m, more, side * PIECES + 1, lane);
-        if ((int)t < rows) finish_row(&m, space, RESULT_PASS, &call, &item, rescale_rows[t], t);
+        if ((int)t < rows) finish_row(&m, space, RESULT_PASS, &call, &item, t);
         barrier(CLK_LOCAL_MEM_FENCE);
         __global uchar *out = output ? output + call.output : output;
         if (item.state_first >= 0) out = (__global uchar *)(space + call.states);
@@ -429,23 +490,29 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
     }
 }
 
-// Tiles for attend_wgmma.   grid: global (TILE_VALUES, tiles), local free.
+// Tiles for attend_wgmma, 8 values a work-item; rows that a tile has no queries for are left as they are.   grid: global (TILE_VALUES / 8, tiles), local free.
 __kernel void attend_pack_wgmma(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
                                 __global float *space, float factor, attend_call call) {
-    uint p = get_global_id(0), block = p / WGMMA_BLOCK, r = p / 64 % 64;
+    uint run = get_global_id(0), r = run / 8 % 64;
     long tile = get_global_id(1);
-    if (p >= TILE_VALUES || tile >= step[call.header + HEADER_TILES]) return;
+    if (run >= TILE_VALUES / 8 || tile >= step[call.header + HEADER_TILES]) return;
     const __global int *of = step + call.tiles + 4 * tile;
-    // What lies at p: the runs of a row are swapped, which undoes itself.
-    int row = of[1] + (int)r, column = (int)(block * 64 + wgmma_at(r, p % 64) % 64);
+    int row = of[1] + (int)r, column = (int)(run / 512 * 64 + (run ^ r) % 8 * 8);
+    if (row >= of[2]) return;
     int token_of_tile = row / call.group_heads, head = of[3] * call.group_heads + row - token_of_tile * call.group_heads;
-    long token = of[0] + token_of_tile;
-    float value = 0.0f;
-    if (row < of[2] && column < LATENT_DIM)
-        value = number_load(query + call.query, call.query_type, token * call.query_token + head * call.query_head + column);
-    else if (row < of[2])
-        value = number_load(query_rope + call.query_rope, call.query_type,
-                            token * call.query_rope_token + head * call.query_rope_head + column - LATENT_DIM);
-    __global ushort *out = (__global ushort *)(space + call.packed);
-    out[tile * TILE_VALUES + p] = matrix_round(value * factor);
+    long token = of[0] + token_of_tile, at = token * call.query_token + head * call.query_head + column;
+    if (column >= LATENT_DIM) at = token * call.query_rope_token + head * call.query_rope_head + column - LATENT_DIM;
+    const __global uchar *from = column < LATENT_DIM ? query + call.query : query_rope + call.query_rope;
+    ushort8 out;
+    if (call.query_type == NUMBER_F32) {
+        float8 in = vload8(0, (const __global float *)from + at) * factor;
+#define ROUND(i) out[i] = matrix_round(in[i]);
+        EACH_8(ROUND)
+#undef ROUND
+    } else {
+#define ROUND(i) out[i] = matrix_round(number_load(from, call.query_type, at + i) * factor);
+        EACH_8(ROUND)
+#undef ROUND
+    }
+    *(__global ushort8 *)((__global ushort *)(space + call.packed) + tile * TILE_VALUES + run * 8) = out;
 }

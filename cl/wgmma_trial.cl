@@ -4,7 +4,6 @@
 //   values: rows [64][64], keys [64][128]     sums: [64][32] f32: rows by the first 32 keys' first 64 columns;
 //                                             [64][128] f32: rows, whose columns are keys, by all keys
 // grid: global and local (128).   options: WGMMA_* (common/wgmma.clh), MATRIX_*, ROWS_F16 or ROWS_BF16
-#define WGMMA_BLOCKS 1
 #include "common/matrix.clh"
 #include "common/wgmma.clh"
 #include "common/each.clh"
@@ -37,12 +36,15 @@ __kernel __attribute__((reqd_work_group_size(WGMMA_GROUP, 1, 1))) void wgmma_tri
 #define CLEAR(i) s[i % 16] = o[i] = 0.0f;
     EACH_64(CLEAR)
 #undef CLEAR
-    wgmma_scores(s, rows, keys);
-    wgmma_values(o, p[0], p[1], p[2], p[3], held, keys);
+    wgmma_tile q = wgmma_uniform(wgmma_place(rows)), k = wgmma_uniform(wgmma_place(keys));
+    wgmma_scores_first(s, q, k);
+    wgmma_scores_next(s, q, k); // twice the sums
+    wgmma_scores_finish();
+    wgmma_values(o, p[0], p[1], p[2], p[3], held, k);
     wgmma_finish_scores(s);
     wgmma_finish_values(o, 0);
 #define STORE(i)                                                                                                         \
-    if (i < 16) sums[wgmma_row(t, i) * 32 + wgmma_column(t, i)] = s[i % 16];                                             \
+    if (i < 16) sums[wgmma_row(t, i) * 32 + wgmma_column(t, i)] = 0.5f * s[i % 16];                                             \
     sums[64 * 32 + wgmma_row(t, i) * 128 + wgmma_column(t, i)] = o[i];
     EACH_64(STORE)
 #undef STORE

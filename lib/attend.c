@@ -164,7 +164,7 @@ static clmla_status launch_pack_matrix(attend_job *job) {
     host_arg_float(&launch, job->params->softmax_scale * LOG2_E);
     host_arg_bytes(&launch, sizeof job->call, &job->call);
     size_t per_value[3] = {(size_t)plan->tile.query_stride * 32, plan->tile.row_tile / 16, plan->grid_tiles};
-    size_t per_pair[2] = {(size_t)plan->tile.query_stride * 2 * plan->tile.row_tile, plan->grid_tiles};
+    size_t per_pair[2] = {(size_t)plan->tile.query_stride * 2 * plan->tile.row_tile / 8, plan->grid_tiles};
     return wgmma ? operation_launch_items(&launch, job->chain, 2, per_pair)
                  : operation_launch_items(&launch, job->chain, 3, per_value);
 }
