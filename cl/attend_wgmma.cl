@@ -459,7 +459,10 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
             wgmma_scores_finish();
             wgmma_finish_scores(s);
             if (slowly) {
-                barrier(CLK_LOCAL_MEM_FENCE); // the whole group: what it depends on is the block's
+#ifdef WGMMA_NVIDIA
+                barrier(CLK_LOCAL_MEM_FENCE); // the whole group: what it depends on is the block's. OpenCL C's products need none: they
+                                              // were done before the barrier above, and PoCL 3.1 compiles few barriers in conditions well
+#endif
                 stage_block_slowly(&m, two, turn, t);
             }
             turn ^= 1;
