@@ -7,14 +7,6 @@
 #define TILES 3                // queries, and keys twice
 #define OTHER_LOCAL_BYTES 4096 // at most
 
-const char *attend_wgmma_refuse(const clmla_device_facts *facts, uint32_t latent_dim, uint32_t rope_dim) {
-    if (host_wgmma_find(facts) == HOST_INSTRUCTION_WGMMA_PORTABLE && facts->max_group_size < GROUP)
-        return "needs groups of 256 work-items";
-    if (latent_dim != 0 && latent_dim != 256 && latent_dim != 512) return "the latent width is neither 256 nor 512";
-    if (latent_dim != 0 && rope_dim != 64) return "the rope width is not 64";
-    return NULL;
-}
-
 attend_tile attend_wgmma_tile(uint32_t latent_dim, uint32_t rope_dim) {
     uint32_t width = latent_dim + rope_dim;
     return (attend_tile){.group = GROUP,
@@ -22,4 +14,14 @@ attend_tile attend_wgmma_tile(uint32_t latent_dim, uint32_t rope_dim) {
                          .key_tile = KEY_TILE,
                          .query_stride = width / 2,
                          .local_bytes = TILES * ROW_TILE * 2ull * width + OTHER_LOCAL_BYTES};
+}
+
+const char *attend_wgmma_refuse(const clmla_device_facts *facts, uint32_t latent_dim, uint32_t rope_dim) {
+    if (latent_dim != 0 && latent_dim != 256 && latent_dim != 512) return "the latent width is neither 256 nor 512";
+    if (latent_dim != 0 && rope_dim != 64) return "the rope width is not 64";
+    if (host_wgmma_find(facts) == HOST_INSTRUCTION_WGMMA) return NULL; // has 227 KiB, though OpenCL tells of 48
+    if (facts->max_group_size < GROUP) return "needs groups of 256 work-items";
+    if (facts->local_bytes < attend_wgmma_tile(latent_dim ? latent_dim : 256, 64).local_bytes)
+        return "its tiles need more local memory";
+    return NULL;
 }
