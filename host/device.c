@@ -63,6 +63,19 @@ static uint32_t least_sub_group(const reader *r) {
     return (uint32_t)found;
 }
 
+#define DEVICE_COMPUTE_CAPABILITY_MAJOR 0x4000 // CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV and MINOR_NV
+#define DEVICE_COMPUTE_CAPABILITY_MINOR 0x4001
+
+// 0: the driver does not say, which is no failure.
+static uint32_t capability(const reader *r) {
+    cl_uint major = 0, minor = 0;
+    const host_calls *calls = r->calls;
+    if (calls->GetDeviceInfo(r->device, DEVICE_COMPUTE_CAPABILITY_MAJOR, sizeof major, &major, NULL) != CL_SUCCESS ||
+        calls->GetDeviceInfo(r->device, DEVICE_COMPUTE_CAPABILITY_MINOR, sizeof minor, &minor, NULL) != CL_SUCCESS)
+        return 0;
+    return major * 10 + minor;
+}
+
 static void read_extensions(reader *r, clmla_device_facts *facts) {
     char *list = calloc(EXTENSIONS_MAX, 1);
     if (!list && r->code == CL_SUCCESS) r->code = CL_OUT_OF_HOST_MEMORY, r->what = "CL_DEVICE_EXTENSIONS";
@@ -75,6 +88,8 @@ static void read_extensions(reader *r, clmla_device_facts *facts) {
     if (r->code == CL_SUCCESS && has_word(list, "cl_intel_required_subgroup_size"))
         facts->least_sub_group = least_sub_group(r);
     facts->has_command_buffer = has_word(list, "cl_khr_command_buffer");
+    if (r->code == CL_SUCCESS && has_word(list, "cl_nv_device_attribute_query"))
+        facts->compute_capability = capability(r);
     free(list);
 }
 

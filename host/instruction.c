@@ -2,6 +2,7 @@
 #include "host/instruction.h"
 #include "host/error.h"
 #include "host/instruction_matrix.h"
+#include "host/instruction_wgmma.h"
 #include "host/launch.h"
 #include "host/memory.h"
 #include "host/os.h"
@@ -80,6 +81,8 @@ static const struct {
     [HOST_INSTRUCTION_MATRIX_AMD_WMMA] = {.name = "matrix products by WMMA"},
     [HOST_INSTRUCTION_MATRIX_INTEL] = {.name = "matrix products by DPAS"},
     [HOST_INSTRUCTION_MATRIX_PORTABLE] = {.name = "matrix products in OpenCL C"},
+    [HOST_INSTRUCTION_WGMMA] = {.name = "warpgroup products by wgmma"},
+    [HOST_INSTRUCTION_WGMMA_PORTABLE] = {.name = "warpgroup products in OpenCL C"},
 };
 
 struct host_instructions {
@@ -245,6 +248,8 @@ static clmla_status run_trial(trial_run *run, host_instruction instruction, host
         return host_fail_cl(&run->context->log, "clCreateCommandQueueWithProperties", code,
                             "a trial of an instruction");
     }
+    if (instruction == HOST_INSTRUCTION_WGMMA || instruction == HOST_INSTRUCTION_WGMMA_PORTABLE)
+        return host_wgmma_try(run->context, run->queue, instruction, trial);
     if (host_matrix_is(instruction)) return host_matrix_try(run->context, run->queue, instruction, trial);
     return try_products(run, trial);
 }

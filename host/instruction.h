@@ -18,8 +18,17 @@ typedef enum host_instruction {
     HOST_INSTRUCTION_MATRIX_AMD_WMMA,
     HOST_INSTRUCTION_MATRIX_INTEL,
     HOST_INSTRUCTION_MATRIX_PORTABLE, // OpenCL C in their place, to test what uses them where they are not
+    // Products of a warpgroup (host/instruction_wgmma.h).
+    HOST_INSTRUCTION_WGMMA,
+    HOST_INSTRUCTION_WGMMA_PORTABLE, // OpenCL C in their place, likewise
     HOST_INSTRUCTION_COUNT
 } host_instruction;
+
+// Whether a trial shows a gain: of instructions of CPUs.
+static inline bool host_instruction_is_timed(host_instruction instruction) {
+    return instruction == HOST_INSTRUCTION_INT8_DOT || instruction == HOST_INSTRUCTION_BF16_DOT ||
+           instruction == HOST_INSTRUCTION_AMX_BF16;
+}
 
 // What a trial found: constant once there.
 typedef struct host_instruction_trial {

@@ -4,7 +4,10 @@
 #include "host/memory.h"
 #include "host/os.h"
 #include "host/program_store.h"
+#include "host/ptx.h"
 #include <string.h>
+
+#define VENDOR_NVIDIA 0x10deu
 
 typedef enum program_state { PROGRAM_BUILDING, PROGRAM_READY } program_state;
 
@@ -125,19 +128,43 @@ static const char *build_binary(cl_program *out, host_context *context, const un
     return host_cl_name(of_binary != CL_SUCCESS ? of_binary : code);
 }
 
+// The program's binary, with `more` bytes behind; NULL: there is none, or no memory.
+static unsigned char *get_binary(size_t *bytes, host_context *context, cl_program cl, size_t more) {
+    const host_calls *calls = context->calls;
+    if (calls->GetProgramInfo(cl, CL_PROGRAM_BINARY_SIZES, sizeof *bytes, bytes, NULL) != CL_SUCCESS || *bytes == 0)
+        return NULL;
+    unsigned char *binary = host_allocate(&context->allocator, *bytes + more, 1);
+    if (!binary || calls->GetProgramInfo(cl, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) == CL_SUCCESS)
+        return binary;
+    host_release(&context->allocator, binary);
+    return NULL;
+}
+
 static bool store_binary(host_context *context, cl_program cl, const host_program_key *key) {
     size_t bytes = 0;
     const host_store *store = &context->programs->store;
-    const host_calls *calls = context->calls;
     if (!store->folder[0]) return false;
-    if (calls->GetProgramInfo(cl, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS || bytes == 0)
-        return false;
-    unsigned char *binary = host_allocate(&context->allocator, bytes, 1);
-    bool stored = binary &&
-                  calls->GetProgramInfo(cl, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) == CL_SUCCESS &&
-                  host_store_put(store, key, binary, bytes);
+    unsigned char *binary = get_binary(&bytes, context, cl, 0);
+    bool stored = binary && host_store_put(store, key, binary, bytes);
     host_release(&context->allocator, binary);
     return stored;
+}
+
+// Builds it again with what its text has for a newer architecture (host/ptx.h).
+static clmla_status raise_program(cl_program *cl, host_context *context, const host_source *source,
+                                  const char *options) {
+    size_t bytes = 0;
+    cl_program raised = NULL;
+    char *ptx = (char *)get_binary(&bytes, context, *cl, HOST_PTX_MORE);
+    size_t length = ptx ? host_ptx_raise(ptx, bytes) : 0;
+    const char *fault = length ? build_binary(&raised, context, (const unsigned char *)ptx, length, options)
+                               : "its binary is no PTX for sm_90";
+    host_release(&context->allocator, ptx);
+    context->calls->ReleaseProgram(*cl);
+    *cl = raised;
+    if (!fault) return CLMLA_OK;
+    return host_fail(&context->log, CLMLA_E_BUILD, 0, "program %s [%s]: its PTX cannot be raised to sm_90a on %s: %s",
+                     source->name, options, context->facts.name, fault);
 }
 
 // What one build did, to be added to the counts under the lock.
@@ -171,6 +198,8 @@ static clmla_status make(cl_program *out, clmla_program_counts *did, host_contex
     if (*out) return CLMLA_OK;
     double start = host_seconds();
     STATUS_OR_RETURN(build_text(out, context, source, options));
+    if (context->facts.vendor_id == VENDOR_NVIDIA && host_ptx_is_wanted(source->text))
+        STATUS_OR_RETURN(raise_program(out, context, source, options));
     did->built++;
     did->build_seconds = host_seconds() - start;
     did->stored += store_binary(context, *out, &key);

@@ -2,6 +2,7 @@
 #include "lib/attend.h"
 #include "host/error.h"
 #include "host/instruction_matrix.h"
+#include "host/instruction_wgmma.h"
 #include "lib/context.h"
 #include "lib/kernels.h"
 #include "lib/rows.h"
@@ -124,6 +125,10 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
                  "-DPARTIALS=%u %s",
                  host_matrix_find(&plan->context->host.facts)->option, call->latent_dim, call->rope_dim,
                  call->value_dim, tile->group, tile->row_tile, tile->key_tile, tile->partials, sparse);
+    else if (plan->attend->method == VARIANT_WGMMA)
+        snprintf(more, sizeof more, "%s -DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d %s",
+                 host_wgmma_option(host_wgmma_find(&plan->context->host.facts)), call->latent_dim, call->rope_dim,
+                 call->value_dim, sparse);
     else if (plan->attend->method == VARIANT_TILE) {
         if (tile->sub_group) snprintf(width, sizeof width, "-DSUB_GROUP=%u ", tile->sub_group);
         snprintf(more, sizeof more,
@@ -148,9 +153,10 @@ static const char *pack_kernel(const variant *attend) {
 static clmla_status launch_pack_matrix(attend_job *job) {
     clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
+    bool wgmma = plan->attend->method == VARIANT_WGMMA;
     specialise(options, job);
-    host_launch launch =
-        host_launch_begin(&plan->context->host, "attend", plan->attend->source, options, "attend_pack_matrix");
+    host_launch launch = host_launch_begin(&plan->context->host, "attend", plan->attend->source, options,
+                                           wgmma ? "attend_pack_wgmma" : "attend_pack_matrix");
     host_arg_buffer(&launch, job->query.memory);
     host_arg_buffer(&launch, job->query_rope.memory);
     host_arg_buffer(&launch, plan->step);
@@ -158,11 +164,14 @@ static clmla_status launch_pack_matrix(attend_job *job) {
     host_arg_float(&launch, job->params->softmax_scale * LOG2_E);
     host_arg_bytes(&launch, sizeof job->call, &job->call);
     size_t per_value[3] = {(size_t)plan->tile.query_stride * 32, plan->tile.row_tile / 16, plan->grid_tiles};
-    return operation_launch_items(&launch, job->chain, 3, per_value);
+    size_t per_pair[2] = {(size_t)plan->tile.query_stride * 2 * plan->tile.row_tile / 8, plan->grid_tiles};
+    return wgmma ? operation_launch_items(&launch, job->chain, 2, per_pair)
+                 : operation_launch_items(&launch, job->chain, 3, per_value);
 }
 
 static clmla_status launch_pack(attend_job *job) {
-    if (job->plan->attend->method == VARIANT_MATRIX) return launch_pack_matrix(job);
+    if (job->plan->attend->method == VARIANT_MATRIX || job->plan->attend->method == VARIANT_WGMMA)
+        return launch_pack_matrix(job);
     clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
     operation_options(options, plan->context, plan->attend, "ELEMENT_F32", NULL);

@@ -4,6 +4,7 @@
 #include "host/event.h"
 #include "host/memory.h"
 #include "lib/attend_matrix.h"
+#include "lib/attend_wgmma.h"
 #include "lib/cache.h"
 #include "lib/tuning.h"
 #include <string.h>
@@ -110,6 +111,10 @@ static clmla_status choose_tile(attend_tile *tile, clmla_context *context, const
                                .rope_dim = layout->rope_dim,
                                .value_dim = params->value_dim,
                                .rows = expected_rows(params)};
+    if (attend->method == VARIANT_WGMMA) {
+        *tile = attend_wgmma_tile(layout->latent_dim, layout->rope_dim);
+        return CLMLA_OK;
+    }
     bool found = attend->method == VARIANT_MATRIX
                      ? attend_matrix_choose(tile, reason, &context->host.facts, &limits, &shape)
                      : attend_tile_choose(tile, reason, &context->host.facts, &limits, &shape);
@@ -158,6 +163,7 @@ static schedule_rules rules_for(clmla_context *context, const clmla_plan_params 
     }
     if (attend->method == VARIANT_AMX) rules.parts_per_unit = tuning_value(context, TUNING_ATTEND_AMX_PARTS_PER_UNIT);
     if (variant_has_tiles(attend)) tile_rules(&rules, context, tile);
+    if (attend->method == VARIANT_WGMMA) rules.parts_per_unit = 1; // a group has a unit's registers and local memory
     rules.split_tokens = (uint32_t)schedule_round_up(params->split_tokens, rules.block_tokens);
     return rules;
 }

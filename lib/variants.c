@@ -4,6 +4,7 @@
 #include "host/gemm.h"
 #include "lib/attend_matrix.h"
 #include "lib/attend_tile.h"
+#include "lib/attend_wgmma.h"
 #include "lib/group.h"
 #include "lib/kernels.h"
 #include "lib/tuning.h"
@@ -93,10 +94,19 @@ static const char *refuse_attend_matrix(const clmla_device_facts *facts, const c
 
 // Matrix products in OpenCL C are for tests, which ask for them by name.
 static bool is_portable_matrix(const variant *variant, const clmla_device_facts *facts) {
+    if (variant->method == VARIANT_WGMMA) return host_wgmma_find(facts) == HOST_INSTRUCTION_WGMMA_PORTABLE;
     return variant->method == VARIANT_MATRIX &&
            host_matrix_find(facts)->instruction == HOST_INSTRUCTION_MATRIX_PORTABLE;
 }
 #define PORTABLE_MATRIX "the device has no matrix units known here: in OpenCL C its products are for tests alone"
+
+static const char *refuse_attend_wgmma(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->compute != CLMLA_COMPUTE_FAST) return "16-bit queries and weights are for plans of fast compute";
+    if (shape->format != CLMLA_ROWS_F16 && shape->format != CLMLA_ROWS_BF16)
+        return "its products are of f16 or bf16 rows";
+    if (shape->value_dim != 0 && shape->value_dim != shape->latent_dim) return "values take the rope part in";
+    return attend_wgmma_refuse(facts, shape->latent_dim, shape->rope_dim);
+}
 
 // What the kernels of dot products share.
 static const char *refuse_attend_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
@@ -210,6 +220,8 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
                          INT8_DOT(attend, refuse_attend_int8_dot),
                          BF16_DOT(attend, refuse_attend_bf16_dot),
                          VECTOR(attend, refuse_attend_vector),
+                         {"wgmma", VARIANT_WGMMA, &clmla_source_attend_wgmma, refuse_attend_wgmma,
+                          HOST_INSTRUCTION_WGMMA_PORTABLE, NULL},
                          {"matrix", VARIANT_MATRIX, &clmla_source_attend_matrix, refuse_attend_matrix,
                           HOST_INSTRUCTION_MATRIX_PORTABLE, NULL},
                          {"tile", VARIANT_TILE, &clmla_source_attend_tile, refuse_attend_tile, HOST_INSTRUCTION_NONE,
@@ -262,10 +274,11 @@ static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_con
                                       bool unasked) {
     host_instruction instruction = variant->instruction;
     if (instruction == HOST_INSTRUCTION_NONE) return NULL;
+    if (variant->method == VARIANT_WGMMA) instruction = host_wgmma_find(&context->host.facts);
     if (variant->method == VARIANT_MATRIX) instruction = host_matrix_find(&context->host.facts)->instruction;
     const host_instruction_trial *trial = host_instruction_try(&context->host, instruction);
     if (!trial->right) return trial->reason;
-    if (!unasked || host_matrix_is(instruction) || trial->gain >= INSTRUCTION_LEAST_GAIN) return NULL;
+    if (!unasked || !host_instruction_is_timed(instruction) || trial->gain >= INSTRUCTION_LEAST_GAIN) return NULL;
     snprintf(reason, VARIANT_REASON_MAX, "in a trial its products gave %.2f times the products of f32 multiply-adds",
              (double)trial->gain);
     return reason;

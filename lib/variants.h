@@ -18,7 +18,8 @@ typedef enum variant_method {
     VARIANT_CLBLAST,
     VARIANT_GROUP, // the work-items of a group share rows, or a row: lib/group.h
     VARIANT_TILE,
-    VARIANT_MATRIX
+    VARIANT_MATRIX,
+    VARIANT_WGMMA
 } variant_method;
 
 #define VARIANT_REASON_MAX sizeof(((clmla_variant *)0)->reason)
@@ -44,7 +45,7 @@ static inline bool variant_has_vectors(const variant *variant) {
 
 // A group of work-items shares tiles of rows and keys: plan->tile says which.
 static inline bool variant_has_tiles(const variant *variant) {
-    return variant->method == VARIANT_TILE || variant->method == VARIANT_MATRIX;
+    return variant->method == VARIANT_TILE || variant->method == VARIANT_MATRIX || variant->method == VARIANT_WGMMA;
 }
 
 // From so many rows on every variant for many rows is chosen where it suits the device. Below, project_vector is as fast: it

@@ -188,6 +188,7 @@ static cJSON *device_json(const clmla_device_facts *facts) {
                    {"max_group_size", (double)facts->max_group_size},
                    {"float_vector_width", facts->float_vector_width},
                    {"least_sub_group", facts->least_sub_group},
+                   {"compute_capability", facts->compute_capability},
                    {"opencl_c_major", facts->opencl_c_major},
                    {"opencl_c_minor", facts->opencl_c_minor}};
     const struct {

@@ -46,6 +46,7 @@ typedef struct clmla_device_facts {
     bool has_double;                 // cl_khr_fp64
     bool has_sub_groups;             // cl_khr_subgroups, cl_intel_subgroups or OpenCL C 3.0's feature
     uint32_t least_sub_group;        // of the widths that a kernel can ask for (cl_intel_required_subgroup_size)
+    uint32_t compute_capability;     // of NVIDIA's GPUs, 10 times major + minor: 90 = sm_90; 0: not told
     bool has_sub_group_matrix;       // cl_intel_subgroup_matrix_multiply_accumulate
     bool has_command_buffer;         // cl_khr_command_buffer, any version
     bool unified_memory;             // host and device share memory

@@ -242,6 +242,8 @@ static clmla_status give_wait_list(const scene *s, cl_command_queue queue) {
     TEST_CL(code);
     clmla_merge_params params = {.state_count = 1, .width = 1, .states = s->states.view, .output = s->attended.view};
     clmla_status status = clmla_merge(test_device_get()->context, &params, queue, 1, &event, NULL);
+    TEST_CL(
+        clSetUserEventStatus(event, CL_COMPLETE)); // nothing waits for it, but a driver may keep it until it is told
     clReleaseEvent(event);
     return status;
 }

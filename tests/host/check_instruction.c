@@ -8,6 +8,7 @@
 #include "host/error.h"
 #include "host/instruction.h"
 #include "host/instruction_matrix.h"
+#include "host/instruction_wgmma.h"
 #include "tests/host/faulty.h"
 #include "tests/host/folder.h"
 #include "tests/support/device.h"
@@ -20,14 +21,16 @@
 static bool has(host_instruction instruction) {
     const clmla_device_facts *facts = test_device_get()->facts;
     // OpenCL C in place of matrix units runs everywhere.
-    if (instruction == HOST_INSTRUCTION_MATRIX_PORTABLE) return true;
+    if (instruction == HOST_INSTRUCTION_MATRIX_PORTABLE || instruction == HOST_INSTRUCTION_WGMMA_PORTABLE) return true;
+    if (instruction == HOST_INSTRUCTION_WGMMA) return host_wgmma_find(facts) == instruction;
     if (host_matrix_is(instruction)) return host_matrix_find(facts)->instruction == instruction;
     if (instruction == HOST_INSTRUCTION_AMX_BF16) return facts->has_amx_bf16;
     return instruction == HOST_INSTRUCTION_INT8_DOT ? facts->has_int8_dot : facts->has_bf16_dot;
 }
 
 static void count_warnings(void *payload, clmla_log_level level, const char *message) {
-    *(int *)payload += level == CLMLA_LOG_WARNING && (strstr(message, "a trial of its") || strstr(message, "grant AMX"));
+    *(int *)payload +=
+        level == CLMLA_LOG_WARNING && (strstr(message, "a trial of its") || strstr(message, "grant AMX"));
 }
 
 // What a context of its own finds of an instruction, and how many warnings that takes.
@@ -90,8 +93,9 @@ START_TEST(is_right_where_the_facts_have_it) {
         return;
     }
     ck_assert_msg(trial.right && trial.reason[0] == '\0', "%s", trial.reason);
-    if (!host_matrix_is(instruction)) printf("instruction %d: %.2f times the products of f32\n", _i, (double)trial.gain);
-    if (!host_matrix_is(instruction)) ck_assert_float_gt(trial.gain, 0.0f);
+    if (host_instruction_is_timed(instruction))
+        printf("instruction %d: %.2f times the products of f32\n", _i, (double)trial.gain);
+    if (host_instruction_is_timed(instruction)) ck_assert_float_gt(trial.gain, 0.0f);
     ck_assert_int_eq(warnings, 0);
     ck_assert(faulty_nothing_lives());
 }
@@ -139,6 +143,12 @@ START_TEST(says_why_a_trial_of_matrices_failed) {
 }
 END_TEST
 
+START_TEST(says_why_a_trial_of_warpgroups_failed) {
+    fail_each(FAULTY_CALL, HOST_INSTRUCTION_WGMMA_PORTABLE);
+    fail_each(FAULTY_ALLOCATION, HOST_INSTRUCTION_WGMMA_PORTABLE);
+}
+END_TEST
+
 static const struct {
     clmla_device_facts facts;
     const char *option;
@@ -152,11 +162,14 @@ static const struct {
     {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x1002, .name = "gfx1030"}, "-DMATRIX_PORTABLE", 32},
     {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 8}, "-DMATRIX_PORTABLE", 32},
     {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 8, .has_sub_group_matrix = true},
-     "-DMATRIX_INTEL=8 -cl-intel-256-GRF-per-thread", 8},
+     "-DMATRIX_INTEL=8 -cl-intel-256-GRF-per-thread",
+     8},
     {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 16, .has_sub_group_matrix = true},
-     "-DMATRIX_INTEL=16 -cl-intel-256-GRF-per-thread", 16},
+     "-DMATRIX_INTEL=16 -cl-intel-256-GRF-per-thread",
+     16},
     {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 32, .has_sub_group_matrix = true},
-     "-DMATRIX_PORTABLE", 32},
+     "-DMATRIX_PORTABLE",
+     32},
 };
 
 START_TEST(matrix_units_are_known_by_vendor_and_name) {
@@ -165,6 +178,27 @@ START_TEST(matrix_units_are_known_by_vendor_and_name) {
         ck_assert_str_eq(form->option, devices[i].option);
         ck_assert_uint_eq(form->wave, devices[i].wave);
     }
+}
+END_TEST
+
+// sm_90a alone has wgmma: later devices have other instructions in its place.
+START_TEST(warpgroup_products_are_hoppers) {
+    static const struct {
+        clmla_device_facts facts;
+        host_instruction instruction;
+    } made[] = {
+        {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x10de, .compute_capability = 90}, HOST_INSTRUCTION_WGMMA},
+        {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x10de, .compute_capability = 80}, HOST_INSTRUCTION_WGMMA_PORTABLE},
+        {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x10de, .compute_capability = 89}, HOST_INSTRUCTION_WGMMA_PORTABLE},
+        {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x10de, .compute_capability = 100}, HOST_INSTRUCTION_WGMMA_PORTABLE},
+        {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x10de}, HOST_INSTRUCTION_WGMMA_PORTABLE}, // the driver does not say
+        {{.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x1002, .compute_capability = 90}, HOST_INSTRUCTION_WGMMA_PORTABLE},
+        {{.type = CL_DEVICE_TYPE_CPU, .vendor_id = 0x10de, .compute_capability = 90}, HOST_INSTRUCTION_WGMMA_PORTABLE},
+    };
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++)
+        ck_assert_int_eq(host_wgmma_find(&made[i].facts), made[i].instruction);
+    ck_assert_ptr_nonnull(strstr(host_wgmma_option(HOST_INSTRUCTION_WGMMA), "-DWGMMA_NVIDIA"));
+    ck_assert_ptr_nonnull(strstr(host_wgmma_option(HOST_INSTRUCTION_WGMMA_PORTABLE), "-DWGMMA_PORTABLE"));
 }
 END_TEST
 
@@ -187,6 +221,8 @@ static void add_tests(TCase *tcase) {
     tcase_add_loop_test(tcase, is_right_where_the_facts_have_it, HOST_INSTRUCTION_INT8_DOT, HOST_INSTRUCTION_COUNT);
     tcase_add_test(tcase, says_why_a_trial_failed);
     tcase_add_test(tcase, says_why_a_trial_of_matrices_failed);
+    tcase_add_test(tcase, says_why_a_trial_of_warpgroups_failed);
+    tcase_add_test(tcase, warpgroup_products_are_hoppers);
     tcase_add_test(tcase, matrix_units_are_known_by_vendor_and_name);
     tcase_add_test(tcase, facts_are_of_cpus_under_pocl_alone);
 }

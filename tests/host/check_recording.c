@@ -325,6 +325,8 @@ static clmla_status wait_on_list(cl_command_queue queue, cl_mem memory) {
     cl_event event = clCreateUserEvent(host()->cl, &code);
     TEST_CL(code);
     clmla_status status = host_chain_begin(&chain, host(), queue, 1, &event, false);
+    TEST_CL(
+        clSetUserEventStatus(event, CL_COMPLETE)); // nothing waits for it, but a driver may keep it until it is told
     clReleaseEvent(event);
     return status;
 }

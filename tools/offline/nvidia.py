@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NVIDIA: clang and libclc to PTX, which is what its driver's compiler makes too, then NVIDIA's own ptxas."""
+"""NVIDIA: clang and libclc to PTX, which is what its driver's compiler makes too, then NVIDIA's own ptxas. Programs with instructions of
+sm_90a in comments are raised on the way, as the library does it (host/ptx.h)."""
 import pathlib
 import re
 import shutil
@@ -13,6 +14,8 @@ LIBRARY = pathlib.Path('/usr/lib/clc/nvptx64--nvidiacl.bc')
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # target: the PTX version that knows it, bytes of local memory an SM.
 TARGETS = {'sm_80': ('ptx70', 164 * 1024), 'sm_90': ('ptx78', 228 * 1024)}
+# A program's comments of so much become instructions of the target they are for; PTX knows them from this version on.
+COMMENT, RAISED_FROM, RAISED, RAISED_PTX = '//@sm_90a ', 'sm_90', 'sm_90a', 'ptx80'
 WARP, WARPS, GROUPS, REGISTERS = 32, 64, 32, 65536  # of an SM, on both
 WARP_REGISTERS, GROUP_LOCAL = 256, 1024             # what a warp's registers round up to; local memory a group loses
 
@@ -37,6 +40,9 @@ def version():
 def compile_program(target, program, folder):
     """Kernel name -> Figures."""
     ptx, memory = TARGETS[target]
+    raised = target == RAISED_FROM and COMMENT in program.text
+    if raised:
+        ptx = RAISED_PTX
     kernels = ','.join(program.kernels)
     for line in (
             # Optimised only after the built-in functions are linked in.
@@ -48,8 +54,19 @@ def compile_program(target, program, folder):
              'linked.bc', '-o', 'optimised.bc'],
             [f'llc-{LLVM}', '-march=nvptx64', f'-mcpu={target}', f'-mattr=+{ptx}', 'optimised.bc', '-o', 'program.ptx']):
         command.run(line, folder)
-    said = command.run([ptxas(), f'-arch={target}', '-v', 'program.ptx', '-o', 'program.cubin'], folder)
+    if raised:
+        raise_text(folder / 'program.ptx')
+    said = command.run([ptxas(), f'-arch={RAISED if raised else target}', '-v', 'program.ptx', '-o', 'program.cubin'], folder)
     return read_report(said, program.group, memory)
+
+
+def raise_text(path):
+    text = path.read_text(encoding='ascii')
+    target = re.search(rf'\.target {RAISED_FROM}(?=[, \r\n])', text)
+    if not target or COMMENT not in text:
+        raise command.Failure(f'{path.name}: no PTX for {RAISED_FROM} with instructions of {RAISED}')
+    text = text[:target.end()] + RAISED[len(RAISED_FROM):] + text[target.end():]
+    path.write_text(text.replace(COMMENT, ' ' * len(COMMENT)), encoding='ascii')
 
 
 def read_report(text, group, memory):

@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: Apache-2.0
+// attend_wgmma: absorbed attention by the warpgroup products of NVIDIA's Hopper, of fast compute: queries and weights are rounded
+// to the rows' own 16-bit format, sums are f32. Two warpgroups take 64 rows (heads of one or more query tokens) through a range
+// of keys with an online softmax, 64 keys at a time, staged once in local memory for both products; while they multiply, the
+// next 64 are on their way.                                                                     ref: tests/ref/ref_attend.c
+//
+// Scores: each warpgroup multiplies all rows by 32 keys. Values: each keeps the sums of one half of the columns, for all rows,
+// in registers through all keys; it holds the weights of its own 32 keys and gets the other's by way of local memory, where the
+// block's rope part was, which nobody needs any more. The scores of the next block are queued behind the values of this one, so
+// that the units idle for the softmax alone.
+// Every barrier is reached by the whole group: loops that hold one depend on the work alone.
+//
+//   space: packed  [tile][BLOCKS][64][64] 16-bit queries times scale * log2(e), zeros behind, each block in the order of
+//                  wgmma_at; by attend_pack_wgmma
+//          states, state_lse, state_max: lib/plan_schedule.h
+//   output, lse, max_logit: common/result.clh
+// local memory: WGMMA_LOCAL_BYTES.   grid: global (parts * 256), local (256)
+// options: WGMMA_* (common/wgmma.clh), MATRIX_* (common/matrix.clh, for its numbers), ROWS_F16 or ROWS_BF16, SPARSE, LATENT_DIM =
+// VALUE_DIM (256 or 512), ROPE_DIM (a multiple of 64)
+#include "common/work.clh"
+#include "common/result.clh"
+#include "common/matrix.clh"
+#include "common/each.clh"
+#if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM)
+#error "LATENT_DIM, ROPE_DIM or VALUE_DIM is missing"
+#endif
+
+#define GROUP 256
+#define ROW_TILE 64
+#define KEY_TILE 64
+#define LATENT_BLOCKS (LATENT_DIM / 64)
+#if LATENT_DIM + ROPE_DIM == 576
+#define WGMMA_BLOCKS 9
+#elif LATENT_DIM + ROPE_DIM == 320
+#define WGMMA_BLOCKS 5
+#endif
+#include "common/wgmma.clh"
+#define BLOCKS WGMMA_BLOCKS
+#define TILE_VALUES (BLOCKS * WGMMA_BLOCK)
+#define PIECES (VALUE_DIM / 256) // of 128 columns, of each warpgroup
+#define EMPTY -1.0f              // in place of the factor of a row that saw no key
+#define ALWAYS_INLINE __attribute__((always_inline))
+
+// What is known of a key of a block.
+#define KEY_THERE 1
+#define KEY_ODD 2 // some of its values are no numbers; looked for in masked blocks alone
+
+// Where a key's parts lie. latent NULL: it is not there.
+typedef struct stage_place {
+    const __global ushort *latent, *rope;
+} stage_place;
+
+// What the group shares.
+typedef struct wgmma_memory {
+    __local ushort *queries;  // [BLOCKS][64][64]
+    __local ushort *keys;     // [2][BLOCKS][64][64], by turns
+    __local float *shares;    // [ROW_TILE][8]: of each row, what the work-items that have sums of it found
+    __local int *first, *end; // [ROW_TILE]: the keys each row sees; none past the work's rows
+    // Of four blocks, by turns, as they are placed long before they are staged:
+    __local stage_place *places; // [4][KEY_TILE]
+    __local int *facts;          // [4][KEY_TILE]: KEY_*
+    __local int *slow;           // [4]: some keys of a block are not there, or not in whole runs of 16 bytes
+    __local float *rescale;   // [ROW_TILE]: bases, then what the finished sums are multiplied by
+    __local float *tops;      // [ROW_TILE]: largest scores, when they are known
+    __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
+} wgmma_memory;
+
+// Where the keys of block [key, kv_end), KEY_TILE at most, lie, for staging after the next barrier. In two steps, each in the shadow
+// of a barrier that waits for the other warpgroup: what is read to find a key, and what follows from it.
+static inline ALWAYS_INLINE int2 find_keys(const key_source *keys, int key, int kv_end, uint t) {
+    return t < KEY_TILE && (int)t < kv_end - key ? key_find(keys, key + (int)t) : (int2)(0, -1);
+}
+static inline ALWAYS_INLINE void place_keys(const wgmma_memory *m, const key_source *keys, int2 found, int slot, uint t) {
+    if (t < KEY_TILE) {
+        row_parts at;
+        int there = found.y >= 0 && key_found_at(&at, keys, found);
+        __local stage_place *place = m->places + slot * KEY_TILE + t;
+        place->latent = there ? (const __global ushort *)at.latent : (const __global ushort *)0;
+        place->rope = there ? (const __global ushort *)at.rope : (const __global ushort *)0;
+        m->facts[slot * KEY_TILE + t] = there ? KEY_THERE : 0;
+        if (!there || (((size_t)at.latent | (size_t)at.rope) & 15) != 0) m->slow[slot] = 1;
+    }
+}
+
+#ifdef ROWS_BF16
+#define EXPONENT 0x7f80
+#else
+#define EXPONENT 0x7c00
+#endif
+
+static inline ushort8 load_run(const __global ushort *from) {
+    if (((size_t)from & 15) == 0) return *(const __global ushort8 *)from;
+    return vload8(0, from);
+}
+// What this work-item staged is there, for products after the next barrier.
+static inline void stage_finish(void) {
+#ifdef WGMMA_NVIDIA
+    __asm__ volatile("cp.async.wait_all;" ::: "memory");
+#endif
+    wgmma_publish();
+}
+
+// Zeros in place of values that are no numbers, which must not reach rows that do not see them, not even times zero: rows that do
+// become NaN by their scores.
+static inline ushort8 numbers_of(ushort8 run, int *odd) {
+    short8 wrong = (run & (ushort8)EXPONENT) == (ushort8)EXPONENT;
+    *odd |= any(wrong);
+    return run & ~as_ushort8(wrong);
+}
+
+// Stages a work-item's share of `count` blocks of columns, of a key that was placed: every eighth run of 16 bytes; of one that is not
+// there zeros.
+static inline void stage_slowly(const wgmma_memory *m, int index, int first_block, int count, int slot, int turn, uint t) {
+    stage_place place = m->places[slot * KEY_TILE + index];
+    __local ushort *to = m->keys + turn * TILE_VALUES + first_block * WGMMA_BLOCK + wgmma_at(index, t % 8 * 8);
+    const __global ushort *from = first_block < LATENT_BLOCKS ? place.latent + first_block * 64 : place.rope;
+    int odd = 0;
+#pragma unroll 1
+    for (int b = 0; b < count; b++)
+        *(__local ushort8 *)(to + b * WGMMA_BLOCK) = place.latent ? numbers_of(load_run(from + b * 64 + t % 8 * 8), &odd) : (ushort8)0;
+    if (odd) m->facts[slot * KEY_TILE + index] = KEY_THERE | KEY_ODD;
+}
+
+static inline void stage_block_slowly(const wgmma_memory *m, int slot, int turn, uint t) {
+#pragma unroll 1
+    for (uint index = t / 8; index < KEY_TILE; index += GROUP / 8) {
+        stage_slowly(m, index, 0, LATENT_BLOCKS, slot, turn, t);
+        stage_slowly(m, index, LATENT_BLOCKS, BLOCKS - LATENT_BLOCKS, slot, turn, t);
+    }
+}
+
+#ifdef WGMMA_NVIDIA
+#define STAGE_RUN(to, from)                                                                                              \
+    __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint)(size_t)(to)), "l"(from) : "memory")
+// Without a branch, which would keep products apart.
+#define STAGE_RUN_IF(to, from, wanted)                                                                                   \
+    __asm__ volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0; @p cp.async.cg.shared.global [%0], [%1], 16; }" ::"r"(       \
+                         (uint)(size_t)(to)),                                                                            \
+                     "l"(from), "r"(wanted)                                                                              \
+                     : "memory")
+#else
+#define STAGE_RUN(to, from) *(__local ushort8 *)(to) = *(const __global ushort8 *)(from)
+#define STAGE_RUN_IF(to, from, wanted) \
+    if (wanted) STAGE_RUN(to, from)
+#endif
+
+// A block of keys whose rows lie in whole runs is staged in steps, between the products of the scores before it, each part as soon as
+// what is in its place is no longer needed: two blocks of values by the warpgroup that multiplies by them, and the rope part by both.
+static inline ALWAYS_INLINE void stage_values(const wgmma_memory *m, int wanted, int piece, uint row, int slot, int turn, uint lane) {
+    uint index = lane / 8 + 16 * row;
+    __local ushort *to = m->keys + turn * TILE_VALUES + piece * 2 * WGMMA_BLOCK + wgmma_at(index, lane % 8 * 8);
+    const __global ushort *from = m->places[slot * KEY_TILE + index].latent + piece * 128 + lane % 8 * 8;
+    STAGE_RUN_IF(to, from, wanted);
+    STAGE_RUN_IF(to + WGMMA_BLOCK, from + 64, wanted);
+}
+static inline ALWAYS_INLINE void stage_rope(const wgmma_memory *m, int wanted, uint row, int slot, int turn, uint t) {
+    uint index = t / 8 + 32 * row;
+    __local ushort *to = m->keys + turn * TILE_VALUES + LATENT_BLOCKS * WGMMA_BLOCK + wgmma_at(index, t % 8 * 8);
+    const __global ushort *from = m->places[slot * KEY_TILE + index].rope + t % 8 * 8;
+    STAGE_RUN_IF(to, from, wanted);
+}
+
+// rows: of the tile; zeros behind.
+static inline void stage_queries(const wgmma_memory *m, const __global ushort *queries, uint rows, uint t) {
+    for (uint i = t * 8; i < TILE_VALUES; i += GROUP * 8) {
+        if (i / 64 % 64 < rows)
+            STAGE_RUN(m->queries + i, queries + i);
+        else
+            *(__local ushort8 *)(m->queries + i) = (ushort8)0;
+    }
+}
+
+// The warpgroup's 32 keys of a block.
+static inline wgmma_tile keys_of(const wgmma_memory *m, int turn, uint side) {
+    return wgmma_uniform(wgmma_place(m->keys + turn * TILE_VALUES + side * 32 * 64));
+}
+#define QUERIES(m, b) wgmma_place((m)->queries + (b)*WGMMA_BLOCK)
+
+// Scores of all rows by the warpgroup's keys.
+static inline ALWAYS_INLINE void score_keys(float *s, const wgmma_memory *m, int turn, uint side) {
+    wgmma_tile keys = keys_of(m, turn, side);
+    wgmma_scores_first(s, QUERIES(m, 0), keys);
+#define NEXT(b) \
+    if (b > 0 && b < BLOCKS) wgmma_scores_next(s, QUERIES(m, b), wgmma_next(keys, b));
+    EACH_16(NEXT)
+#undef NEXT
+    wgmma_scores_finish();
+}
+
+// A work-item has sums of two rows: number i is of its row ROW_OF(i).
+#define ROW_OF(i) ((i) / 2 % 2)
+
+static inline ALWAYS_INLINE void mask_scores(float *s, const wgmma_memory *m, int key, float softcap, int masked, int slot,
+                                             uint side, uint lane) {
+#define CAP(i) s[i] = tanh(s[i] * (LN_2 / softcap)) * (softcap * LOG2_E);
+    if (softcap != 0.0f) {
+        EACH_16(CAP)
+    }
+#undef CAP
+    if (!masked) return;
+#define MASK(i)                                                                                                          \
+    {                                                                                                                    \
+        int row = wgmma_row(lane, i), index = side * 32 + wgmma_column(lane, i);                                         \
+        int facts = m->facts[slot * KEY_TILE + index];                                                                   \
+        int seen = facts && key + index >= m->first[row] && key + index < m->end[row];                                   \
+        s[i] = !seen ? -INFINITY : facts & KEY_ODD ? NAN : s[i];                                                         \
+    }
+    EACH_16(MASK)
+#undef MASK
+}
+
+// Of each row a number of every work-item that has sums of it.
+static inline ALWAYS_INLINE void share(const wgmma_memory *m, float of_first, float of_second, uint side, uint lane) {
+    m->shares[wgmma_row(lane, 0) * 8 + side * 4 + lane % 4] = of_first;
+    m->shares[wgmma_row(lane, 2) * 8 + side * 4 + lane % 4] = of_second;
+}
+
+static inline ALWAYS_INLINE void share_tops(const float *s, const wgmma_memory *m, uint side, uint lane) {
+    float top[2] = {-INFINITY, -INFINITY};
+#define TOP(i) top[ROW_OF(i)] = fmax(top[ROW_OF(i)], s[i]);
+    EACH_16(TOP)
+#undef TOP
+    share(m, top[0], top[1], side, lane);
+}
+
+static inline float8 shares_of(const wgmma_memory *m, uint row) {
+    const __local float4 *shares = (const __local float4 *)(m->shares + row * 8);
+    return (float8)(shares[0], shares[1]);
+}
+static inline float largest_of(float8 x) {
+    float4 four = fmax(x.lo, x.hi);
+    float2 two = fmax(four.lo, four.hi);
+    return fmax(two.x, two.y);
+}
+static inline float sum_of(float8 x) {
+    float4 four = x.lo + x.hi;
+    float2 two = four.lo + four.hi;
+    return two.x + two.y;
+}
+
+// Weights are powers of two from a base, which follows a row's largest score only when that has left it behind by so much: until then
+// they are larger than 1, and older sums need no factor.
+#define BASE_LAG 8.0f
+
+// base: -inf while the row has seen no key; every difference to what is answered is then -inf, not NaN.
+static inline ALWAYS_INLINE float raise_base(float *top, float *base, float *rescale, const wgmma_memory *m, uint row) {
+    float now = fmax(*top, largest_of(shares_of(m, row)));
+    *top = now;
+    *rescale = 1.0f;
+    if (!(now <= *base + BASE_LAG)) { // a NaN too
+        *rescale = wgmma_exp2(*base - now);
+        *base = now;
+    }
+    return *base == -INFINITY ? 0.0f : *base;
+}
+
+// Online softmax: scores become weights, as rounded, which the work-item holds. Answers whether older sums must be rescaled, and
+// by what.
+static inline ALWAYS_INLINE int soften(uint4 weights[2], const float *s, float *top, float *base, float *total, float *rescale,
+                                       const wgmma_memory *m, uint lane) {
+    float from[2], sum[2] = {0.0f, 0.0f};
+    uint both[8];
+    from[0] = raise_base(&top[0], &base[0], &rescale[0], m, wgmma_row(lane, 0));
+    from[1] = raise_base(&top[1], &base[1], &rescale[1], m, wgmma_row(lane, 2));
+#define SOFTEN(i)                                                                                                        \
+    both[i] = wgmma_round(wgmma_exp2(s[2 * i] - from[ROW_OF(2 * i)]), wgmma_exp2(s[2 * i + 1] - from[ROW_OF(2 * i)]));   \
+    sum[ROW_OF(2 * i)] += matrix_number((ushort)both[i]) + matrix_number((ushort)(both[i] >> 16));
+    EACH_8(SOFTEN)
+#undef SOFTEN
+    weights[0] = (uint4)(both[0], both[1], both[2], both[3]);
+    weights[1] = (uint4)(both[4], both[5], both[6], both[7]);
+    total[0] = fma(total[0], rescale[0], sum[0]);
+    total[1] = fma(total[1], rescale[1], sum[1]);
+    return rescale[0] != 1.0f || rescale[1] != 1.0f;
+}
+
+static inline ALWAYS_INLINE void rescale_sums(float *o, const float *rescale) {
+#define RESCALE(i) o[i] *= rescale[ROW_OF(i)];
+    EACH_64(RESCALE)
+#undef RESCALE
+}
+
+// The weights of a block as its work-items hold them, where its rope part was.
+static inline __local uint4 *weights_of(const wgmma_memory *m, int turn) {
+    return (__local uint4 *)(m->keys + turn * TILE_VALUES + LATENT_BLOCKS * WGMMA_BLOCK);
+}
+
+// Where the block behind block `key` begins.
+static inline int block_behind(const key_source *keys, int key, int kv_end) {
+    if (key >= kv_end) return key;
+    key += KEY_TILE;
+    return key + key_gap(keys, key);
+}
+
+static inline int block_is_masked(key_range least, key_range most, int key, int kv_end) {
+    return key < most.first || min(key + KEY_TILE, kv_end) > least.end;
+}
+
+// Finishes one row, whose base is in m->rescale: its numbers are written, and what its sums are to be multiplied by takes the
+// base's place.
+static inline void finish_row(const wgmma_memory *m, __global float *space, RESULT_ARGUMENTS, const attend_call *call,
+                              const work_item *item, int r) {
+    float top = m->tops[r], base = m->rescale[r], total = sum_of(shares_of(m, r));
+    int seen = total != 0.0f; // a NaN counts: it must show
+    float row_lse = seen ? (base + log2(total)) * LN_2 : -INFINITY, factor = 1.0f / total;
+    if (item->state_first >= 0) {
+        m->rows[r] = (long)(item->state_first + r) * VALUE_DIM;
+        space[call->state_lse + item->state_first + r] = row_lse;
+        space[call->state_max + item->state_first + r] = top * LN_2;
+    } else {
+        int row = item->row_begin + r, head = work_head(call, item, row);
+        m->rows[r] = work_token(call, item, row) * call->output_token + head * call->output_head;
+        factor = result_factor(sink, call, head, factor, row_lse);
+        result_numbers(lse, max_logit, call, work_token(call, item, row), head, row_lse, top * LN_2);
+    }
+    m->rescale[r] = seen ? factor : EMPTY;
+}
+
+// By way of local memory, where keys were: neighbouring work-items then write neighbouring values.
+#define SUM_STRIDE (VALUE_DIM + 8)
+
+static inline ALWAYS_INLINE void stage_sums(const wgmma_memory *m, const float *o, uint piece, uint lane) {
+    __local float *sums = (__local float *)m->queries + piece * 128;
+#define STAGE(i)                                                                                                         \
+    if (i % 2 == 0)                                                                                                      \
+        *(__local float2 *)(sums + wgmma_row(lane, i) * SUM_STRIDE + wgmma_column(lane, i)) = (float2)(o[i], o[i | 1]);
+    EACH_64(STAGE)
+#undef STAGE
+}
+
+static inline void write_sums(const wgmma_memory *m, __global uchar *out, int type, int rows, uint t) {
+    const __local float *sums = (const __local float *)m->queries;
+    for (uint i = t; i < rows * (uint)VALUE_DIM; i += GROUP) {
+        uint row = i / VALUE_DIM, d = i % VALUE_DIM;
+        float factor = m->rescale[row];
+        number_store(out, type, m->rows[row] + d, factor == EMPTY ? 0.0f : sums[row * SUM_STRIDE + d] * factor);
+    }
+}
+
+// A whole block, where no products wait.
+#define STAGE_BLOCK(slowly, slot, turn)                                                                                  \
+    if (slowly)                                                                                                          \
+        stage_block_slowly(&m, slot, turn, t);                                                                           \
+    else {                                                                                                               \
+        stage_rope(&m, 1, 0, slot, turn, t);                                                                             \
+        stage_rope(&m, 1, 1, slot, turn, t);                                                                             \
+        for (uint row = 0; row < 4; row++) {                                                                             \
+            stage_values(&m, 1, side * PIECES, row, slot, turn, lane);                                                   \
+            if (PIECES > 1) stage_values(&m, 1, side * PIECES + 1, row, slot, turn, lane);                               \
+        }                                                                                                                \
+    }
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(ATTEND_ARGUMENTS) {
+    __local ushort tiles[3 * TILE_VALUES] __attribute__((aligned(1024)));
+    __local float shares[ROW_TILE * 8] __attribute__((aligned(16)));
+    __local float rescale_rows[ROW_TILE], tops[ROW_TILE];
+    __local int first[ROW_TILE], end[ROW_TILE], key_facts[4 * KEY_TILE], slow[4];
+    __local stage_place places[4 * KEY_TILE];
+    __local long row_at[ROW_TILE];
+    wgmma_memory m = {tiles, tiles + TILE_VALUES, shares, first, end, places, key_facts, slow, rescale_rows, tops, row_at};
+
+    int part = get_group_id(0);
+    uint t = get_local_id(0), side = wgmma_group(t), lane = t % WGMMA_GROUP;
+    if (part >= step[call.header + HEADER_PARTS]) return;
+    for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
+        work_item item;
+        work_item_fill(&item, step + call.works, w);
+        KEY_SOURCE(keys, item);
+        int rows = item.row_count, turn = 0, type = item.state_first >= 0 ? NUMBER_F32 : call.output_type;
+        float o[64], more[64], s[16], top[2] = {-INFINITY, -INFINITY}, base[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f}, rescale[2];
+#define CLEAR(i) o[i] = more[i] = 0.0f;
+        EACH_64(CLEAR)
+#undef CLEAR
+        if (t < 4) slow[t] = 0;
+        if (t < ROW_TILE) {
+            key_range range = {0, 0};
+            if ((int)t < rows) range = work_visible(&call, &item, item.row_begin + t);
+            first[t] = range.first;
+            end[t] = range.end;
+        }
+        // Neither end falls from row to row.
+        key_range least = work_visible(&call, &item, item.row_begin);
+        key_range most = work_visible(&call, &item, item.row_begin + rows - 1);
+        int kv_end = min(item.kv_end, most.end), key = max(item.kv_begin, least.first);
+        key += key_gap(&keys, key);
+        int next = block_behind(&keys, key, kv_end), after = block_behind(&keys, next, kv_end), slot = 0;
+        int masked = block_is_masked(least, most, key, kv_end), next_masked = block_is_masked(least, most, next, kv_end);
+        stage_queries(&m, (const __global ushort *)(space + call.packed) + (long)item.tile_first * TILE_VALUES, rows, t);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        place_keys(&m, &keys, find_keys(&keys, key, kv_end, t), 0, t);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        place_keys(&m, &keys, find_keys(&keys, next, kv_end, t), 1, t);
+        STAGE_BLOCK(masked || slow[0], 0, 0);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        place_keys(&m, &keys, find_keys(&keys, after, kv_end, t), 2, t);
+        stage_finish();
+        barrier(CLK_LOCAL_MEM_FENCE);
+        score_keys(s, &m, 0, side);
+        STAGE_BLOCK(next_masked || slow[1], 1, 1);
+        wgmma_finish_scores(s);
+        // Here the block's scores are known, the next block is on its way, and the one after that is placed.
+        while (key < kv_end) {
+            mask_scores(s, &m, key, call.softcap, masked || slow[slot], slot, side, lane);
+            share_tops(s, &m, side, lane);
+            if (t == 0) slow[(slot + 3) & 3] = 0; // of the block before, for the third from here
+            int third = block_behind(&keys, after, kv_end);
+            int2 found = find_keys(&keys, third, kv_end, t);
+            barrier(CLK_LOCAL_MEM_FENCE);
+            uint4 own[2], other[2];
+            if (soften(own, s, top, base, total, rescale, &m, lane)) {
+                rescale_sums(o, rescale);
+                if (PIECES > 1) rescale_sums(more, rescale);
+            }
+            __local uint4 *held = weights_of(&m, turn) + lane;
+            held[2 * side * WGMMA_GROUP] = own[0];
+            held[(2 * side + 1) * WGMMA_GROUP] = own[1];
+            place_keys(&m, &keys, found, (slot + 3) & 3, t);
+            barrier(CLK_LOCAL_MEM_FENCE);
+            other[0] = held[2 * (side ^ 1) * WGMMA_GROUP];
+            other[1] = held[(2 * (side ^ 1) + 1) * WGMMA_GROUP];
+            wgmma_tile values = wgmma_uniform(wgmma_place(m.keys + turn * TILE_VALUES + side * PIECES * 2 * WGMMA_BLOCK));
+            uint4 p0 = side ? other[0] : own[0], p1 = side ? other[1] : own[1], p2 = side ? own[0] : other[0], p3 = side ? own[1] : other[1];
+            wgmma_values(o, p0, p1, p2, p3, held - lane, values);
+            if (PIECES > 1) wgmma_values(more, p0, p1, p2, p3, held - lane, wgmma_next(values, 2));
+            masked = next_masked;
+            next_masked = block_is_masked(least, most, after, kv_end);
+            int slowly = next_masked || slow[(slot + 2) & 3], two = (slot + 2) & 3;
+            wgmma_tile tile = keys_of(&m, turn ^ 1, side);
+            stage_finish();
+            barrier(CLK_LOCAL_MEM_FENCE); // the next block is staged, and nobody needs the weights in local memory any more
+            // Its scores; behind the last block: of whatever is there, for nobody. By the time that the second products are
+            // accepted this block's values have been multiplied, and the block after the next comes in their place.
+            wgmma_scores_first(s, QUERIES(&m, 0), tile);
+#define NEXT(b) \
+    if (b < BLOCKS) wgmma_scores_next(s, QUERIES(&m, b), wgmma_next(tile, b));
+            stage_rope(&m, !slowly, 0, two, turn, t);
+            stage_rope(&m, !slowly, 1, two, turn, t);
+            NEXT(1)
+            wgmma_finish_values(o, 0);
+            if (PIECES > 1) wgmma_finish_values(more, 0);
+            stage_values(&m, !slowly, side * PIECES, 0, two, turn, lane);
+            NEXT(2)
+            stage_values(&m, !slowly, side * PIECES, 1, two, turn, lane);
+            NEXT(3)
+            stage_values(&m, !slowly, side * PIECES, 2, two, turn, lane);
+            NEXT(4)
+            stage_values(&m, !slowly, side * PIECES, 3, two, turn, lane);
+#if PIECES > 1
+            NEXT(5)
+            stage_values(&m, !slowly, side * PIECES + 1, 0, two, turn, lane);
+            NEXT(6)
+            stage_values(&m, !slowly, side * PIECES + 1, 1, two, turn, lane);
+            NEXT(7)
+            stage_values(&m, !slowly, side * PIECES + 1, 2, two, turn, lane);
+            NEXT(8)
+            stage_values(&m, !slowly, side * PIECES + 1, 3, two, turn, lane);
+#endif
+#undef NEXT
+            wgmma_scores_finish();
+            wgmma_finish_scores(s);
+            if (slowly) {
+#ifdef WGMMA_NVIDIA
+                barrier(CLK_LOCAL_MEM_FENCE); // the whole group: what it depends on is the block's. OpenCL C's products need none: they
+                                              // were done before the barrier above, and PoCL 3.1 compiles few barriers in conditions well
+#endif
+                stage_block_slowly(&m, two, turn, t);
+            }
+            turn ^= 1;
+            slot = (slot + 1) & 3;
+            key = next;
+            next = after;
+            after = third;
+        }
+        stage_finish();
+        barrier(CLK_LOCAL_MEM_FENCE);
+        share(&m, total[0], total[1], side, lane);
+        // Each row's largest score and base, by any work-item that has sums of it.
+        if (side == 0 && lane % 4 == 0) {
+            tops[wgmma_row(lane, 0)] = top[0];
+            tops[wgmma_row(lane, 2)] = top[1];
+            rescale_rows[wgmma_row(lane, 0)] = base[0];
+            rescale_rows[wgmma_row(lane, 2)] = base[1];
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        stage_sums(&m, o, side * PIECES, lane);
+        if (PIECES > 1) stage_sums(&m, more, side * PIECES + 1, lane);
+        if ((int)t < rows) finish_row(&m, space, RESULT_PASS, &call, &item, t);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        __global uchar *out = output ? output + call.output : output;
+        if (item.state_first >= 0) out = (__global uchar *)(space + call.states);
+        if (out) write_sums(&m, out, type, rows, t);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+}
+
+// Tiles for attend_wgmma, 8 values a work-item; rows that a tile has no queries for are left as they are.   grid: global (TILE_VALUES / 8, tiles), local free.
+__kernel void attend_pack_wgmma(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
+                                __global float *space, float factor, attend_call call) {
+    uint run = get_global_id(0), r = run / 8 % 64;
+    long tile = get_global_id(1);
+    if (run >= TILE_VALUES / 8 || tile >= step[call.header + HEADER_TILES]) return;
+    const __global int *of = step + call.tiles + 4 * tile;
+    int row = of[1] + (int)r, column = (int)(run / 512 * 64 + (run ^ r) % 8 * 8);
+    if (row >= of[2]) return;
+    int token_of_tile = row / call.group_heads, head = of[3] * call.group_heads + row - token_of_tile * call.group_heads;
+    long token = of[0] + token_of_tile, at = token * call.query_token + head * call.query_head + column;
+    if (column >= LATENT_DIM) at = token * call.query_rope_token + head * call.query_rope_head + column - LATENT_DIM;
+    const __global uchar *from = column < LATENT_DIM ? query + call.query : query_rope + call.query_rope;
+    ushort8 out;
+    if (call.query_type == NUMBER_F32) {
+        float8 in = vload8(0, (const __global float *)from + at) * factor;
+#define ROUND(i) out[i] = matrix_round(in[i]);
+        EACH_8(ROUND)
+#undef ROUND
+    } else {
+#define ROUND(i) out[i] = matrix_round(number_load(from, call.query_type, at + i) * factor);
+        EACH_8(ROUND)
+#undef ROUND
+    }
+    *(__global ushort8 *)((__global ushort *)(space + call.packed) + tile * TILE_VALUES + run * 8) = out;
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/instruction_wgmma.h"
+#include "host/error.h"
+#include "host/launch.h"
+#include "host/memory.h"
+#include "host/source.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define VENDOR_NVIDIA 0x10deu
+#define HOPPER 90
+#define ROWS 64
+#define DEPTH 64    // of both products
+#define KEYS 32     // of scores
+#define COLUMNS 128 // of values
+#define ROW_VALUES (ROWS * DEPTH)
+#define VALUES (ROW_VALUES + DEPTH * COLUMNS)
+#define SCORES (ROWS * KEYS)
+#define SUMS (SCORES + ROWS * COLUMNS)
+#define WARPGROUP 128
+#define WHAT "a trial of warpgroup products"
+
+extern const host_source clmla_source_wgmma_trial;
+
+host_instruction host_wgmma_find(const clmla_device_facts *facts) {
+    bool hopper =
+        facts->type & CL_DEVICE_TYPE_GPU && facts->vendor_id == VENDOR_NVIDIA && facts->compute_capability == HOPPER;
+    return hopper ? HOST_INSTRUCTION_WGMMA : HOST_INSTRUCTION_WGMMA_PORTABLE;
+}
+
+const char *host_wgmma_option(host_instruction instruction) {
+    return instruction == HOST_INSTRUCTION_WGMMA ? "-DWGMMA_NVIDIA -DMATRIX_NVIDIA"
+                                                 : "-DWGMMA_PORTABLE -DMATRIX_PORTABLE";
+}
+
+static uint32_t noise(uint32_t i) {
+    uint32_t x = (i + 1) * 2654435761u;
+    return (x ^ x >> 15) * 2246822519u >> 8;
+}
+
+// 1, 2, 4 or 8, of either sign: any sum of 64 products is exact.
+static float value_at(uint32_t i) {
+    float value = (float)(1u << (noise(i) & 3u));
+    return noise(i) >> 2 & 1u ? -value : value;
+}
+
+static uint16_t code_at(uint32_t i, bool bf16) {
+    uint32_t power = noise(i) & 3u, sign = noise(i) >> 2 & 1u;
+    return (uint16_t)(sign << 15 | (bf16 ? 0x3f80u + power * 0x80u : 0x3c00u + power * 0x400u));
+}
+
+static float expected(uint32_t i) {
+    float sum = 0;
+    bool scores = i < SCORES;
+    uint32_t width = scores ? KEYS : COLUMNS, row = (scores ? i : i - SCORES) / width,
+             column = (scores ? i : i - SCORES) % width;
+    for (uint32_t k = 0; k < DEPTH; k++)
+        sum +=
+            value_at(row * DEPTH + k) * value_at(ROW_VALUES + (scores ? column * COLUMNS + k : k * COLUMNS + column));
+    return sum;
+}
+
+typedef struct wgmma_run {
+    host_context *context;
+    cl_command_queue queue;
+    cl_mem values, sums;
+    float found[SUMS];
+    uint16_t codes[VALUES];
+} wgmma_run;
+
+static clmla_status multiply(wgmma_run *run, host_instruction instruction, bool bf16) {
+    host_chain chain;
+    char options[96];
+    size_t group = WARPGROUP;
+    snprintf(options, sizeof options, "-cl-std=CL1.2 %s %s", host_wgmma_option(instruction),
+             bf16 ? "-DROWS_BF16" : "-DROWS_F16");
+    STATUS_OR_RETURN(host_chain_begin(&chain, run->context, run->queue, 0, NULL, false));
+    host_launch launch =
+        host_launch_begin(run->context, "trial", &clmla_source_wgmma_trial, options, clmla_source_wgmma_trial.name);
+    host_arg_buffer(&launch, run->values);
+    host_arg_buffer(&launch, run->sums);
+    STATUS_OR_RETURN(host_chain_finish(&chain, host_launch_enqueue(&launch, &chain, 1, &group, &group), NULL));
+    cl_int code = run->context->calls->EnqueueReadBuffer(run->queue, run->sums, CL_TRUE, 0, sizeof run->found,
+                                                         run->found, 0, NULL, NULL);
+    return code == CL_SUCCESS ? CLMLA_OK : host_fail_cl(&run->context->log, "clEnqueueReadBuffer", code, WHAT);
+}
+
+static clmla_status try_format(wgmma_run *run, host_instruction instruction, bool bf16, host_instruction_trial *trial) {
+    for (uint32_t i = 0; i < VALUES; i++) run->codes[i] = code_at(i, bf16);
+    STATUS_OR_RETURN(host_buffer_create(&run->values, run->context, sizeof run->codes, run->codes, WHAT));
+    STATUS_OR_RETURN(host_buffer_create(&run->sums, run->context, sizeof run->found, NULL, WHAT));
+    STATUS_OR_RETURN(multiply(run, instruction, bf16));
+    trial->right = true;
+    for (uint32_t i = 0; i < SUMS; i++) trial->right &= run->found[i] == expected(i);
+    if (!trial->right)
+        snprintf(trial->reason, sizeof trial->reason, "a trial of its warpgroup products of %s values gave wrong sums",
+                 bf16 ? "bf16" : "f16");
+    return CLMLA_OK;
+}
+
+clmla_status host_wgmma_try(host_context *context, cl_command_queue queue, host_instruction instruction,
+                            host_instruction_trial *trial) {
+    clmla_status status = CLMLA_OK;
+    wgmma_run *run = host_allocate(&context->allocator, 1, sizeof *run);
+    if (!run) return host_fail(&context->log, CLMLA_E_MEMORY, 0, WHAT ": no memory for %zu bytes", sizeof *run);
+    run->context = context;
+    run->queue = queue;
+    for (int bf16 = 0; bf16 < 2 && status == CLMLA_OK && !trial->reason[0]; bf16++) {
+        status = try_format(run, instruction, bf16, trial);
+        host_buffer_release(context, &run->values);
+        host_buffer_release(context, &run->sums);
+    }
+    host_release(&context->allocator, run);
+    return status;
+}
