@@ -89,7 +89,8 @@ static clmla_context *faulty_context(void) {
     clmla_context *context = NULL;
     clmla_context_params params = {.opencl = {test_device_get()->cl, test_device_get()->id},
                                    .allocator = {counted_allocate, counted_release, NULL},
-                                   .program_folder = "", .tuning_file = ""};
+                                   .program_folder = "",
+                                   .tuning_file = ""};
     TEST_OK(context_create_with_calls(&context, &params, &table));
     return context;
 }
@@ -133,6 +134,32 @@ static clmla_status step(const scene *s) {
     return status;
 }
 
+#define PROMPT 64
+
+// A prompt by reconstructed keys beside a token that is absorbed.
+static clmla_status prompt_step(const scene *s) {
+    clmla_plan *plan = NULL;
+    clmla_sequence sequences[2] = {0, 0};
+    const uint32_t tokens[2] = {PROMPT, 1};
+    clmla_batch batch = {.sequence_count = 2, .sequences = sequences, .query_tokens = tokens};
+    cl_command_queue queue = test_device_get()->queue;
+    clmla_status status = clmla_plan_create_for_cache(&plan, s->context, s->cache);
+    for (int i = 0; i < 2 && status == CLMLA_OK; i++) status = clmla_cache_sequence_create(&sequences[i], s->cache);
+    if (status == CLMLA_OK) status = clmla_cache_reserve(s->cache, &batch);
+    if (status == CLMLA_OK) status = clmla_plan_update(plan, s->cache, &batch, queue, 0, NULL, NULL);
+    if (status == CLMLA_OK) {
+        bool cpu = test_device_get()->facts->type & CL_DEVICE_TYPE_CPU;
+        ck_assert_uint_eq(clmla_plan_facts_get(plan).reconstructed_tokens, cpu ? PROMPT : 0);
+        status = clmla_layer_enqueue(s->layer, plan, s->cache, (clmla_buffer){s->input, 0},
+                                     (clmla_buffer){s->output, 0}, queue, 0, NULL, NULL);
+    }
+    TEST_CL(clFinish(queue));
+    clmla_plan_destroy(&plan);
+    for (int i = 0; i < 2; i++)
+        if (sequences[i]) TEST_OK(clmla_cache_sequence_drop(s->cache, sequences[i]));
+    return status;
+}
+
 static void open_scene(scene *s) {
     clmla_config config;
     cl_int code;
@@ -142,7 +169,7 @@ static void open_scene(scene *s) {
     TEST_OK(clmla_layer_load(&s->layer, s->context, &config, TEST_DATA "/a_v2_tiny", 0, NULL));
     TEST_OK(
         clmla_cache_create(&s->cache, s->context, &config, &(clmla_cache_params){.layer_count = 1, .page_count = 2}));
-    size_t bytes = 2 * config.hidden_size * sizeof(float);
+    size_t bytes = (PROMPT + 1) * config.hidden_size * sizeof(float);
     s->input = clCreateBuffer(test_device_get()->cl, CL_MEM_READ_WRITE, bytes, NULL, &code);
     s->output = clCreateBuffer(test_device_get()->cl, CL_MEM_READ_WRITE, bytes, NULL, &code);
     TEST_CL(code);
@@ -162,11 +189,12 @@ static void close_scene(scene *s) {
 START_TEST(every_driver_call_may_fail) {
     scene s;
     long faults = 0;
+    clmla_status (*const run_step)(const scene *) = _i ? prompt_step : step;
     open_scene(&s);
     for (long at = 0;; at++) {
         calls_until_fault = at;
         failed_call = NULL;
-        clmla_status status = step(&s);
+        clmla_status status = run_step(&s);
         calls_until_fault = -1;
         if (!failed_call) break; // the step makes fewer calls than that
         faults++;
@@ -176,7 +204,7 @@ START_TEST(every_driver_call_may_fail) {
                       clmla_last_error());
     }
     ck_assert_int_gt(faults, 50);
-    TEST_OK(step(&s));
+    TEST_OK(run_step(&s));
     close_scene(&s);
 }
 END_TEST
@@ -212,7 +240,7 @@ START_TEST(events_may_refuse_holds) {
 END_TEST
 
 static void add_tests(TCase *tcase) {
-    tcase_add_test(tcase, every_driver_call_may_fail);
+    tcase_add_loop_test(tcase, every_driver_call_may_fail, 0, 2);
     tcase_add_test(tcase, events_may_refuse_holds);
 }
 
