@@ -105,7 +105,12 @@ START_TEST(test_gpus_get_them) {
     ck_assert_ptr_nonnull(strstr(variant_of("group", &narrow, CLMLA_OP_PROJECT, few).reason, "the device has 16"));
     ck_assert(variant_of("group", &h200, CLMLA_OP_ABSORB, few).chosen);
     ck_assert(variant_of("group", &h200, CLMLA_OP_OUTPUT, many).chosen);
-    ck_assert(variant_of("group", &small, CLMLA_OP_RMS_NORM, few).chosen);
+    static const clmla_operation others[] = {CLMLA_OP_RMS_NORM, CLMLA_OP_ROPE, CLMLA_OP_GATHER, CLMLA_OP_COPY_PAGES};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        ck_assert(variant_of("group", &small, others[i], few).chosen);
+        ck_assert(!variant_of("group", &cpu, others[i], few).chosen);
+        ck_assert(variant_of("naive", &narrow, others[i], few).chosen);
+    }
 }
 END_TEST
 
@@ -114,6 +119,7 @@ START_TEST(test_rows_must_fit) {
     for (int format = 0; format < CLMLA_ROW_FORMAT_COUNT; format++) {
         clmla_shape shape = {.format = (clmla_row_format)format, .latent_dim = 512, .rope_dim = 64, .row_count = 1};
         ck_assert(variant_of("group", &small, CLMLA_OP_APPEND, shape).chosen);
+        ck_assert(variant_of("group", &small, CLMLA_OP_CONVERT_ROWS, shape).chosen);
         shape.latent_dim = 4096;
         clmla_variant refused = variant_of("group", &small, CLMLA_OP_APPEND, shape);
         ck_assert(!refused.accepted);
