@@ -34,7 +34,7 @@ CLMLA_API const char *clmla_operation_name(clmla_operation operation);
 // How exact attention has to be.
 typedef enum clmla_compute {
     CLMLA_COMPUTE_EXACT = 0, // products and sums in f32
-    CLMLA_COMPUTE_FAST // queries and softmax weights may be rounded to 16 or to 8 bits for dot-product and matrix units
+    CLMLA_COMPUTE_FAST       // queries and softmax weights may be rounded to 16 or 8 bits for dot-product or matrix units
 } clmla_compute;
 
 // "exact", "fast"; "?" for a number that is none. Threads: any.
@@ -47,9 +47,9 @@ typedef struct clmla_shape {
     clmla_type weights;      // project, absorb, output
     clmla_row_format format; // append, attend, gather, copy_pages; convert_rows: what it writes
     uint32_t latent_dim, rope_dim, value_dim, head_count; // attend_heads: latent_dim is N
-    clmla_compute compute;                                // attend
-    uint32_t row_count;                                   // tokens or rows of the call
-    bool recorded;                                        // it is kept in a recording (recording.h)
+    clmla_compute compute; // attend
+    uint32_t row_count;    // tokens or rows of the call
+    bool recorded;         // it is kept in a recording (recording.h)
 } clmla_shape;
 
 typedef struct clmla_variant {
