@@ -14,7 +14,7 @@
 //                  wgmma_at; by attend_pack_wgmma
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
-// local memory: WGMMA_LOCAL_BYTES.   grid: global (parts * 256), local (256)
+// local memory: three tiles (queries, keys twice) and less than 9 KiB, of a fixed size.   grid: global (parts * 256), local (256)
 // options: WGMMA_* (common/wgmma.clh), MATRIX_* (common/matrix.clh, for its numbers), ROWS_F16 or ROWS_BF16, SPARSE, LATENT_DIM =
 // VALUE_DIM (256 or 512), ROPE_DIM (a multiple of 64)
 #include "common/work.clh"

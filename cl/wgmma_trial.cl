@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// wgmma_trial: one product of each kind that attend_wgmma makes, in as much local memory as it takes, for a device to be tried with
+// wgmma_trial: one product of each kind that attend_wgmma makes, in as much local memory as its tiles take, for a device to be tried with
 // (host/instruction_wgmma.c).
 //   values: rows [64][64], keys [64][128]     sums: [64][32] f32: rows by the first 32 keys' first 64 columns;
 //                                             [64][128] f32: rows, whose columns are keys, by all keys

@@ -11,7 +11,7 @@ host_instruction host_wgmma_find(const clmla_device_facts *facts);
 // The compiler's options for it. Ownership: a constant.
 const char *host_wgmma_option(host_instruction instruction);
 
-// Multiplies tiles of f16 and of bf16 values on the device, in as much local memory as attend_wgmma takes, and compares: sets
+// Multiplies tiles of f16 and of bf16 values on the device, in as much local memory as attend_wgmma's tiles take, and compares: sets
 // trial->right, or the reason. Waits for the queue. Errors: those of building, launching and reading; trial->right is false then.
 clmla_status host_wgmma_try(host_context *context, cl_command_queue queue, host_instruction instruction,
                             host_instruction_trial *trial);

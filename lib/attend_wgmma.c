@@ -5,7 +5,7 @@
 #define ROW_TILE 64
 #define KEY_TILE 64
 #define TILES 3                // queries, and keys twice
-#define OTHER_LOCAL_BYTES 4096 // at most
+#define OTHER_LOCAL_BYTES 9216 // at most
 
 attend_tile attend_wgmma_tile(uint32_t latent_dim, uint32_t rope_dim) {
     uint32_t width = latent_dim + rope_dim;
