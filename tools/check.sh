@@ -61,10 +61,13 @@ skip() {
 run_tests() {
   local folder=$1 name=$2
   shift 2
-  rm -f "$folder/meson-logs/$name.json"
+  local results=$folder/meson-logs/$name.json
+  # meson adds a wrapper's name to that of the log.
+  [[ " $* " != *" --wrap "* ]] || results=$folder/meson-logs/$name-env.json
+  rm -f "$results"
   meson test -C "$folder" --num-processes 2 --timeout-multiplier 3 --print-errorlogs --logbase "$name" "$@" || true
-  if [ -f "$folder/meson-logs/$name.json" ]; then
-    count "$folder/meson-logs/$name.json"
+  if [ -f "$results" ]; then
+    count "$results"
   else
     failed=$((failed + 1))
     echo "FAIL  $name: meson test left no results"
