@@ -17,8 +17,10 @@
 #define PROJECT_TILE_LEAST_ROWS 32
 // Of fp8 weights so many rows pay a conversion apart, of others VARIANT_MANY_ROWS.
 #define VECTOR_MANY_LEAST_ROWS_F8 17
-// An instruction by inline assembly that gives less than this is not worth its rounding.
+// An instruction by inline assembly that gives less than this is not worth its rounding. Tiles have more around them that is
+// no product.
 #define INSTRUCTION_LEAST_GAIN 1.25f
+#define AMX_LEAST_GAIN 3.0f
 // Query heads of one sequence below which most of a tile of 16 rows would be padding.
 #define MATRIX_LEAST_HEADS 8
 // A row wider than this would make attend_vector's private block larger than a core's second-level cache.
@@ -269,18 +271,39 @@ clmla_status clmla_compute_parse(clmla_compute *out, const char *name) {
     return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "compute: \"%s\" is none of exact, fast", name);
 }
 
-// Why the context's device does not run a variant that its facts accept; NULL when it does. `unasked`: it must pay too.
-static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_context *context, const variant *variant,
-                                      bool unasked) {
+static bool pays(const variant *variant, const host_instruction_trial *trial) {
+    return trial->gain >= (variant->method == VARIANT_AMX ? AMX_LEAST_GAIN : INSTRUCTION_LEAST_GAIN);
+}
+
+// Of a list, another variant for the shape whose instruction is right, pays and gave more than `gain` in its trial; or NULL.
+static const variant *find_faster(const variant *list, const variant *than, float gain, clmla_context *context,
+                                  const clmla_shape *shape) {
+    for (int i = 0; i < VARIANTS_MAX && list[i].name; i++) {
+        if (&list[i] == than || !host_instruction_is_timed(list[i].instruction) || list[i].refusal(&context->host.facts, shape)) continue;
+        const host_instruction_trial *trial = host_instruction_try(&context->host, list[i].instruction);
+        if (trial->right && pays(&list[i], trial) && trial->gain > gain) return &list[i];
+    }
+    return NULL;
+}
+
+// Why the context's device does not run a variant of a list that its facts accept; NULL when it does. `unasked`: it must pay
+// too, and more than others that can serve the shape.
+static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_context *context, const variant *list,
+                                      const variant *variant, const clmla_shape *shape, bool unasked) {
     host_instruction instruction = variant->instruction;
     if (instruction == HOST_INSTRUCTION_NONE) return NULL;
     if (variant->method == VARIANT_WGMMA) instruction = host_wgmma_find(&context->host.facts);
     if (variant->method == VARIANT_MATRIX) instruction = host_matrix_find(&context->host.facts)->instruction;
     const host_instruction_trial *trial = host_instruction_try(&context->host, instruction);
     if (!trial->right) return trial->reason;
-    if (!unasked || !host_instruction_is_timed(instruction) || trial->gain >= INSTRUCTION_LEAST_GAIN) return NULL;
-    snprintf(reason, VARIANT_REASON_MAX, "in a trial its products gave %.2f times the products of f32 multiply-adds",
-             (double)trial->gain);
+    if (!unasked || !host_instruction_is_timed(instruction)) return NULL;
+    int length =
+        snprintf(reason, VARIANT_REASON_MAX,
+                 "in a trial its products gave %.2f times the products of f32 multiply-adds", (double)trial->gain);
+    if (!pays(variant, trial)) return reason;
+    const struct variant *faster = find_faster(list, variant, trial->gain, context, shape);
+    if (!faster) return NULL;
+    snprintf(reason + length, VARIANT_REASON_MAX - (size_t)length, ", those of %s more", faster->name);
     return reason;
 }
 
@@ -299,7 +322,7 @@ static clmla_status list_variants(clmla_variant *variants, size_t capacity, size
         if (*count >= capacity) continue;
         const char *refusal = list[*count].refusal(facts, shape);
         if (!refusal && is_portable_matrix(&list[*count], facts)) refusal = PORTABLE_MATRIX;
-        if (!refusal && context) refusal = refuse_instruction(reason, context, &list[*count], true);
+        if (!refusal && context) refusal = refuse_instruction(reason, context, list, &list[*count], shape, true);
         clmla_variant *out = &variants[*count];
         *out = (clmla_variant){.name = list[*count].name, .accepted = !refusal, .chosen = !refusal && !chosen};
         snprintf(out->reason, sizeof out->reason, "%s", refusal ? refusal : "");
@@ -332,7 +355,7 @@ clmla_status variant_choose(const variant **out, clmla_context *context, clmla_o
             refusal = reason;
         }
         if (!refusal && !name && is_portable_matrix(&list[i], &context->host.facts)) refusal = PORTABLE_MATRIX;
-        if (!refusal) refusal = refuse_instruction(reason, context, &list[i], name == NULL);
+        if (!refusal) refusal = refuse_instruction(reason, context, list, &list[i], shape, name == NULL);
         if (refusal && name)
             return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: variant '%s' is refused: %s",
                              operation_names[operation], name, refusal);

@@ -3,7 +3,7 @@
 #include "info_variants.h"
 #include <stdio.h>
 
-static const clmla_row_format formats[] = {CLMLA_ROWS_BF16, CLMLA_ROWS_Q8};
+static const clmla_row_format formats[] = {CLMLA_ROWS_F16, CLMLA_ROWS_BF16, CLMLA_ROWS_Q8};
 #define FORMATS (sizeof formats / sizeof formats[0])
 
 static clmla_context *open_device(const clmla_device_facts *facts) {

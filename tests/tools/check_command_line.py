@@ -80,7 +80,7 @@ class CommandLine(tool.ToolTest):
             if not device['has_command_buffer']:
                 self.assertIn('cl_khr_command_buffer', recordings['reason'])
             self.assertEqual(len(device['operations']), 2 * 14)
-            self.assertEqual([fast['format'] for fast in device['attend_fast']], ['bf16', 'q8'])
+            self.assertEqual([fast['format'] for fast in device['attend_fast']], ['f16', 'bf16', 'q8'])
             for operation in device['operations'] + device['attend_fast']:
                 variants = operation['variants']
                 self.assertEqual(sum(v['chosen'] for v in variants), 1, operation)

@@ -42,23 +42,26 @@ END_TEST
 START_TEST(uses) {
     static const struct {
         const char *number;
-        bool vector, dot, tile;
+        bool vector, dot, amx, tile;
     } rows[] = {
-        {"attend.vector.block_tokens", true, false, false},
-        {"attend.dot.block_tokens", false, true, false},
-        {"attend.vector.row_tile", true, true, false},
-        {"attend.parts_per_unit", true, true, false},
-        {"attend.part_keys", true, true, false},
-        {"attend.least_split", true, true, false},
-        {"attend.piece_keys", true, true, true},
-        {"attend.tile.rows", false, false, true},
-        {"attend.tile.part_keys", false, false, true},
-        {"project.rows", false, false, false},
+        {"attend.vector.block_tokens", true, false, false, false},
+        {"attend.dot.block_tokens", false, true, false, false},
+        {"attend.vector.row_tile", true, true, true, false},
+        {"attend.parts_per_unit", true, true, false, false},
+        {"attend.part_keys", true, true, true, false},
+        {"attend.least_split", true, true, true, false},
+        {"attend.piece_keys", true, true, true, true},
+        {"attend.tile.rows", false, false, false, true},
+        {"attend.tile.part_keys", false, false, false, true},
+        {"attend.amx.block_tokens", false, false, true, false},
+        {"attend.amx.parts_per_unit", false, false, true, false},
+        {"project.rows", false, false, false, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         ck_assert_int_eq(tune_uses("vector", rows[i].number), rows[i].vector);
         ck_assert_int_eq(tune_uses("int8_dot", rows[i].number), rows[i].dot);
         ck_assert_int_eq(tune_uses("bf16_dot", rows[i].number), rows[i].dot);
+        ck_assert_int_eq(tune_uses("amx", rows[i].number), rows[i].amx);
         ck_assert_int_eq(tune_uses("tile", rows[i].number), rows[i].tile);
     }
 }

@@ -84,6 +84,34 @@ START_TEST(test_dot_products_are_asked_for) {
 }
 END_TEST
 
+// Tiles serve rows of every format, in fast compute alone, on CPUs that have them; what dots refuse, they refuse, too.
+START_TEST(test_tiles_are_asked_for) {
+    clmla_device_facts facts = {.type = CL_DEVICE_TYPE_CPU, .float_vector_width = 16, .has_int8_dot = true,
+                                .has_bf16_dot = true, .has_amx_bf16 = true};
+    clmla_shape shape = {.latent_dim = 512, .rope_dim = 64, .head_count = 16, .compute = CLMLA_COMPUTE_FAST};
+    for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++) {
+        shape.format = (clmla_row_format)f;
+        ck_assert(attend_variant("amx", &facts, shape).chosen);
+    }
+    shape.rope_dim = 7;
+    ck_assert_ptr_nonnull(strstr(attend_variant("amx", &facts, shape).reason, "odd"));
+    shape.rope_dim = 64;
+    shape.latent_dim = 500;
+    ck_assert_ptr_nonnull(strstr(attend_variant("amx", &facts, shape).reason, "64"));
+    shape.latent_dim = 512;
+    shape.value_dim = 576;
+    ck_assert_ptr_nonnull(strstr(attend_variant("amx", &facts, shape).reason, "rope part"));
+    shape.value_dim = 0;
+    facts.has_amx_bf16 = false;
+    ck_assert_ptr_nonnull(strstr(attend_variant("amx", &facts, shape).reason, "no AMX"));
+    facts.has_amx_bf16 = true;
+    facts.float_vector_width = 8;
+    ck_assert_ptr_nonnull(strstr(attend_variant("amx", &facts, shape).reason, "16 floats"));
+    shape.compute = CLMLA_COMPUTE_EXACT;
+    ck_assert_ptr_nonnull(strstr(attend_variant("amx", &facts, shape).reason, "fast"));
+}
+END_TEST
+
 // What CLBlast enqueues cannot be kept, also where it is the choice otherwise.
 START_TEST(test_recorded_products_are_our_own) {
     clmla_variant variants[MOST];
@@ -117,6 +145,7 @@ int main(void) {
     tcase_add_test(tests, test_every_device_gets_every_operation);
     tcase_add_test(tests, test_cpu_gets_vectors_gpu_does_not);
     tcase_add_test(tests, test_dot_products_are_asked_for);
+    tcase_add_test(tests, test_tiles_are_asked_for);
     tcase_add_test(tests, test_recorded_products_are_our_own);
     tcase_add_test(tests, test_wrong_arguments);
     suite_add_tcase(suite, tests);

@@ -22,9 +22,11 @@ uint32_t tune_neighbour(const clmla_tuning *tuning, uint32_t value, bool up) {
 bool tune_uses(const char *variant, const char *number) {
     const char *rest = strncmp(number, "attend.", 7) == 0 ? number + 7 : NULL;
     if (!rest) return false;
-    bool tile = strcmp(variant, "tile") == 0, dot = strstr(variant, "_dot") != NULL;
+    bool tile = strcmp(variant, "tile") == 0, dot = strstr(variant, "_dot") != NULL, amx = strcmp(variant, "amx") == 0;
     if (strncmp(rest, "tile.", 5) == 0) return tile;
     if (strncmp(rest, "dot.", 4) == 0) return dot;
+    if (strncmp(rest, "amx.", 4) == 0) return amx;
+    if (strcmp(rest, "parts_per_unit") == 0 && amx) return false;
     if (strcmp(rest, "vector.row_tile") == 0) return !tile;
     if (strncmp(rest, "vector.", 7) == 0) return strcmp(variant, "vector") == 0;
     return !tile || strcmp(rest, "piece_keys") == 0; // the tile variant has the other schedule's numbers for itself

@@ -43,7 +43,9 @@ static bool make_shapes(tune *t, failure *failure) {
                                     .compute = shapes[i].compute};
         if (!attend->measure(&result, t->session, &shape->bench, &once, failure)) return false;
         memcpy(shape->variant, result.variant, sizeof shape->variant);
-        if (shapes[i].compute == CLMLA_COMPUTE_EXACT || strstr(shape->variant, "_dot")) t->shape_count++;
+        if (shapes[i].compute == CLMLA_COMPUTE_EXACT || strstr(shape->variant, "_dot") ||
+            strcmp(shape->variant, "amx") == 0)
+            t->shape_count++;
     }
     return true;
 }
