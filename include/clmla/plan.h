@@ -67,9 +67,10 @@ typedef struct clmla_plan_params {
                            // lengths and device. Fixed: a sequence's result does not depend on the rest of the batch
     clmla_plan_capacity capacity;
     clmla_compute compute; // FAST where a variant has it: the output's cosine difference to EXACT stays below 1e-5 by
-                           // 16-bit products and 2e-4 by 8-bit ones, lse within 2e-2. Elsewhere as EXACT:
-                           // clmla_plan_facts_get says which variant was chosen. That hangs on a timed trial, once a
-                           // context: name the variant where two processes must get the same bits
+                           // 16-bit products (of rows in any format, which "amx" rounds to bf16) and 2e-4 by 8-bit ones,
+                           // lse within 2e-2. Elsewhere as EXACT: clmla_plan_facts_get says which variant was chosen.
+                           // That hangs on timed trials, once a context: name the variant where two processes must get
+                           // the same bits
     const char *attend_variant; // a name from clmla_variant_list; NULL = the first that accepts
     clmla_prefill prefill;      // of steps over a cache (clmla_plan_update); clmla_attend always attends absorbed
 } clmla_plan_params;

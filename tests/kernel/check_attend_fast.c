@@ -70,18 +70,12 @@ static bool accept(const int *chosen, const void *payload) {
     return attend_cost(&s) <= 30000000;
 }
 
-// Refused because its instruction does not pay here, or is no instruction but OpenCL C, not because it is wrong: it runs when
-// it is named.
-static bool is_slow(const clmla_variant *variant) {
-    return strstr(variant->reason, "times the products of f32") || strstr(variant->reason, "for tests alone");
-}
-
 static bool is_run(const clmla_variant *variant, const attend_shape *s) {
     if (variant->chosen) return true;
     if (strcmp(variant->name, "wgmma") == 0) return false; // check_attend_wgmma.c's, in OpenCL C
-    if (strcmp(variant->name, "matrix") != 0) return is_slow(variant);
+    if (strcmp(variant->name, "matrix") != 0) return test_variant_is_slow(variant);
     // Seconds of compilation for each program on PoCL: one width, the others are check_attend_matrix.c's.
-    return is_slow(variant) && s->latent == 512 && s->rope == 64 && attend_cost(s) <= PORTABLE_MOST;
+    return test_variant_is_slow(variant) && s->latent == 512 && s->rope == 64 && attend_cost(s) <= PORTABLE_MOST;
 }
 
 // What a plan of fast compute runs on this device, and what it could.
@@ -144,21 +138,31 @@ START_TEST(matches_the_reference) {
 END_TEST
 
 // A NaN in a query shows in its row alone.
-START_TEST(shows_what_is_no_number) {
-    attend_shape s = {.format = CLMLA_ROWS_Q8, .compute = CLMLA_COMPUTE_FAST, .latent = 128, .rope = 6, .heads = 20,
-                      .sequences = 1, .query_tokens = {2}, .kv_tokens = {30}, .lse = true, .seed = 5};
+static void check_query_value(const attend_shape *s, const char *variant) {
     attend_fixture f;
-    test_case_begin("attend fast, NaN in a query", 0, "token 0, head 3");
-    attend_make(&f, &s);
+    test_case_begin("attend fast, NaN in a query", 0, "%s, token 0, head 3", variant);
+    attend_make(&f, s);
     ((float *)f.query.initial)[3 * (128 + 6) + 7] = NAN;
     f.queries[3 * (128 + 6) + 7] = (double)NAN;
     test_buffer_reset(&f.query);
     attend_expect(&f);
-    attend_plan(&f, NULL);
+    attend_plan(&f, variant);
     test_run_twice(&f.run);
     for (uint32_t pair = 0; pair < 40; pair++)
         TEST_ASSERT((pair == 3) == (isnan(test_buffer_found(&f.output)[(size_t)pair * 128]) != 0), "pair %u", pair);
     attend_finish(&f);
+}
+
+START_TEST(shows_what_is_no_number) {
+    attend_shape s = {.format = CLMLA_ROWS_Q8, .compute = CLMLA_COMPUTE_FAST, .latent = 128, .rope = 6, .heads = 20,
+                      .sequences = 1, .query_tokens = {2}, .kv_tokens = {30}, .lse = true, .seed = 5};
+    clmla_variant variants[TEST_VARIANTS_MAX];
+    clmla_shape shape = attend_variant_shape(&s);
+    size_t count = 0;
+    TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context, CLMLA_OP_ATTEND,
+                                     &shape));
+    for (size_t i = 0; i < count; i++)
+        if (variants[i].chosen || test_variant_is_slow(&variants[i])) check_query_value(&s, variants[i].name);
 }
 END_TEST
 
@@ -191,7 +195,7 @@ START_TEST(keeps_hidden_values_out) {
     TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context, CLMLA_OP_ATTEND,
                                      &shape));
     for (size_t i = 0; i < count; i++) {
-        if (!variants[i].accepted && (!is_slow(&variants[i]) || test_device_get()->short_form)) continue;
+        if (!variants[i].accepted && (!test_variant_is_slow(&variants[i]) || test_device_get()->short_form)) continue;
         check_hidden_value(&s, variants[i].name, 5);
         check_hidden_value(&s, variants[i].name, 128 + 2);
     }

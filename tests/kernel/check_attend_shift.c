@@ -2,6 +2,7 @@
 // attend over scaled rows whose positions were shifted: pages keep their codes, and every variant turns the rope part
 // by the page's delta as it reads. And the calls that are refused.
 #include "tests/kernel/attend_fixture.h"
+#include "tests/support/variants.h"
 #include <math.h>
 
 #define THETA 10000.0
@@ -124,20 +125,33 @@ START_TEST(turns_shifted_pages) {
 }
 END_TEST
 
-// The chosen variant of fast compute rounds turned rope parts to bytes again.
+static void check_fast(const shift_case *c, int number, const char *variant) {
+    fixture f;
+    test_case_begin("attend shift", 100 + number, "fast compute, %s, %u + %u", variant, c->latent, c->rope);
+    make(&f, c);
+    f.attend.shape.compute = CLMLA_COMPUTE_FAST;
+    attend_expect(&f.attend);
+    attend_plan(&f.attend, variant);
+    test_run_twice(&f.attend.run);
+    attend_compare_fast(&f.attend, variant, INT8_COSINE);
+    finish(&f);
+}
+
+// Variants of fast compute round turned rope parts to bytes, or to bf16, again.
 START_TEST(turns_shifted_pages_in_fast_compute) {
     static const shift_case fast[] = {{CLMLA_ROWS_Q8, CLMLA_ROPE_HALVES, 128, 64, 0, false, 0},
-                                      {CLMLA_ROWS_Q8, CLMLA_ROPE_INTERLEAVED, 64, 6, 0, true, 7}};
-    for (int i = test_device_get()->short_form; i < 2; i++) {
-        fixture f;
-        test_case_begin("attend shift", 100 + i, "fast compute, 128 + 64 or 64 + 6");
-        make(&f, &fast[i]);
-        f.attend.shape.compute = CLMLA_COMPUTE_FAST;
-        attend_expect(&f.attend);
-        attend_plan(&f.attend, NULL);
-        test_run_twice(&f.attend.run);
-        attend_compare_fast(&f.attend, clmla_plan_facts_get(f.attend.plan).attend_variant, INT8_COSINE);
-        finish(&f);
+                                      {CLMLA_ROWS_Q8, CLMLA_ROPE_INTERLEAVED, 64, 6, 0, true, 7},
+                                      {CLMLA_ROWS_Q5, CLMLA_ROPE_HALVES, 128, 64, 0, false, 0}};
+    for (int c = 0; c < 3; c++) {
+        if (test_device_get()->short_form && fast[c].latent > 64) continue;
+        clmla_variant variants[TEST_VARIANTS_MAX];
+        clmla_shape shape = {.format = fast[c].format, .latent_dim = fast[c].latent, .rope_dim = fast[c].rope,
+                             .compute = CLMLA_COMPUTE_FAST};
+        size_t count = 0;
+        TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context,
+                                         CLMLA_OP_ATTEND, &shape));
+        for (size_t i = 0; i < count; i++)
+            if (variants[i].chosen || test_variant_is_slow(&variants[i])) check_fast(&fast[c], c, variants[i].name);
     }
 }
 END_TEST

@@ -32,3 +32,7 @@ void test_variants_refused(const test_run *run, const char **name, clmla_operati
     test_run_refused(run, "no_such_variant");
     *name = saved;
 }
+
+bool test_variant_is_slow(const clmla_variant *variant) {
+    return strstr(variant->reason, "times the products of f32") || strstr(variant->reason, "for tests alone");
+}

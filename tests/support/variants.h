@@ -14,4 +14,8 @@ size_t test_variants(clmla_variant variants[TEST_VARIANTS_MAX], clmla_operation 
 // With *name set to each refused variant, and to one that is none, the run must answer CLMLA_E_ARGUMENT with the reason.
 void test_variants_refused(const test_run *run, const char **name, clmla_operation operation, const clmla_shape *shape);
 
+// Refused because its instruction does not pay here, or less than another's, or is no instruction but OpenCL C; not because it is
+// wrong: it runs when it is named.
+bool test_variant_is_slow(const clmla_variant *variant);
+
 #endif
