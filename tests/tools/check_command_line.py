@@ -79,7 +79,7 @@ class CommandLine(tool.ToolTest):
             self.assertEqual(recordings['command_buffer'], recordings['reason'] == '', recordings)
             if not device['has_command_buffer']:
                 self.assertIn('cl_khr_command_buffer', recordings['reason'])
-            self.assertEqual(len(device['operations']), 2 * 14)
+            self.assertEqual(len(device['operations']), 2 * 15)
             self.assertEqual([fast['format'] for fast in device['attend_fast']], ['f16', 'bf16', 'q8'])
             for operation in device['operations'] + device['attend_fast']:
                 variants = operation['variants']
