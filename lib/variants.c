@@ -21,6 +21,8 @@
 // no product.
 #define INSTRUCTION_LEAST_GAIN 1.25f
 #define AMX_LEAST_GAIN 3.0f
+// Of q8 rows: measured even at 64 heads.
+#define AMX_Q8_LEAST_HEADS 64
 // Query heads of one sequence below which most of a tile of 16 rows would be padding.
 #define MATRIX_LEAST_HEADS 8
 // A row wider than this would make attend_vector's private block larger than a core's second-level cache.
@@ -275,11 +277,18 @@ static bool pays(const variant *variant, const host_instruction_trial *trial) {
     return trial->gain >= (variant->method == VARIANT_AMX ? AMX_LEAST_GAIN : INSTRUCTION_LEAST_GAIN);
 }
 
+static bool is_small_q8(const clmla_shape *shape) {
+    return shape->format == CLMLA_ROWS_Q8 && shape->head_count != 0 && shape->head_count < AMX_Q8_LEAST_HEADS;
+}
+
 // Of a list, another variant for the shape whose instruction is right, pays and gave more than `gain` in its trial; or NULL.
 static const variant *find_faster(const variant *list, const variant *than, float gain, clmla_context *context,
                                   const clmla_shape *shape) {
     for (int i = 0; i < VARIANTS_MAX && list[i].name; i++) {
-        if (&list[i] == than || !host_instruction_is_timed(list[i].instruction) || list[i].refusal(&context->host.facts, shape)) continue;
+        if (&list[i] == than || !host_instruction_is_timed(list[i].instruction) ||
+            list[i].refusal(&context->host.facts, shape))
+            continue;
+        if (list[i].method == VARIANT_AMX && is_small_q8(shape)) continue;
         const host_instruction_trial *trial = host_instruction_try(&context->host, list[i].instruction);
         if (trial->right && pays(&list[i], trial) && trial->gain > gain) return &list[i];
     }
@@ -301,6 +310,8 @@ static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_con
         snprintf(reason, VARIANT_REASON_MAX,
                  "in a trial its products gave %.2f times the products of f32 multiply-adds", (double)trial->gain);
     if (!pays(variant, trial)) return reason;
+    if (variant->method == VARIANT_AMX && is_small_q8(shape) && find_faster(list, variant, 0.0f, context, shape))
+        return "q8 rows become bf16 first, which takes longer than products of their bytes below 64 heads";
     const struct variant *faster = find_faster(list, variant, trial->gain, context, shape);
     if (!faster) return NULL;
     snprintf(reason + length, VARIANT_REASON_MAX - (size_t)length, ", those of %s more", faster->name);
