@@ -4,14 +4,13 @@
 #include "host/launch.h"
 #include "host/memory.h"
 #include "host/source.h"
+#include "host/trial_values.h"
+#include "host/vendors.h"
 #include <stdio.h>
 #include <string.h>
 
 #define TILE 16
 #define VALUES (TILE * TILE)
-#define VENDOR_NVIDIA 0x10deu
-#define VENDOR_AMD 0x1002u
-#define VENDOR_INTEL 0x8086u
 #define WHAT "a trial of matrix products"
 
 extern const host_source clmla_source_matrix_trial;
@@ -53,25 +52,10 @@ const host_matrix *host_matrix_find(const clmla_device_facts *facts) {
     return form_of(found, wave);
 }
 
-static uint32_t noise(uint32_t i) {
-    uint32_t x = (i + 1) * 2654435761u;
-    return (x ^ x >> 15) * 2246822519u >> 8;
-}
-
-// 1, 2, 4 or 8, of either sign: any sum of 16 products is exact.
-static float value_at(uint32_t i) {
-    float value = (float)(1u << (noise(i) & 3u));
-    return noise(i) >> 2 & 1u ? -value : value;
-}
-
-static uint16_t code_at(uint32_t i, bool bf16) {
-    uint32_t power = noise(i) & 3u, sign = noise(i) >> 2 & 1u;
-    return (uint16_t)(sign << 15 | (bf16 ? 0x3f80u + power * 0x80u : 0x3c00u + power * 0x400u));
-}
-
 static float product_at(uint32_t row, uint32_t column) {
     float sum = 0;
-    for (uint32_t k = 0; k < TILE; k++) sum += value_at(row * TILE + k) * value_at(VALUES + k * TILE + column);
+    for (uint32_t k = 0; k < TILE; k++)
+        sum += host_trial_value(row * TILE + k) * host_trial_value(VALUES + k * TILE + column);
     return sum;
 }
 
@@ -108,7 +92,7 @@ static bool all_right(const float found[2 * VALUES]) {
 static clmla_status try_format(matrix_run *run, const host_matrix *form, bool bf16, host_instruction_trial *trial) {
     uint16_t values[2 * VALUES];
     float found[2 * VALUES];
-    for (uint32_t i = 0; i < 2 * VALUES; i++) values[i] = code_at(i, bf16);
+    for (uint32_t i = 0; i < 2 * VALUES; i++) values[i] = host_trial_code(i, bf16);
     STATUS_OR_RETURN(host_buffer_create(&run->values, run->context, sizeof values, values, WHAT));
     STATUS_OR_RETURN(host_buffer_create(&run->packed, run->context, VALUES * sizeof *values, NULL, WHAT));
     STATUS_OR_RETURN(host_buffer_create(&run->sums, run->context, sizeof found, NULL, WHAT));

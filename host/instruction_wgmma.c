@@ -4,10 +4,10 @@
 #include "host/launch.h"
 #include "host/memory.h"
 #include "host/source.h"
+#include "host/trial_values.h"
+#include "host/vendors.h"
 #include <stdio.h>
-#include <stdlib.h>
 
-#define VENDOR_NVIDIA 0x10deu
 #define HOPPER 90
 #define ROWS 64
 #define DEPTH 64    // of both products
@@ -33,30 +33,14 @@ const char *host_wgmma_option(host_instruction instruction) {
                                                  : "-DWGMMA_PORTABLE -DMATRIX_PORTABLE";
 }
 
-static uint32_t noise(uint32_t i) {
-    uint32_t x = (i + 1) * 2654435761u;
-    return (x ^ x >> 15) * 2246822519u >> 8;
-}
-
-// 1, 2, 4 or 8, of either sign: any sum of 64 products is exact.
-static float value_at(uint32_t i) {
-    float value = (float)(1u << (noise(i) & 3u));
-    return noise(i) >> 2 & 1u ? -value : value;
-}
-
-static uint16_t code_at(uint32_t i, bool bf16) {
-    uint32_t power = noise(i) & 3u, sign = noise(i) >> 2 & 1u;
-    return (uint16_t)(sign << 15 | (bf16 ? 0x3f80u + power * 0x80u : 0x3c00u + power * 0x400u));
-}
-
 static float expected(uint32_t i) {
     float sum = 0;
     bool scores = i < SCORES;
     uint32_t width = scores ? KEYS : COLUMNS, row = (scores ? i : i - SCORES) / width,
              column = (scores ? i : i - SCORES) % width;
     for (uint32_t k = 0; k < DEPTH; k++)
-        sum +=
-            value_at(row * DEPTH + k) * value_at(ROW_VALUES + (scores ? column * COLUMNS + k : k * COLUMNS + column));
+        sum += host_trial_value(row * DEPTH + k) *
+               host_trial_value(ROW_VALUES + (scores ? column * COLUMNS + k : k * COLUMNS + column));
     return sum;
 }
 
@@ -86,7 +70,7 @@ static clmla_status multiply(wgmma_run *run, host_instruction instruction, bool 
 }
 
 static clmla_status try_format(wgmma_run *run, host_instruction instruction, bool bf16, host_instruction_trial *trial) {
-    for (uint32_t i = 0; i < VALUES; i++) run->codes[i] = code_at(i, bf16);
+    for (uint32_t i = 0; i < VALUES; i++) run->codes[i] = host_trial_code(i, bf16);
     STATUS_OR_RETURN(host_buffer_create(&run->values, run->context, sizeof run->codes, run->codes, WHAT));
     STATUS_OR_RETURN(host_buffer_create(&run->sums, run->context, sizeof run->found, NULL, WHAT));
     STATUS_OR_RETURN(multiply(run, instruction, bf16));

@@ -5,9 +5,8 @@
 #include "host/os.h"
 #include "host/program_store.h"
 #include "host/ptx.h"
+#include "host/vendors.h"
 #include <string.h>
-
-#define VENDOR_NVIDIA 0x10deu
 
 typedef enum program_state { PROGRAM_BUILDING, PROGRAM_READY } program_state;
 

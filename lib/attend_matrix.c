@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/attend_matrix.h"
 #include "cl/common/attend_matrix.h"
+#include "lib/group.h"
 #include <stdio.h>
 
-#define GROUP_LEAST 64
+#define MATRIX_GROUP_LEAST 64
 #define GROUP_MOST 256
 #define TILE 16
 #define ROWS_MOST 32
@@ -53,7 +54,7 @@ static bool fits_registers(const matrix_search *s, const attend_tile *t) {
 static bool search(matrix_search *s, attend_tile *out) {
     uint64_t best = UINT64_MAX;
     for (uint32_t row_tile = TILE; row_tile <= s->rows_most; row_tile *= 2)
-        for (uint32_t group = GROUP_LEAST; group <= s->group_most; group *= 2) {
+        for (uint32_t group = MATRIX_GROUP_LEAST; group <= s->group_most; group *= 2) {
             attend_tile t = {.group = group, .row_tile = row_tile};
             uint64_t padded = up_to(s->rows, row_tile);
             if (group < s->wave || !fits_registers(s, &t) || !fit_local(s, &t) || t.key_tile > group) continue;
@@ -67,9 +68,9 @@ static bool search(matrix_search *s, attend_tile *out) {
 }
 
 static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const matrix_search *s) {
-    if (s->group_most < GROUP_LEAST)
+    if (s->group_most < MATRIX_GROUP_LEAST)
         snprintf(reason, ATTEND_TILE_REASON_MAX, "needs groups of %d work-items, the device's are of %u at most",
-                 GROUP_LEAST, s->group_most);
+                 MATRIX_GROUP_LEAST, s->group_most);
     else if (s->least_local == UINT64_MAX)
         snprintf(reason, ATTEND_TILE_REASON_MAX, "%u values of a row do not fit the registers of %u work-items",
                  s->value_dim, s->group_most);
@@ -83,9 +84,8 @@ static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const matrix_search *s) 
 bool attend_matrix_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
                           const attend_tile_limits *limits, const attend_tile_shape *shape) {
     const host_matrix *form = host_matrix_find(facts);
-    uint64_t group = facts->max_group_size ? facts->max_group_size : GROUP_LEAST;
+    uint64_t group = group_most(facts);
     uint32_t latent = shape->latent_dim ? shape->latent_dim : 1;
-    if (facts->max_group_dims[0] && facts->max_group_dims[0] < group) group = facts->max_group_dims[0];
     if (limits->group && limits->group < group) group = limits->group;
     matrix_search s = {
         .group_most = least((uint32_t)group, GROUP_MOST),
@@ -103,7 +103,7 @@ bool attend_matrix_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX],
     reason[0] = '\0';
     if (s.rows_most < TILE) s.rows_most = TILE;
     if (s.keys_most < TILE) s.keys_most = TILE;
-    if (s.group_most < GROUP_LEAST) return refuse(reason, &s);
+    if (s.group_most < MATRIX_GROUP_LEAST) return refuse(reason, &s);
     if (limits->local_bytes && limits->local_bytes < s.local) s.local = limits->local_bytes;
     uint64_t all = s.local;
     if (!limits->local_bytes && all >= LOCAL_SHARED) s.local = all / 2;

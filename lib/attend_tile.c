@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/attend_tile.h"
 #include "cl/common/attend_tile.h"
+#include "host/vendors.h"
 #include "lib/group.h"
 #include <stdio.h>
 
 #define GROUP_WANTED 128 // fewer, and too little is under way at a time
 #define GROUP_MOST 256
-#define GROUP_UNKNOWN 64 // where the device does not say
 #define ROWS_MOST 32
 #define KEYS_MOST 32
 #define SCORE_ROWS_MOST 6
@@ -15,7 +15,6 @@
 #define SUMS_MOST 32    // floats of the value product a work-item keeps in registers
 // AMD's GPUs have more registers, and local memory for two groups at most; CPUs have them in memory anyway.
 #define SUMS_MOST_MANY 64
-#define VENDOR_AMD 0x1002u
 #define LOCAL_SHARED (64u << 10) // a device with as much shares it out: two groups are to fit
 
 // Predicted costs, in multiply-adds of one lane.
@@ -128,8 +127,7 @@ static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const tile_search *s) {
 static tile_search begin(const clmla_device_facts *facts, const attend_tile_limits *limits,
                          const attend_tile_shape *shape) {
     bool gpu = !(facts->type & CL_DEVICE_TYPE_CPU), many = !gpu || facts->vendor_id == VENDOR_AMD;
-    uint64_t group = facts->max_group_size ? facts->max_group_size : GROUP_UNKNOWN;
-    if (facts->max_group_dims[0] && facts->max_group_dims[0] < group) group = facts->max_group_dims[0];
+    uint64_t group = group_most(facts);
     if (group > GROUP_MOST && limits->group <= GROUP_MOST) group = GROUP_MOST;
     tile_search s = {
         .facts = facts,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/group.h"
 #include "cl/common/row_group.h"
+#include "host/vendors.h"
 #include <stdio.h>
 
 #define GROUP_WANTED 128u
@@ -8,8 +9,7 @@
 // Of cl/project_tile.cl
 #define TILE_DEPTH 16u
 #define TILE_ITEM_TOKENS 4u
-#define TILE_ITEM_ROWS 8u // or half as many, where their tiles would be too few
-#define VENDOR_INTEL 0x8086u
+#define TILE_ITEM_ROWS 8u  // or half as many, where their tiles would be too few
 #define SUB_GROUP_WIDE 16u // of Intel's GPUs that have no narrower ones: left alone, the compiler takes 32, and spills
 // Of cl/common/product_group.clh
 #define EIGHT 8u

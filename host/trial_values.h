@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// What trials of matrix products multiply: 1, 2, 4 or 8, of either sign, so that sums of a few hundred products are exact; as f32 for
+// the host, and as the f16 or bf16 value a device gets.
+#ifndef HOST_TRIAL_VALUES_H
+#define HOST_TRIAL_VALUES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+static inline uint32_t host_trial_noise(uint32_t i) {
+    uint32_t x = (i + 1) * 2654435761u;
+    return (x ^ x >> 15) * 2246822519u >> 8;
+}
+
+static inline float host_trial_value(uint32_t i) {
+    float value = (float)(1u << (host_trial_noise(i) & 3u));
+    return host_trial_noise(i) >> 2 & 1u ? -value : value;
+}
+
+static inline uint16_t host_trial_code(uint32_t i, bool bf16) {
+    uint32_t power = host_trial_noise(i) & 3u, sign = host_trial_noise(i) >> 2 & 1u;
+    return (uint16_t)(sign << 15 | (bf16 ? 0x3f80u + power * 0x80u : 0x3c00u + power * 0x400u));
+}
+
+#endif
