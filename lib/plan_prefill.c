@@ -55,7 +55,7 @@ static double visible_pairs(const clmla_plan_params *params, double tokens, doub
 // How many times faster than f32 multiply-adds the chosen attend computes. Matrix products are not timed: devices that
 // have them have no fast attend_heads so far.
 static double attend_gain(clmla_plan *plan) {
-    if (plan->attend->method != VARIANT_INT8_DOT && plan->attend->method != VARIANT_BF16_DOT) return 1.0;
+    if (!host_instruction_is_timed(plan->attend->instruction)) return 1.0;
     double gain = (double)host_instruction_try(&plan->context->host, plan->attend->instruction)->gain;
     return gain > 1.0 ? gain : 1.0;
 }
