@@ -3,7 +3,7 @@
 // ROW_TILE rows (heads of one or more query tokens) through a range of keys, BLOCK_TOKENS keys at a time, with an online
 // softmax.                                                                                      ref: tests/ref/ref_attend.c
 //
-// For each block: keys are converted to f32 once for all rows; scores keep VECTOR_WIDTH rows in a vector and 12 or 24 keys
+// For each block: keys are converted to f32 once for all rows; scores keep VECTOR_WIDTH rows in a vector and SCORE_KEYS keys
 // in registers while the width streams (the key is broadcast); the value product keeps columns in vectors and VALUE_ROWS
 // rows in registers while the keys stream.
 //
@@ -20,16 +20,30 @@
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
 #error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
 #endif
+// An odd number of cache lines: what lies that far apart, such as the scores of one row by all keys, is spread over all sets of a
+// cache, where a power of two would crowd it into a few.
+#define ODD_LINES(floats) (((floats) / 16 | 1) * 16)
+#define SCORE_STRIDE ODD_LINES(ROW_TILE + 15)
+#define KEY_STRIDE ODD_LINES(LATENT_DIM + ROPE_DIM + 15)
 #include "common/attend_block.clh"
 
-#define SCORE_KEYS 12 // by 2 vectors of rows: 24 sums in registers
-#ifndef SCORE_RUN
-#define SCORE_RUN 64
-#endif
+// How many sums the registers hold beside what is multiplied: CPUs have 32 vectors of 16 floats, but 16 of 8 or 4. SCORE_KEYS
+// by 2 vectors of rows, LANE_ROWS rows by LANE_KEYS keys, VALUE_ROWS rows by VALUE_VECTORS vectors of columns.
 #define LANE_ROWS 4
+#if VECTOR_WIDTH == 16
+#define SCORE_KEYS 12
 #define LANE_KEYS 4
 #define VALUE_ROWS 4
 #define VALUE_VECTORS 4
+#else
+#define SCORE_KEYS 6
+#define LANE_KEYS 3
+#define VALUE_ROWS 4
+#define VALUE_VECTORS 3
+#endif
+#ifndef SCORE_RUN
+#define SCORE_RUN 64
+#endif
 
 // Reads `count` keys from `key` on as f32 into keys_f32 and answers how many are there: present[i] says which. Those that are
 // not, and what is past count, become zero rows.
@@ -38,7 +52,7 @@ static inline int load_keys(float *keys_f32, int *present, const key_source *key
     int found = 0;
     for (int i = 0; i < BLOCK_TOKENS; i++) {
         row_parts at;
-        float *row = keys_f32 + i * ROW_WIDTH;
+        float *row = keys_f32 + i * KEY_STRIDE;
         present[i] = i < count && key_at(&at, keys, key + i);
         if (!present[i]) {
             for (int d = 0; d < ROW_WIDTH; d++) row[d] = 0.0f;
@@ -70,7 +84,7 @@ static inline void add_scores(const __global float *q, const float *keys_f32, in
         floatv a = load_floatv(q + d * VECTOR_WIDTH), b = load_floatv(q + (ROW_WIDTH + d) * VECTOR_WIDTH);
 #pragma unroll
         for (int i = 0; i < SCORE_KEYS; i++) {
-            floatv k = (floatv)keys_f32[i * ROW_WIDTH + d];
+            floatv k = (floatv)keys_f32[i * KEY_STRIDE + d];
             sums[i][0] = fma(a, k, sums[i][0]);
             sums[i][1] = fma(b, k, sums[i][1]);
         }
@@ -79,7 +93,7 @@ static inline void add_scores(const __global float *q, const float *keys_f32, in
     for (int i = 0; i < SCORE_KEYS; i++)
 #pragma unroll
         for (int v = 0; v < 2; v++) {
-            float *score = scores + i * ROW_TILE + v * VECTOR_WIDTH;
+            float *score = scores + i * SCORE_STRIDE + v * VECTOR_WIDTH;
             store_floatv(first_run ? sums[i][v] : load_floatv(score) + sums[i][v], score);
         }
 }
@@ -95,7 +109,7 @@ static inline void score_lanes(const __global float *q, const float *keys_f32, f
     for (int d = 0; d + VECTOR_WIDTH <= ROW_WIDTH; d += VECTOR_WIDTH) {
         floatv k[LANE_KEYS];
 #pragma unroll
-        for (int i = 0; i < LANE_KEYS; i++) k[i] = load_floatv(keys_f32 + i * ROW_WIDTH + d);
+        for (int i = 0; i < LANE_KEYS; i++) k[i] = load_floatv(keys_f32 + i * KEY_STRIDE + d);
 #pragma unroll
         for (int r = 0; r < LANE_ROWS; r++) {
             floatv a = load_floatv(q + r * ROW_WIDTH + d);
@@ -108,8 +122,8 @@ static inline void score_lanes(const __global float *q, const float *keys_f32, f
         float4 total = sum_lanes(sums[0][i], sums[1][i], sums[2][i], sums[3][i]);
         for (int d = ROW_WIDTH - ROW_WIDTH % VECTOR_WIDTH; d < ROW_WIDTH; d++)
             total = fma((float4)(q[d], q[ROW_WIDTH + d], q[2 * ROW_WIDTH + d], q[3 * ROW_WIDTH + d]),
-                        (float4)keys_f32[i * ROW_WIDTH + d], total);
-        vstore4(total, 0, scores + i * ROW_TILE);
+                        (float4)keys_f32[i * KEY_STRIDE + d], total);
+        vstore4(total, 0, scores + i * SCORE_STRIDE);
     }
 }
 
@@ -123,7 +137,7 @@ static inline void score_block(const __global float *tiles, int rows, const floa
             int width = min(SCORE_RUN, ROW_WIDTH - d);
             for (int i = 0; i < count; i += SCORE_KEYS) {
                 fetch_lines(fetch, 2 * KEY_LINES);
-                add_scores(q + d * VECTOR_WIDTH, keys_f32 + i * ROW_WIDTH + d, width, scores + i * ROW_TILE + row, d == 0);
+                add_scores(q + d * VECTOR_WIDTH, keys_f32 + i * KEY_STRIDE + d, width, scores + i * SCORE_STRIDE + row, d == 0);
             }
         }
     }
@@ -131,7 +145,7 @@ static inline void score_block(const __global float *tiles, int rows, const floa
     for (int i = 0; i < count; i += LANE_KEYS)
         for (int row = paired; row < rows; row += LANE_ROWS) {
             fetch_lines(fetch, LANE_KEYS * KEY_LINES / lane_steps + 1);
-            score_lanes(tiles + row * ROW_WIDTH, keys_f32 + i * ROW_WIDTH, scores + i * ROW_TILE + row);
+            score_lanes(tiles + row * ROW_WIDTH, keys_f32 + i * KEY_STRIDE, scores + i * SCORE_STRIDE + row);
         }
 }
 
@@ -141,8 +155,8 @@ static inline void soften(float *scores, const block_view *block, int row, float
     floatv before = load_floatv(top), now = fmax(before, view_scores(scores, block, row, softcap));
     floatv base = score_base(now), factor = exp2(before - base), sum = (floatv)0.0f;
     for (int i = 0; i < block->count; i++) {
-        floatv weight = exp2(load_floatv(scores + i * ROW_TILE) - base);
-        store_floatv(weight, scores + i * ROW_TILE);
+        floatv weight = exp2(load_floatv(scores + i * SCORE_STRIDE) - base);
+        store_floatv(weight, scores + i * SCORE_STRIDE);
         sum += weight;
     }
     store_floatv(now, top);
@@ -170,10 +184,10 @@ static inline __attribute__((always_inline)) void add_values(const int rows, con
     for (int i = low; i < high; i++) {
         floatv c[VALUE_VECTORS];
 #pragma unroll
-        for (int v = 0; v < vectors; v++) c[v] = load_floatv(keys_f32 + i * ROW_WIDTH + v * VECTOR_WIDTH);
+        for (int v = 0; v < vectors; v++) c[v] = load_floatv(keys_f32 + i * KEY_STRIDE + v * VECTOR_WIDTH);
 #pragma unroll
         for (int r = 0; r < rows; r++) {
-            floatv weight = (floatv)weights[i * ROW_TILE + r];
+            floatv weight = (floatv)weights[i * SCORE_STRIDE + r];
 #pragma unroll
             for (int v = 0; v < vectors; v++) o[r][v] = fma(weight, c[v], o[r][v]);
         }
@@ -198,7 +212,7 @@ static inline void add_values_tail(__global float *sums, const float *keys_f32, 
                                    const float *rescale) {
     for (int column = VALUE_DIM - VALUE_DIM % VECTOR_WIDTH; column < VALUE_DIM; column++) {
         float o = 0.0f;
-        for (int i = low; i < high; i++) o = fma(weights[i * ROW_TILE], keys_f32[i * ROW_WIDTH + column], o);
+        for (int i = low; i < high; i++) o = fma(weights[i * SCORE_STRIDE], keys_f32[i * KEY_STRIDE + column], o);
         sums[column] = rescale ? fma(sums[column], *rescale, o) : o;
     }
 }
@@ -237,8 +251,8 @@ static inline void add_block(__global float *sums, const float *keys_f32, const 
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEND_ARGUMENTS) {
-    float keys_f32[BLOCK_TOKENS * ROW_WIDTH] ALIGNED;
-    float scores[BLOCK_TOKENS * ROW_TILE] ALIGNED;
+    float keys_f32[BLOCK_TOKENS * KEY_STRIDE] ALIGNED;
+    float scores[BLOCK_TOKENS * SCORE_STRIDE] ALIGNED;
     float top[ROW_TILE] ALIGNED, total[ROW_TILE] ALIGNED, rescale[ROW_TILE] ALIGNED;
     row_ranges ranges;
     block_view block;
