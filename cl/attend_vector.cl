@@ -41,16 +41,17 @@
 #define VALUE_ROWS 4
 #define VALUE_VECTORS 3
 #endif
+#define KEY_STEP 12 // what is scored is a multiple of it, and it one of SCORE_KEYS and of LANE_KEYS
 #ifndef SCORE_RUN
 #define SCORE_RUN 64
 #endif
 
 // Reads `count` keys from `key` on as f32 into keys_f32 and answers how many are there: present[i] says which. Those that are
-// not, and what is past count, become zero rows.
+// not, and what is scored past count, become zero rows.
 static inline int load_keys(float *keys_f32, int *present, const key_source *keys, int key, int count,
                             row_turner *turner) {
-    int found = 0;
-    for (int i = 0; i < BLOCK_TOKENS; i++) {
+    int found = 0, end = (count + KEY_STEP - 1) / KEY_STEP * KEY_STEP;
+    for (int i = 0; i < end; i++) {
         row_parts at;
         float *row = keys_f32 + i * KEY_STRIDE;
         present[i] = i < count && key_at(&at, keys, key + i);
@@ -60,7 +61,11 @@ static inline int load_keys(float *keys_f32, int *present, const key_source *key
         }
         found++;
         int d = 0;
-        for (; d + VECTOR_WIDTH <= LATENT_DIM; d += VECTOR_WIDTH) store_floatv(row_latent_vector(&at, d), row + d);
+#pragma unroll 4
+        for (; d + VECTOR_WIDTH <= LATENT_DIM; d += VECTOR_WIDTH) {
+            if (d % (CACHE_LINE / 4) == 0) fetch_line(row + KEY_STRIDE + d); // where the next key goes
+            store_floatv(row_latent_vector(&at, d), row + d);
+        }
         for (; d < LATENT_DIM; d++) row[d] = row_latent(&at, d);
 #if ROPE_DIM > 0
         for (d = 0; d + VECTOR_WIDTH <= ROPE_DIM; d += VECTOR_WIDTH)
@@ -127,7 +132,7 @@ static inline void score_lanes(const __global float *q, const float *keys_f32, f
     }
 }
 
-// Scores of all rows by the block's `count` keys (and up to SCORE_KEYS - 1 more, which are zero rows).
+// Scores of all rows by the block's `count` keys (and up to KEY_STEP - 1 more, which are zero rows).
 static inline void score_block(const __global float *tiles, int rows, const float *keys_f32, int count, float *scores,
                                key_fetch *fetch) {
     int paired = rows - rows % (2 * VECTOR_WIDTH);
@@ -136,7 +141,7 @@ static inline void score_block(const __global float *tiles, int rows, const floa
         for (int d = 0; d < ROW_WIDTH; d += SCORE_RUN) {
             int width = min(SCORE_RUN, ROW_WIDTH - d);
             for (int i = 0; i < count; i += SCORE_KEYS) {
-                fetch_lines(fetch, 2 * KEY_LINES);
+                fetch_lines(fetch, SCORE_KEYS * KEY_LINES / 6);
                 add_scores(q + d * VECTOR_WIDTH, keys_f32 + i * KEY_STRIDE + d, width, scores + i * SCORE_STRIDE + row, d == 0);
             }
         }
