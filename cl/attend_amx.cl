@@ -260,7 +260,7 @@ static inline void score_block(const __global uint *q, int tiles, const key_bloc
                                key_fetch *fetch) {
     int paired = tiles - tiles % 2;
     for (int g = 0; g * AMX_ROWS < count; g += 2) {
-        fetch_lines(fetch, 2 * AMX_ROWS * KEY_LINES);
+        fetch_keys(fetch, 2 * AMX_ROWS);
         score_pairs(q, paired, &block->groups[g], scores + g * SCORE_TILE);
     }
     for (int g = 0; paired < tiles && g * AMX_ROWS < count; g += 4)

@@ -91,7 +91,7 @@ static inline void score_block(const __global uint *tiles, int vectors, const ke
         for (int i = 0; i < count; i += step) {
             const uint *keys = block->words + i * KEY_WORDS;
             float *out = scores + i * ROW_TILE + v * VECTOR_WIDTH;
-            fetch_lines(fetch, step * KEY_LINES);
+            fetch_keys(fetch, step);
             if (v + 1 < vectors)
                 score_tile(2, SCORE_SUMS / 2, q, keys, out);
             else

@@ -116,7 +116,7 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
         const __global int *q = tiles + g * INT8_GROUP_WORDS;
         const uint *codes = block->codes + key * CODE_WORDS + g * INT8_STEPS;
         intv sums[SCORE_SUMS];
-        fetch_lines(fetch, (count * KEY_LINES + GROUPS - 1) / GROUPS);
+        fetch_keys(fetch, (count + GROUPS - 1) / GROUPS);
 #pragma unroll
         for (int i = 0; i < SCORE_SUMS; i++)
             sums[i] = vload16(0, q + i % vectors * TILE_WORDS + (INT8_STEPS + 1) * INT8_ROWS);

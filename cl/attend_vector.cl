@@ -141,7 +141,7 @@ static inline void score_block(const __global float *tiles, int rows, const floa
         for (int d = 0; d < ROW_WIDTH; d += SCORE_RUN) {
             int width = min(SCORE_RUN, ROW_WIDTH - d);
             for (int i = 0; i < count; i += SCORE_KEYS) {
-                fetch_lines(fetch, SCORE_KEYS * KEY_LINES / 6);
+                fetch_keys(fetch, SCORE_KEYS / 6);
                 add_scores(q + d * VECTOR_WIDTH, keys_f32 + i * KEY_STRIDE + d, width, scores + i * SCORE_STRIDE + row, d == 0);
             }
         }
@@ -149,7 +149,7 @@ static inline void score_block(const __global float *tiles, int rows, const floa
     int lane_steps = (rows - paired + LANE_ROWS - 1) / LANE_ROWS;
     for (int i = 0; i < count; i += LANE_KEYS)
         for (int row = paired; row < rows; row += LANE_ROWS) {
-            fetch_lines(fetch, LANE_KEYS * KEY_LINES / lane_steps + 1);
+            fetch_keys(fetch, (LANE_KEYS + lane_steps - 1) / lane_steps);
             score_lanes(tiles + row * ROW_WIDTH, keys_f32 + i * KEY_STRIDE, scores + i * SCORE_STRIDE + row);
         }
 }
