@@ -61,6 +61,9 @@ static inline int load_keys(float *keys_f32, int *present, const key_source *key
         }
         found++;
         int d = 0;
+#ifdef row_latent_unit
+        for (; d + QUANTISED_UNIT <= LATENT_DIM; d += QUANTISED_UNIT) row_latent_unit(&at, d / QUANTISED_UNIT, row + d);
+#endif
 #pragma unroll 4
         for (; d + VECTOR_WIDTH <= LATENT_DIM; d += VECTOR_WIDTH) {
             if (d % (CACHE_LINE / 4) == 0) fetch_line(row + KEY_STRIDE + d); // where the next key goes
@@ -68,6 +71,7 @@ static inline int load_keys(float *keys_f32, int *present, const key_source *key
         }
         for (; d < LATENT_DIM; d++) row[d] = row_latent(&at, d);
 #if ROPE_DIM > 0
+#pragma unroll 4
         for (d = 0; d + VECTOR_WIDTH <= ROPE_DIM; d += VECTOR_WIDTH)
             store_floatv(row_rope_vector(&at, d), row + LATENT_DIM + d);
         for (; d < ROPE_DIM; d++) row[LATENT_DIM + d] = row_rope(&at, d);
