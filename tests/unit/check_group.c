@@ -42,6 +42,14 @@ START_TEST(test_groups_fit_the_device) {
     facts = h200;
     facts.is_interpreter = true;
     ck_assert_uint_eq(group_size(&facts), 32);
+    for (facts.group_items = 32; facts.group_items <= 256; facts.group_items *= 2)
+        ck_assert_uint_eq(group_size(&facts), facts.group_items);
+    facts.group_items = 256;
+    facts.local_bytes = 16 << 10;
+    ck_assert_uint_eq(group_size(&facts), 128);
+    facts = small;
+    facts.group_items = 256;
+    ck_assert_uint_eq(group_size(&facts), 64);
 }
 END_TEST
 
