@@ -15,7 +15,7 @@ static clmla_status check_width(const clmla_context_params *params) {
 
 static clmla_status check_group(const clmla_context_params *params) {
     uint32_t items = params->group_items;
-    if (items == 0 || (items >= GROUP_LEAST && items <= GROUP_MOST && (items & (items - 1)) == 0)) return CLMLA_OK;
+    if (items == 0 || (items >= GROUP_LEAST && items <= GROUP_ITEMS_MOST && (items & (items - 1)) == 0)) return CLMLA_OK;
     return host_fail(&params->log, CLMLA_E_ARGUMENT, 0,
                      "context: group_items is %u: 32, 64, 128 and 256 are possible, 0 is for the library's choice", items);
 }

@@ -7,7 +7,7 @@
 #include <clmla/device.h>
 
 #define GROUP_LEAST 32u
-#define GROUP_MOST 256u
+#define GROUP_ITEMS_MOST 256u
 #define GROUP_ITEM_ROWS 4u       // of weights, that a work-item takes at a time: of cl/common/product_group.clh
 #define GROUP_LOCAL_BYTES 10240u // what any of them takes, in groups of up to 128; in larger ones as much more
 

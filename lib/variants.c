@@ -242,6 +242,11 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_SHIFT] = {VECTOR(shift, refuse_unless_cpu), GROUP(shift), NAIVE(shift)},
 };
 
+bool variant_reduces(const variant *variant) {
+    return variant->source == &clmla_source_rms_norm_group || variant->source == &clmla_source_append_group ||
+           variant->source == &clmla_source_convert_rows_group;
+}
+
 static const char *const operation_names[CLMLA_OPERATION_COUNT] = {
     [CLMLA_OP_PROJECT] = "project",     [CLMLA_OP_RMS_NORM] = "rms_norm",     [CLMLA_OP_ROPE] = "rope",
     [CLMLA_OP_APPEND] = "append",       [CLMLA_OP_ABSORB] = "absorb",         [CLMLA_OP_ATTEND] = "attend",

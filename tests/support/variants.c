@@ -39,9 +39,18 @@ bool test_variant_run(const clmla_variant *variant, uint32_t run) {
     clmla_device_facts *facts = &test_device_get()->context->host.facts;
     uint32_t items = GROUP_LEAST << run;
     bool group = strcmp(variant->name, "group") == 0;
-    bool is_run = group ? items <= GROUP_MOST && items <= group_most(facts) : run == 0;
+    bool is_run = group ? items <= GROUP_ITEMS_MOST && items <= group_most(facts) : run == 0;
     facts->group_items = group && is_run ? items : 0;
     return is_run;
+}
+
+bool test_variant_without(const clmla_variant *variant, uint32_t run) {
+    static bool had; // before run 1
+    clmla_device_facts *facts = &test_device_get()->context->host.facts;
+    if (run == 0) had = facts->has_sub_groups;
+    bool without = run == 1 && had && strcmp(variant->name, "group") == 0;
+    facts->has_sub_groups = had && !without;
+    return run == 0 || without;
 }
 
 bool test_variant_is_slow(const clmla_variant *variant) {
