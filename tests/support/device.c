@@ -20,9 +20,9 @@ static void print_log(void *payload, clmla_log_level level, const char *message)
     if (level <= CLMLA_LOG_WARNING && strstr(message, "error:")) fprintf(stderr, "%s\n", message); // build logs
 }
 
-static uint32_t vector_width(void) {
-    const char *width = getenv("CLMLA_TEST_VECTOR_WIDTH");
-    return width ? (uint32_t)strtoul(width, NULL, 10) : 0;
+static uint32_t number_of(const char *variable) {
+    const char *number = getenv(variable);
+    return number ? (uint32_t)strtoul(number, NULL, 10) : 0;
 }
 
 // Binaries stay off the disk unless a folder is named, in which the programs of a run share what they compiled.
@@ -34,7 +34,8 @@ static const char *program_folder(void) {
 static clmla_status make_context(clmla_context **out) {
     clmla_context_params params = {
         .device = getenv("CLMLA_TEST_DEVICE"),
-        .vector_width = vector_width(),
+        .vector_width = number_of("CLMLA_TEST_VECTOR_WIDTH"),
+        .group_items = number_of("CLMLA_TEST_GROUP"),
         .log = {.callback = print_log, .level = CLMLA_LOG_WARNING},
         .program_folder = program_folder(),
         .tuning_file = "",
