@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/device.h"
+#include "lib/context.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,12 @@ static const char *program_folder(void) {
     return folder ? folder : "";
 }
 
+// A CPU whose facts say GPU is given the variants for GPUs.
+static void play_gpu(clmla_context *context) {
+    const char *gpu = getenv("CLMLA_TEST_GPU");
+    if (gpu && strcmp(gpu, "1") == 0) context->host.facts.type = CL_DEVICE_TYPE_GPU;
+}
+
 static clmla_status make_context(clmla_context **out) {
     clmla_context_params params = {
         .device = getenv("CLMLA_TEST_DEVICE"),
@@ -40,7 +47,9 @@ static clmla_status make_context(clmla_context **out) {
         .program_folder = program_folder(),
         .tuning_file = "",
     };
-    return clmla_context_create(out, &params);
+    clmla_status status = clmla_context_create(out, &params);
+    if (status == CLMLA_OK) play_gpu(*out);
+    return status;
 }
 
 clmla_context *test_device_context(void) {
