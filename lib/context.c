@@ -9,15 +9,17 @@
 static clmla_status check_width(const clmla_context_params *params) {
     uint32_t width = params->vector_width;
     if (width == 0 || width == 4 || width == 8 || width == 16) return CLMLA_OK;
-    return host_fail(&params->log, CLMLA_E_ARGUMENT, 0, "context: vector_width is %u: 4, 8 and 16 are possible, 0 is for the device's own",
-                     width);
+    return host_fail(&params->log, CLMLA_E_ARGUMENT, 0,
+                     "context: vector_width is %u: 4, 8 and 16 are possible, 0 is for the device's own", width);
 }
 
 static clmla_status check_group(const clmla_context_params *params) {
     uint32_t items = params->group_items;
-    if (items == 0 || (items >= GROUP_LEAST && items <= GROUP_ITEMS_MOST && (items & (items - 1)) == 0)) return CLMLA_OK;
+    if (items == 0 || (items >= GROUP_LEAST && items <= GROUP_ITEMS_MOST && (items & (items - 1)) == 0))
+        return CLMLA_OK;
     return host_fail(&params->log, CLMLA_E_ARGUMENT, 0,
-                     "context: group_items is %u: 32, 64, 128 and 256 are possible, 0 is for the library's choice", items);
+                     "context: group_items is %u: 32, 64, 128 and 256 are possible, 0 is for the library's choice",
+                     items);
 }
 
 clmla_status context_create_with_calls(clmla_context **out, const clmla_context_params *params,

@@ -12,10 +12,8 @@ static void print_log(void *payload, clmla_log_level level, const char *message)
 
 static bool open_context(session *out, const char *query, cl_device_id device, uint32_t vector_width,
                          uint32_t group_items, bool verbose, failure *failure) {
-    clmla_context_params params = {.device = query,
-                                   .opencl = {out->opencl, device},
-                                   .vector_width = vector_width,
-                                   .group_items = group_items};
+    clmla_context_params params = {
+        .device = query, .opencl = {out->opencl, device}, .vector_width = vector_width, .group_items = group_items};
     if (verbose) params.log = (clmla_log){.callback = print_log, .level = CLMLA_LOG_INFO};
     if (clmla_context_create(&out->context, &params) != CLMLA_OK) return failure_library(failure);
     cl_int code;
