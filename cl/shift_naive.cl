@@ -11,7 +11,8 @@
 __kernel void shift_naive(__global element_t *memory, row_shift_call call, const __global int *shifts,
                           long shifts_offset, const __global float *table, long table_offset) {
     int pair = get_global_id(0), row = get_global_id(1);
-    row_shift shift = row_shift_load(shifts + shifts_offset, get_global_id(2) % call.shift_count);
+    row_shift shift;
+    row_shift_load(&shift, shifts + shifts_offset, get_global_id(2) % call.shift_count);
     if (pair >= call.rope_dim / 2 || row >= shift.rows) return;
     long at = row_shift_offset(&call, &shift, get_global_id(2) / call.shift_count, row);
     row_shift_pair(memory, at, &call, table + table_offset + shift.angles * call.rope_dim, pair);

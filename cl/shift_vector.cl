@@ -9,7 +9,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 shift_vector(__global element_t *memory, row_shift_call call, const __global int *shifts, long shifts_offset,
              const __global float *table, long table_offset) {
     int row = get_global_id(0);
-    row_shift shift = row_shift_load(shifts + shifts_offset, get_global_id(1) % call.shift_count);
+    row_shift shift;
+    row_shift_load(&shift, shifts + shifts_offset, get_global_id(1) % call.shift_count);
     if (row >= shift.rows) return;
     long at = row_shift_offset(&call, &shift, get_global_id(1) / call.shift_count, row);
     for (int pair = 0; pair < call.rope_dim / 2; pair++)

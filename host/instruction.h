@@ -21,6 +21,7 @@ typedef enum host_instruction {
     // Products of a warpgroup (host/instruction_wgmma.h).
     HOST_INSTRUCTION_WGMMA,
     HOST_INSTRUCTION_WGMMA_PORTABLE, // OpenCL C in their place, likewise
+    HOST_INSTRUCTION_SUB_GROUPS,     // reductions over a group (host/instruction_sub_group.h)
     HOST_INSTRUCTION_COUNT
 } host_instruction;
 

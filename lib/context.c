@@ -3,13 +3,23 @@
 #include "host/error.h"
 #include "host/memory.h"
 #include "host/program.h"
+#include "lib/group.h"
 #include "lib/tuning.h"
 
 static clmla_status check_width(const clmla_context_params *params) {
     uint32_t width = params->vector_width;
     if (width == 0 || width == 4 || width == 8 || width == 16) return CLMLA_OK;
-    return host_fail(&params->log, CLMLA_E_ARGUMENT, 0, "context: vector_width is %u: 4, 8 and 16 are possible, 0 is for the device's own",
-                     width);
+    return host_fail(&params->log, CLMLA_E_ARGUMENT, 0,
+                     "context: vector_width is %u: 4, 8 and 16 are possible, 0 is for the device's own", width);
+}
+
+static clmla_status check_group(const clmla_context_params *params) {
+    uint32_t items = params->group_items;
+    if (items == 0 || (items >= GROUP_LEAST && items <= GROUP_ITEMS_MOST && (items & (items - 1)) == 0))
+        return CLMLA_OK;
+    return host_fail(&params->log, CLMLA_E_ARGUMENT, 0,
+                     "context: group_items is %u: 32, 64, 128 and 256 are possible, 0 is for the library's choice",
+                     items);
 }
 
 clmla_status context_create_with_calls(clmla_context **out, const clmla_context_params *params,
@@ -23,12 +33,14 @@ clmla_status context_create_with_calls(clmla_context **out, const clmla_context_
     if (!context)
         return host_fail(&params->log, CLMLA_E_MEMORY, 0, "context: no memory for %zu bytes", sizeof *context);
     clmla_status status = check_width(params);
+    if (status == CLMLA_OK) status = check_group(params);
     if (status == CLMLA_OK) status = host_context_init(&context->host, params, calls);
     if (status != CLMLA_OK) {
         host_release(&params->allocator, context);
         return status;
     }
     if (params->vector_width) context->host.facts.float_vector_width = params->vector_width;
+    context->host.facts.group_items = params->group_items;
     pthread_mutex_init(&context->tuning_lock, NULL);
     tuning_init(context, params->tuning_file);
     *out = context;

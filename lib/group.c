@@ -23,11 +23,18 @@ uint64_t group_most(const clmla_device_facts *facts) {
     return facts->max_group_dims[0] && facts->max_group_dims[0] < most ? facts->max_group_dims[0] : most;
 }
 
+// What a group takes of local memory, at most.
+static uint64_t local_bytes(uint32_t group) {
+    return group > GROUP_WANTED ? (uint64_t)GROUP_LOCAL_BYTES * (group / GROUP_WANTED) : GROUP_LOCAL_BYTES;
+}
+
 uint32_t group_size(const clmla_device_facts *facts) {
     uint64_t most = group_most(facts);
     uint32_t group = facts->is_interpreter ? GROUP_LEAST : GROUP_WANTED; // whose work-items run one after the other
+    if (facts->group_items) group = facts->group_items;
     if (facts->local_bytes && facts->local_bytes < GROUP_LOCAL_BYTES) return 0;
-    while (group > most) group /= 2;
+    while (group > most || (group > GROUP_WANTED && facts->local_bytes && facts->local_bytes < local_bytes(group)))
+        group /= 2;
     return group >= GROUP_LEAST ? group : 0;
 }
 

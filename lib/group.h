@@ -7,12 +7,14 @@
 #include <clmla/device.h>
 
 #define GROUP_LEAST 32u
+#define GROUP_ITEMS_MOST 256u
 #define GROUP_ITEM_ROWS 4u       // of weights, that a work-item takes at a time: of cl/common/product_group.clh
-#define GROUP_LOCAL_BYTES 10240u // what any of them takes, in the largest group there is
+#define GROUP_LOCAL_BYTES 10240u // what any of them takes, in groups of up to 128; in larger ones as much more
 
 // The most work-items a group may have along its first dimension; what the device does not say is 64.
 uint64_t group_most(const clmla_device_facts *facts);
-// A power of two from GROUP_LEAST on; 0 = the device has no such groups, or not GROUP_LOCAL_BYTES.
+// A power of two from GROUP_LEAST on: facts->group_items, or 128; fewer where the device has no such groups. 0 = it has none, or
+// not GROUP_LOCAL_BYTES.
 uint32_t group_size(const clmla_device_facts *facts);
 // Bytes of local memory that a group takes to store a row.
 uint64_t group_row_bytes(uint32_t group, uint32_t latent_dim, uint32_t rope_dim);

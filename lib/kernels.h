@@ -16,13 +16,13 @@ extern const host_source clmla_source_attend_bf16_dot, clmla_source_attend_amx;
 extern const host_source clmla_source_attend_queries, clmla_source_attend_merge, clmla_source_attend_tile;
 extern const host_source clmla_source_attend_matrix, clmla_source_attend_wgmma;
 extern const host_source clmla_source_attend_heads_naive, clmla_source_attend_heads_vector;
-extern const host_source clmla_source_merge_naive, clmla_source_merge_vector;
+extern const host_source clmla_source_merge_naive, clmla_source_merge_vector, clmla_source_merge_group;
 extern const host_source clmla_source_plan_naive;
 extern const host_source clmla_source_output_naive, clmla_source_output_vector;
 extern const host_source clmla_source_gather_naive, clmla_source_gather_vector, clmla_source_gather_group;
 extern const host_source clmla_source_convert_rows_naive, clmla_source_convert_rows_vector, clmla_source_convert_rows_group;
 extern const host_source clmla_source_copy_pages_naive, clmla_source_copy_pages_vector, clmla_source_copy_pages_group;
-extern const host_source clmla_source_move_rows_naive, clmla_source_move_rows_vector;
-extern const host_source clmla_source_shift_naive, clmla_source_shift_vector;
+extern const host_source clmla_source_move_rows_naive, clmla_source_move_rows_vector, clmla_source_move_rows_group;
+extern const host_source clmla_source_shift_naive, clmla_source_shift_vector, clmla_source_shift_group;
 
 #endif

@@ -2,6 +2,7 @@
 #include "cl/common/merge_call.h"
 #include "host/error.h"
 #include "host/memory.h"
+#include "lib/group.h"
 #include "lib/operation.h"
 #include "lib/tensor.h"
 
@@ -112,7 +113,10 @@ static clmla_status launch(clmla_context *context, const merge_job *job, const v
     host_arg_buffer(&launch, job->output_lse.memory);
     host_arg_bytes(&launch, sizeof call, &call);
     size_t per_pair[2] = {job->head_count, job->token_count}, alone[2] = {1, 1};
+    size_t group_local[2] = {group_size(&context->host.facts), 1};
+    size_t grouped[2] = {group_local[0] * per_pair[0], per_pair[1]};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, per_pair, alone);
+    if (chosen->method == VARIANT_GROUP) return host_launch_enqueue(&launch, chain, 2, grouped, group_local);
     uint64_t most = context->host.facts.max_group_size;
     size_t group = most > 0 && most < NAIVE_GROUP ? (size_t)most : NAIVE_GROUP;
     size_t global = group * job->token_count * job->head_count;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cl/common/row_move_call.h"
 #include "host/error.h"
+#include "lib/group.h"
 #include "lib/operation.h"
 #include "lib/row_works.h"
 
@@ -23,6 +24,13 @@ static row_move_call call_of(const row_layers *layers) {
     return call;
 }
 
+static clmla_status launch_groups(host_launch *launch, host_chain *chain, const row_layers *layers, uint32_t count) {
+    size_t group[3] = {group_size(&launch->context->facts), 1, 1};
+    size_t runs = ((size_t)layers->page_tokens + ROW_MOVE_AHEAD - 1) / ROW_MOVE_AHEAD;
+    size_t global[3] = {group[0] * runs, count, layers->layer_count};
+    return host_launch_enqueue(launch, chain, 3, global, group);
+}
+
 clmla_status move_rows_enqueue(clmla_context *context, const row_layers *layers, clmla_buffer moves, uint32_t count,
                                const char *variant_name, host_chain *chain) {
     const variant *chosen;
@@ -41,6 +49,7 @@ clmla_status move_rows_enqueue(clmla_context *context, const row_layers *layers,
     host_arg_int(&launch, (int32_t)count);
     size_t words[3] = {(size_t)(call.row_words + call.scale_words), count, layers->layer_count};
     size_t parts = (size_t)call.row_words / PART_WORDS_LEAST, local[3] = {1, 1, 1};
+    if (chosen->method == VARIANT_GROUP) return launch_groups(&launch, chain, layers, count);
     if (chosen->method != VARIANT_VECTOR) return operation_launch_items(&launch, chain, 3, words);
     words[0] = parts < 1 ? 1 : parts > COLUMN_PARTS_MOST ? COLUMN_PARTS_MOST : parts;
     return host_launch_enqueue(&launch, chain, 3, words, local);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/operation.h"
 #include "host/error.h"
+#include "host/instruction_sub_group.h"
 #include "host/memory.h"
 #include "lib/group.h"
 #include "lib/matrix.h"
@@ -65,6 +66,13 @@ clmla_status operation_check_count(clmla_context *context, uint64_t count, const
                      name, (unsigned long long)count);
 }
 
+// The language, and whether reductions go through sub-groups: where a trial found them right.
+static const char *language(clmla_context *context, const variant *chosen) {
+    const char *sub_groups = variant_reduces(chosen) ? host_sub_group_options(&context->host.facts) : NULL;
+    bool right = sub_groups && host_instruction_try(&context->host, HOST_INSTRUCTION_SUB_GROUPS)->right;
+    return right ? sub_groups : "-cl-std=CL1.2";
+}
+
 void operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen, const char *element,
                        const char *more) {
     char width[80] = "";
@@ -79,8 +87,8 @@ void operation_options(char out[OPTIONS_MAX], clmla_context *context, const vari
     if (variant_has_vectors(chosen))
         snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u%s", variant_vector_width(facts),
                  facts->is_interpreter ? " -DINTERPRETED" : "");
-    snprintf(out, OPTIONS_MAX, "-cl-std=CL1.2%s%s%s%s%s", element ? " -D" : "", element ? element : "", width,
-             more ? " " : "", more ? more : "");
+    snprintf(out, OPTIONS_MAX, "%s%s%s%s%s%s", language(context, chosen), element ? " -D" : "", element ? element : "",
+             width, more ? " " : "", more ? more : "");
 }
 
 void operation_product_kernel(char out[KERNEL_NAME_MAX], const variant *chosen, uint32_t tokens) {

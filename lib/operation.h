@@ -26,7 +26,8 @@ clmla_status operation_check_heads(clmla_context *context, clmla_buffer buffer, 
 // Counts reach kernels as int.
 clmla_status operation_check_count(clmla_context *context, uint64_t count, const char *operation, const char *name);
 
-// "-cl-std=CL1.2 -D<element> -DVECTOR_WIDTH=16 <more>", of a group variant -DGROUP=128 instead of the width; element and more may be NULL.
+// "-cl-std=CL1.2 -D<element> -DVECTOR_WIDTH=16 <more>", of a group variant -DGROUP=128 instead of the width, and of one that reduces
+// -DSUB_GROUPS where the device has them; element and more may be NULL.
 void operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen, const char *element,
                        const char *more);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cl/common/row_shift_call.h"
 #include "host/error.h"
+#include "lib/group.h"
 #include "lib/matrix.h"
 #include "lib/operation.h"
 #include "lib/row_works.h"
@@ -19,6 +20,14 @@ static row_shift_call call_of(const row_layers *layers, uint32_t count) {
         .halves = layout->rope_order == CLMLA_ROPE_HALVES,
         .shift_count = (int32_t)count,
     };
+}
+
+static clmla_status launch_groups(host_launch *launch, host_chain *chain, const row_layers *layers, uint32_t count,
+                                  uint32_t most_rows) {
+    size_t group[3] = {group_size(&launch->context->facts), 1, 1}, pairs = layers->layout.rope_dim / 2;
+    size_t of_group = (pairs < group[0] ? group[0] / pairs : 1) * ROW_SHIFT_EACH; // rows
+    size_t global[3] = {group[0] * ((most_rows + of_group - 1) / of_group), count, layers->layer_count};
+    return host_launch_enqueue(launch, chain, 3, global, group);
 }
 
 clmla_status shift_enqueue(clmla_context *context, const row_layers *layers, clmla_buffer shifts, uint32_t count,
@@ -43,6 +52,7 @@ clmla_status shift_enqueue(clmla_context *context, const row_layers *layers, clm
     operation_argument_f32(&launch, table);
     size_t pairs[3] = {layers->layout.rope_dim / 2, most_rows, (size_t)count * layers->layer_count};
     size_t rows[2] = {most_rows, (size_t)count * layers->layer_count}, local[2] = {1, 1};
+    if (chosen->method == VARIANT_GROUP) return launch_groups(&launch, chain, layers, count, most_rows);
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(&launch, chain, 2, rows, local);
     return operation_launch_items(&launch, chain, 3, pairs);
 }

@@ -232,15 +232,20 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
                           explain_attend_tile},
                          NAIVE(attend)},
     [CLMLA_OP_ATTEND_HEADS] = {VECTOR(attend_heads, refuse_attend_heads_vector), NAIVE(attend_heads)},
-    [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), NAIVE(merge)},
+    [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), GROUP(merge), NAIVE(merge)},
     [CLMLA_OP_PLAN] = {NAIVE(plan)},
     [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), GROUP(output), NAIVE(output)},
     [CLMLA_OP_GATHER] = {VECTOR(gather, refuse_unless_cpu), GROUP(gather), NAIVE(gather)},
     [CLMLA_OP_COPY_PAGES] = {VECTOR(copy_pages, refuse_unless_cpu), GROUP(copy_pages), NAIVE(copy_pages)},
     [CLMLA_OP_CONVERT_ROWS] = {VECTOR(convert_rows, refuse_unless_cpu), GROUP_ROW(convert_rows), NAIVE(convert_rows)},
-    [CLMLA_OP_MOVE_ROWS] = {VECTOR(move_rows, refuse_unless_cpu), NAIVE(move_rows)},
-    [CLMLA_OP_SHIFT] = {VECTOR(shift, refuse_unless_cpu), NAIVE(shift)},
+    [CLMLA_OP_MOVE_ROWS] = {VECTOR(move_rows, refuse_unless_cpu), GROUP(move_rows), NAIVE(move_rows)},
+    [CLMLA_OP_SHIFT] = {VECTOR(shift, refuse_unless_cpu), GROUP(shift), NAIVE(shift)},
 };
+
+bool variant_reduces(const variant *variant) {
+    return variant->source == &clmla_source_rms_norm_group || variant->source == &clmla_source_append_group ||
+           variant->source == &clmla_source_convert_rows_group;
+}
 
 static const char *const operation_names[CLMLA_OPERATION_COUNT] = {
     [CLMLA_OP_PROJECT] = "project",     [CLMLA_OP_RMS_NORM] = "rms_norm",     [CLMLA_OP_ROPE] = "rope",

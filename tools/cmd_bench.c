@@ -8,7 +8,7 @@
 
 typedef struct arguments {
     const char *device, *plot;
-    uint32_t vector_width;
+    uint32_t vector_width, group_items;
     bench_request request;
     bench_effort effort;
     bool json;
@@ -37,6 +37,8 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
         {"--seconds", OPTION_DECIMAL, &out->effort.seconds, "S", "time for a case, at least 5 runs (0.5)", 0, 3600},
         {"--vector-width", OPTION_NUMBER, &out->vector_width, "N",
          "floats in a vector of kernels for CPUs: 4, 8, 16; 0 = the device's own", 0, 16},
+        {"--group", OPTION_NUMBER, &out->group_items, "N",
+         "work-items in a group of the kernels called group: 32, 64, 128, 256; 0 = the library's choice", 0, 256},
         {"--device", OPTION_TEXT, &out->device, "Q", "gpu, cpu, P:D or part of a name", 0, 0},
         {"--plot", OPTION_TEXT, &out->plot, "FILE", "the roofline with the cases on it, as SVG", 0, 0},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
@@ -78,7 +80,8 @@ static bool run_cases(bench_report *report, const session *session, const bench_
 }
 
 static bool open_device(session *session, const char **name, const arguments *arguments, failure *failure) {
-    if (!session_open_narrow(session, arguments->device, arguments->vector_width, failure)) return false;
+    if (!session_open_sized(session, arguments->device, arguments->vector_width, arguments->group_items, failure))
+        return false;
     const clmla_device_facts *facts = clmla_context_facts(session->context);
     *name = facts->name;
     if (!facts->is_interpreter) return true;

@@ -13,6 +13,9 @@
 // DeepSeek's row: 512 latent elements and 64 rotary ones.
 #define LATENT_DIM 512
 #define ROPE_DIM 64
+// Of a head's keys, beside the rotary elements, and of its values: what a prompt's latents are rebuilt to.
+#define NOPE_DIM 128
+#define VALUE_DIM 128
 
 // The heads of DeepSeek-V2-Lite and of DeepSeek-V2 and V3, decoding one token from bf16 weights and an f16 cache.
 static const uint32_t head_counts[] = {16, 128};
@@ -36,14 +39,22 @@ static bool list_devices(device_list *out, const char *query, failure *failure) 
     return true;
 }
 
-static size_t list_variants(clmla_variant *out, const clmla_device_facts *facts, clmla_operation operation,
-                            uint32_t head_count) {
-    clmla_shape shape = {.weights = CLMLA_TYPE_BF16,
+// attend_heads serves prompts of any length, over keys of every head; the others one token.
+static clmla_shape shape_of(clmla_operation operation, uint32_t head_count) {
+    if (operation == CLMLA_OP_ATTEND_HEADS)
+        return (clmla_shape){
+            .latent_dim = NOPE_DIM, .rope_dim = ROPE_DIM, .value_dim = VALUE_DIM, .head_count = head_count};
+    return (clmla_shape){.weights = CLMLA_TYPE_BF16,
                          .format = CLMLA_ROWS_F16,
                          .latent_dim = LATENT_DIM,
                          .rope_dim = ROPE_DIM,
                          .head_count = head_count,
                          .row_count = 1};
+}
+
+static size_t list_variants(clmla_variant *out, const clmla_device_facts *facts, clmla_operation operation,
+                            uint32_t head_count) {
+    clmla_shape shape = shape_of(operation, head_count);
     size_t count = 0;
     if (clmla_variant_list(out, INFO_VARIANTS_LISTED, &count, facts, operation, &shape) != CLMLA_OK) return 0;
     return count < INFO_VARIANTS_LISTED ? count : INFO_VARIANTS_LISTED;
@@ -106,7 +117,10 @@ static void describe_variants(char *out, size_t size, const clmla_device_facts *
 }
 
 static void print_variants(const clmla_device_facts *facts) {
-    printf("  kernels for one token, rows of %d + %d, bf16 weights, f16 cache\n", LATENT_DIM, ROPE_DIM);
+    printf("  kernels for one token, rows of %d + %d, bf16 weights, f16 cache; of attend_heads: a prompt, keys of %d + "
+           "%d, "
+           "values of %d\n",
+           LATENT_DIM, ROPE_DIM, NOPE_DIM, ROPE_DIM, VALUE_DIM);
     for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
         char texts[HEAD_COUNTS][1024];
         bool same = true;

@@ -1,31 +1,24 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures clmla compare's figures on this machine and writes them into docs/compare.md, between the markers, and docs/compare.svg.
+"""Measures clmla compare's figures on this machine and writes them into docs/compare.md, between the markers of MACHINE, and
+docs/compare_MACHINE.svg; the rows that matter most also into README.md, if it has markers of MACHINE.
 
-    tools/compare_figures.py [CLMLA [OPTION ...]]     default: build/tools/clmla; options go to clmla compare
+    tools/compare_figures.py MACHINE [CLMLA [OPTION ...]]     MACHINE: avx2, avx512; default: build/tools/clmla; options go to clmla compare
 
 Run it on a machine that does nothing else: the load average it writes beside the figures says whether that was so.
 """
-import datetime
 import json
-import os
-import pathlib
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BEGIN, END = '<!-- compare: made by tools/compare_figures.py -->', '<!-- compare: end -->'
+import figures
+
 FAMILY = ('mha', 'gqa', 'mqa', 'mla')
 KEPT = 1e-4
 
 
 def run(clmla, *arguments):
     return json.loads(subprocess.run([clmla, 'compare', *map(str, arguments), '--json'], check=True, stdout=subprocess.PIPE).stdout)
-
-
-def cpu_name():
-    names = [line.split(':', 1)[1].strip() for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')]
-    return names[0] if names else 'a CPU'
 
 
 def size(count):
@@ -70,6 +63,20 @@ def gains(answer, fast):
             f'{quick["attention_speedup_to_mha"]:.2f}×.']
 
 
+def short_table(answer, fast):
+    """For a first look: each attention at its best, clmla's with 16 bits and with the fastest rows that keep what they say."""
+    rows = [row for row in answer['rows'] if row['attention'] != 'mla' or row['format'] == 'f16']
+    rows += [fastest(answer)] if fastest(answer)['format'] != 'f16' else []
+    quick = fastest(fast)
+    same = any(row['format'] == quick['format'] and row['cos_diff'] == quick['cos_diff'] for row in answer['rows'])  # the same kernel
+    lines = ['| attention | cache | bytes a token and layer | at 128K | attention | | cos_diff |', '| --- | --- | --- | --- | --- | --- | --- |']
+    for row, compute in [(row, '') for row in rows] + [(quick, ', fast')] * (not same):
+        count = row['cache_bytes_per_token']
+        lines.append(f'| {row["attention"]}{compute} | {row["format"]} | {count:,.0f} | {size(count * 131072)} | '
+                     f'{seconds(row["attention_seconds"])} ms | {row["attention_speedup_to_mha"]:.2f}× | {row["cos_diff"]:.1e} |')
+    return lines
+
+
 def family_table(answer):
     lengths = [rate['tokens'] for rate in answer['models'][0]['tokens_per_second']]
     lines = ['| model | parameters | held-out nats a byte | cache bytes a token (f32) | ' + ' | '.join(f'tokens/s at {n}' for n in lengths) + ' |',
@@ -81,23 +88,20 @@ def family_table(answer):
 
 
 def main():
-    clmla, options = sys.argv[1] if len(sys.argv) > 1 else ROOT / 'build/tools/clmla', sys.argv[2:]
-    before = os.getloadavg()[0]
-    answer = run(clmla, '--plot', ROOT / 'docs/compare.svg', *options)
+    machine, clmla = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else figures.ROOT / 'build/tools/clmla'
+    begin, end = f'<!-- compare {machine}: made by tools/compare_figures.py -->', f'<!-- compare {machine}: end -->'
+    before, options, picture = figures.load(), sys.argv[3:], f'compare_{machine}.svg'
+    answer = run(clmla, '--plot', figures.ROOT / 'docs' / picture, *options)
     fast = run(clmla, '--attention', 'mha,mla', '--compute', 'fast', *options)
-    models = run(clmla, '--models', *(ROOT / 'data/family' / name for name in FAMILY))
-    shape, cores = answer['shape'], os.cpu_count()
-    head = (f'Measured {datetime.date.today()} on {cores} cores of {cpu_name()} ({answer["device"]}), load average {before:.1f} before the run: '
-            f'{answer["tokens"]:,} cached tokens, {shape["heads"]} heads.')
-    if before > 0.3 * cores:
-        head += (' **Other programs had the machine at the same time: these times are too long, and their ratios are no more than a hint. '
-                 'Bytes, cos_diff and nats do not depend on that.**')
-    block = [BEGIN, '', head, '', *attention_table(answer, fast), '', *gains(answer, fast), '', '![time and bytes against context length](compare.svg)',
-             '', *family_table(models), '', END]
-    page = ROOT / 'docs/compare.md'
-    text = page.read_text(encoding='utf-8')
-    begin, end = text.index(BEGIN), text.index(END) + len(END)
-    page.write_text(text[:begin] + '\n'.join(block) + text[end:], encoding='utf-8')
+    models = run(clmla, '--models', *(figures.ROOT / 'data/family' / name for name in FAMILY))
+    head, busy = figures.measured(answer['device'], before)
+    figures.replace('docs/compare.md', begin, end, [
+        f'{head}: {answer["tokens"]:,} cached tokens, {answer["shape"]["heads"]} heads.{busy}', '', *attention_table(answer, fast), '',
+        *gains(answer, fast), '', f'![time and bytes against context length]({picture})', '', *family_table(models)])
+    if begin in (figures.ROOT / 'README.md').read_text(encoding='utf-8'):
+        figures.replace('README.md', begin, end, [
+            f'{head}: one step over {answer["tokens"]:,} cached tokens, {answer["shape"]["heads"]} heads.{busy}', '',
+            *short_table(answer, fast), '', f'![time and bytes against context length](docs/{picture})'])
 
 
 main()

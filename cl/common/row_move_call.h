@@ -5,7 +5,8 @@
 
 #include "call.h"
 
-#define ROW_MOVE_INTS 8 // of one move or shift
+#define ROW_MOVE_INTS 8  // of one move or shift
+#define ROW_MOVE_AHEAD 8 // rows that a group of move_rows_group reads before it writes them
 
 typedef struct row_move_call {
     call_long first, layer, page; // from the buffer's start to the first layer; from one layer or page to the next

@@ -6,6 +6,7 @@
 #include "call.h"
 
 #define ROW_SHIFT_INTS 8
+#define ROW_SHIFT_EACH 4 // rows that a work-item of shift_group takes
 
 typedef struct row_shift_call {
     call_long first;            // from the buffer's start to the first layer

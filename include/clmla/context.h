@@ -46,6 +46,10 @@ typedef struct clmla_context_params {
     // Floats in a vector of the kernels for CPUs: 4, 8 or 16; 0 = what the device prefers. It becomes the facts'
     // float_vector_width: a CPU with AVX-512 then runs what one with AVX2 would.
     uint32_t vector_width;
+
+    // Work-items in a group of the kernels that are called "group" (variants.h): 32, 64, 128 or 256; 0 = the library's choice.
+    // Fewer are taken where the device has no such groups.
+    uint32_t group_items;
 } clmla_context_params;
 
 // What became of the programs asked for so far.
@@ -61,7 +65,7 @@ typedef struct clmla_program_counts {
 // Makes a context. params may be NULL: the default device, no callbacks.
 // Out     : *out, to be given to clmla_context_destroy; NULL on failure.
 // Errors  : CLMLA_E_NO_DEVICE; CLMLA_E_ARGUMENT (only one of opencl.context and opencl.device, a device that is not
-//           the context's, a device without a compiler, another vector_width); CLMLA_E_OPENCL; CLMLA_E_MEMORY.
+//           the context's, a device without a compiler, another vector_width or group_items); CLMLA_E_OPENCL; CLMLA_E_MEMORY.
 CLMLA_API clmla_status clmla_context_create(clmla_context **out, const clmla_context_params *params);
 
 // Releases the context and sets *context to NULL. Accepts NULL and a pointer to NULL. Work that is still enqueued

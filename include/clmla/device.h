@@ -35,6 +35,7 @@ typedef struct clmla_device_facts {
     bool local_is_dedicated;   // false on CPUs: local memory is ordinary memory
     uint64_t max_group_size;
     uint64_t max_group_dims[3];
+    uint32_t group_items; // that a context was asked to use in kernels of groups (context.h); 0: the library's choice
     uint64_t max_constant_bytes;
     uint32_t float_vector_width; // native: 16 with AVX-512, 8 with AVX2, 1 on most GPUs
     uint32_t address_bits;

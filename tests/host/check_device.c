@@ -131,7 +131,20 @@ START_TEST(wrong_parameters_are_refused) {
     check_refused(&(clmla_context_params){.opencl = {.device = device->id}}, CLMLA_E_ARGUMENT, "go together");
     check_refused(&(clmla_context_params){.device = "no such device"}, CLMLA_E_NO_DEVICE, "no such device");
     check_refused(&(clmla_context_params){.allocator = {.allocate = no_memory}}, CLMLA_E_MEMORY, "no memory");
+    check_refused(&(clmla_context_params){.vector_width = 5}, CLMLA_E_ARGUMENT, "vector_width");
+    for (uint32_t items = 1; items <= 1024; items *= 2)
+        if (items < 32 || items > 256)
+            check_refused(&(clmla_context_params){.group_items = items}, CLMLA_E_ARGUMENT, "group_items");
+    check_refused(&(clmla_context_params){.group_items = 96}, CLMLA_E_ARGUMENT, "group_items");
     ck_assert_int_eq(clmla_context_create(NULL, NULL), CLMLA_E_ARGUMENT);
+}
+END_TEST
+
+START_TEST(groups_are_as_asked_for) {
+    clmla_context *context;
+    TEST_OK(clmla_context_create(&context, &(clmla_context_params){.group_items = 64}));
+    ck_assert_uint_eq(clmla_context_facts(context)->group_items, 64);
+    clmla_context_destroy(&context);
 }
 END_TEST
 
@@ -141,6 +154,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, devices_of_this_machine);
     tcase_add_test(tcase, application_objects_are_retained_not_owned);
     tcase_add_test(tcase, wrong_parameters_are_refused);
+    tcase_add_test(tcase, groups_are_as_asked_for);
 }
 
 int main(void) {

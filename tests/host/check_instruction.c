@@ -8,6 +8,7 @@
 #include "host/error.h"
 #include "host/instruction.h"
 #include "host/instruction_matrix.h"
+#include "host/instruction_sub_group.h"
 #include "host/instruction_wgmma.h"
 #include "tests/host/faulty.h"
 #include "tests/host/folder.h"
@@ -25,6 +26,7 @@ static bool has(host_instruction instruction) {
     if (instruction == HOST_INSTRUCTION_WGMMA) return host_wgmma_find(facts) == instruction;
     if (host_matrix_is(instruction)) return host_matrix_find(facts)->instruction == instruction;
     if (instruction == HOST_INSTRUCTION_AMX_BF16) return facts->has_amx_bf16;
+    if (instruction == HOST_INSTRUCTION_SUB_GROUPS) return facts->has_sub_groups;
     return instruction == HOST_INSTRUCTION_INT8_DOT ? facts->has_int8_dot : facts->has_bf16_dot;
 }
 
@@ -149,6 +151,24 @@ START_TEST(says_why_a_trial_of_warpgroups_failed) {
 }
 END_TEST
 
+START_TEST(says_why_a_trial_of_sub_groups_failed) {
+    if (!has(HOST_INSTRUCTION_SUB_GROUPS)) return;
+    fail_each(FAULTY_CALL, HOST_INSTRUCTION_SUB_GROUPS);
+    fail_each(FAULTY_ALLOCATION, HOST_INSTRUCTION_SUB_GROUPS);
+}
+END_TEST
+
+// NVIDIA's OpenCL has none; AMD's compiler wants a later language for them.
+START_TEST(sub_groups_are_asked_for_by_vendor) {
+    clmla_device_facts facts = {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x10de};
+    ck_assert_ptr_null(host_sub_group_options(&facts));
+    facts.has_sub_groups = true;
+    ck_assert_str_eq(host_sub_group_options(&facts), "-cl-std=CL1.2 -DSUB_GROUPS");
+    facts.vendor_id = 0x1002;
+    ck_assert_str_eq(host_sub_group_options(&facts), "-cl-std=CL2.0 -DSUB_GROUPS");
+}
+END_TEST
+
 static const struct {
     clmla_device_facts facts;
     const char *option;
@@ -222,6 +242,8 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, says_why_a_trial_failed);
     tcase_add_test(tcase, says_why_a_trial_of_matrices_failed);
     tcase_add_test(tcase, says_why_a_trial_of_warpgroups_failed);
+    tcase_add_test(tcase, says_why_a_trial_of_sub_groups_failed);
+    tcase_add_test(tcase, sub_groups_are_asked_for_by_vendor);
     tcase_add_test(tcase, warpgroup_products_are_hoppers);
     tcase_add_test(tcase, matrix_units_are_known_by_vendor_and_name);
     tcase_add_test(tcase, facts_are_of_cpus_under_pocl_alone);

@@ -18,6 +18,8 @@ enum { LSE_RANDOM, LSE_EQUAL, LSE_HUGE, LSE_SOME_EMPTY, LSE_ALL_EMPTY, LSE_ONE_L
 enum { LIE_DENSE, LIE_PAIR, LIE_TOKENS, LIE_HEADS, LIE_STATES, LAYOUTS };
 enum { OUT_LSE_NONE, OUT_LSE_APART, OUT_LSE_IN_PLACE, OUT_LSE_KINDS };
 static const uint32_t state_counts[] = {1, 2, 5, 17}, token_counts[] = {1, 3}, head_counts[] = {1, 2, 7};
+#define STATES_MOST 300 // more than a group has work-items
+#define VALUES_MOST (70 * 150)
 static const uint32_t widths[] = {1, 5, 16, 37, 128, 512};
 
 typedef struct shape {
@@ -239,7 +241,7 @@ static void compare_values(const fixture *f, const double *expected, size_t from
 // Compares one (token, head), and puts its initial bytes back, so that afterwards nothing may differ from the start.
 static void compare_pair(fixture *f, uint32_t token, uint32_t head, const char *variant) {
     const shape *s = &f->shape;
-    double states[17 * 512], lse[17], expected[512];
+    double states[VALUES_MOST], lse[STATES_MOST], expected[512];
     for (uint32_t i = 0; i < s->states; i++) {
         const test_buffer *from = is_b(f, i) ? &f->b : &f->states, *from_lse = is_b(f, i) ? &f->b_lse : &f->lse;
         size_t index = is_b(f, i) ? 0 : i;
@@ -280,8 +282,10 @@ static void check_variants(fixture *f) {
     for (size_t i = 0; i < count; i++) {
         if (!variants[i].accepted) continue;
         *name = variants[i].name;
-        test_run_twice(&f->run);
-        compare(f, variants[i].name);
+        for (uint32_t r = 0; test_variant_run(&variants[i], r); r++) {
+            test_run_twice(&f->run);
+            compare(f, variants[i].name);
+        }
     }
     test_variants_refused(&f->run, name, CLMLA_OP_MERGE, &shape);
 }
@@ -324,6 +328,30 @@ START_TEST(matches_the_reference) {
                       .accept = accept,
                       .seed = 14};
     pairwise_run(&cases, "merge", run_case);
+}
+END_TEST
+
+// More states than group has work-items, which it weighs by turns, and more columns than it sums at a time.
+START_TEST(weighs_many_states) {
+    bool brief = test_device_get()->short_form;
+    for (int i = 0; i < 2 * LSE_KINDS; i += brief ? 6 : 1) {
+        bool wide = i % 2;
+        shape s = {.states = brief || wide ? 70 : STATES_MOST,
+                   .tokens = 1,
+                   .heads = 2,
+                   .width = wide ? 150 : 5,
+                   .lse = i / 2,
+                   .layout = LIE_TOKENS,
+                   .type = REF_F32,
+                   .out_lse = OUT_LSE_IN_PLACE,
+                   .in_place = true};
+        test_random random = test_random_make(4900 + (uint64_t)i);
+        fixture f;
+        test_case_begin("merge of many states", i, "states %u, width %u, lse kind %d", s.states, s.width, s.lse);
+        make(&f, &s, &random);
+        check_variants(&f);
+        finish(&f);
+    }
 }
 END_TEST
 
@@ -438,6 +466,7 @@ END_TEST
 
 static void add(TCase *tcase) {
     tcase_add_test(tcase, matches_the_reference);
+    tcase_add_test(tcase, weighs_many_states);
     tcase_add_test(tcase, honours_events);
     tcase_add_test(tcase, takes_no_rows);
     tcase_add_test(tcase, refuses_wrong_arguments);

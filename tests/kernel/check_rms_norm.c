@@ -74,9 +74,12 @@ static void check_variants(fixture *f) {
     for (size_t i = 0; i < count; i++) {
         if (!variants[i].accepted) continue;
         f->params.variant = variants[i].name;
-        test_run_twice(&f->run);
-        test_compare_rows(test_buffer_found(&f->output), (size_t)p->output_stride, expected, p->row_count, width, TEST_BAR_F32,
-                          variants[i].name);
+        for (uint32_t r = 0; test_variant_run(&variants[i], r); r++)
+            for (uint32_t w = 0; test_variant_without(&variants[i], w); w++) {
+                test_run_twice(&f->run);
+                test_compare_rows(test_buffer_found(&f->output), (size_t)p->output_stride, expected, p->row_count, width,
+                                  TEST_BAR_F32, variants[i].name);
+            }
     }
     test_variants_refused(&f->run, &f->params.variant, CLMLA_OP_RMS_NORM, &shape);
     free(expected);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/device.h"
+#include "lib/context.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,9 +21,9 @@ static void print_log(void *payload, clmla_log_level level, const char *message)
     if (level <= CLMLA_LOG_WARNING && strstr(message, "error:")) fprintf(stderr, "%s\n", message); // build logs
 }
 
-static uint32_t vector_width(void) {
-    const char *width = getenv("CLMLA_TEST_VECTOR_WIDTH");
-    return width ? (uint32_t)strtoul(width, NULL, 10) : 0;
+static uint32_t number_of(const char *variable) {
+    const char *number = getenv(variable);
+    return number ? (uint32_t)strtoul(number, NULL, 10) : 0;
 }
 
 // Binaries stay off the disk unless a folder is named, in which the programs of a run share what they compiled.
@@ -31,15 +32,24 @@ static const char *program_folder(void) {
     return folder ? folder : "";
 }
 
+// A CPU whose facts say GPU is given the variants for GPUs.
+static void play_gpu(clmla_context *context) {
+    const char *gpu = getenv("CLMLA_TEST_GPU");
+    if (gpu && strcmp(gpu, "1") == 0) context->host.facts.type = CL_DEVICE_TYPE_GPU;
+}
+
 static clmla_status make_context(clmla_context **out) {
     clmla_context_params params = {
         .device = getenv("CLMLA_TEST_DEVICE"),
-        .vector_width = vector_width(),
+        .vector_width = number_of("CLMLA_TEST_VECTOR_WIDTH"),
+        .group_items = number_of("CLMLA_TEST_GROUP"),
         .log = {.callback = print_log, .level = CLMLA_LOG_WARNING},
         .program_folder = program_folder(),
         .tuning_file = "",
     };
-    return clmla_context_create(out, &params);
+    clmla_status status = clmla_context_create(out, &params);
+    if (status == CLMLA_OK) play_gpu(*out);
+    return status;
 }
 
 clmla_context *test_device_context(void) {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/variants.h"
+#include "lib/context.h"
+#include "lib/group.h"
 #include <string.h>
 
 size_t test_variants(clmla_variant variants[TEST_VARIANTS_MAX], clmla_operation operation, const clmla_shape *shape) {
@@ -31,6 +33,24 @@ void test_variants_refused(const test_run *run, const char **name, clmla_operati
     *name = "no_such_variant";
     test_run_refused(run, "no_such_variant");
     *name = saved;
+}
+
+bool test_variant_run(const clmla_variant *variant, uint32_t run) {
+    clmla_device_facts *facts = &test_device_get()->context->host.facts;
+    uint32_t items = GROUP_LEAST << run;
+    bool group = strcmp(variant->name, "group") == 0;
+    bool is_run = group ? items <= GROUP_ITEMS_MOST && items <= group_most(facts) : run == 0;
+    facts->group_items = group && is_run ? items : 0;
+    return is_run;
+}
+
+bool test_variant_without(const clmla_variant *variant, uint32_t run) {
+    static bool had; // before run 1
+    clmla_device_facts *facts = &test_device_get()->context->host.facts;
+    if (run == 0) had = facts->has_sub_groups;
+    bool without = run == 1 && had && strcmp(variant->name, "group") == 0;
+    facts->has_sub_groups = had && !without;
+    return run == 0 || without;
 }
 
 bool test_variant_is_slow(const clmla_variant *variant) {

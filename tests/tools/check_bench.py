@@ -139,6 +139,7 @@ class Bench(tool.ToolTest):
         self.assert_refused('bench', '--heads', ','.join(['1'] * 65), says=['--heads', 'up to 64'])
         self.assert_refused('bench', '--op', 'dance', says=['--op', 'attend', 'layer_replayed', "'dance'"])
         self.assert_refused('bench', '--compute', 'slow', says=['--compute', 'exact', 'fast', "slow"])
+        self.assert_refused('bench', '--group', 48, says=['group_items is 48', '32, 64, 128 and 256'])
         self.assert_refused('bench', '--op', 'attend,', says=['--op', "'attend,'"])
         self.assert_refused('bench', '--format', 'q99', says=['--format', 'attend', 'f16', "'q99'"])
         self.assert_refused('bench', '--op', 'project', '--format', 'fp8', says=['--format', 'project', 'f8_e4m3', "'fp8'"])

@@ -87,13 +87,17 @@ class CommandLine(tool.ToolTest):
                 self.assertEqual(variants[-1]['name'], 'naive')
                 for variant in variants:
                     self.assertEqual(variant['accepted'], variant['reason'] == '', variant)
+            # A model's prompt has keys of 192 elements, which no variant calls too wide.
+            for operation in device['operations']:
+                if operation['operation'] == 'attend_heads' and device['type'] == 'cpu':
+                    self.assertEqual([v['name'] for v in operation['variants'] if v['chosen']], ['vector'])
 
     def test_info_of_one_device(self):
         for device in self.run_json('info')['devices']:
             picked = self.run_json('info', '--device', device['query'])['devices']
             self.assertEqual([d['name'] for d in picked], [device['name']])
         text = self.run_tool('info').stdout.decode()
-        for words in ('attend', 'merge', 'row formats', 'f16', 'local memory', 'recordings'):
+        for words in ('attend', 'merge', 'row formats', 'f16', 'local memory', 'recordings', 'keys of 128 + 64'):
             self.assertIn(words, text)
 
     # --- verify ----------------------------------------------------------------------------------------------------

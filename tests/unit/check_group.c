@@ -8,12 +8,18 @@
 #define MOST 8
 
 // An NVIDIA H200 as its driver is known to tell.
-static const clmla_device_facts h200 = {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x10de, .compute_units = 132,
-                                        .local_bytes = 48 << 10, .max_group_size = 1024,
+static const clmla_device_facts h200 = {.type = CL_DEVICE_TYPE_GPU,
+                                        .vendor_id = 0x10de,
+                                        .compute_units = 132,
+                                        .local_bytes = 48 << 10,
+                                        .max_group_size = 1024,
                                         .max_group_dims = {1024, 1024, 64}};
 // The least this library asks of a GPU.
-static const clmla_device_facts small = {.type = CL_DEVICE_TYPE_GPU, .compute_units = 2, .local_bytes = 16 << 10,
-                                         .max_group_size = 64, .max_group_dims = {64, 64, 64}};
+static const clmla_device_facts small = {.type = CL_DEVICE_TYPE_GPU,
+                                         .compute_units = 2,
+                                         .local_bytes = 16 << 10,
+                                         .max_group_size = 64,
+                                         .max_group_dims = {64, 64, 64}};
 
 static clmla_variant variant_of(const char *name, const clmla_device_facts *facts, clmla_operation operation,
                                 clmla_shape shape) {
@@ -42,6 +48,14 @@ START_TEST(test_groups_fit_the_device) {
     facts = h200;
     facts.is_interpreter = true;
     ck_assert_uint_eq(group_size(&facts), 32);
+    for (facts.group_items = 32; facts.group_items <= 256; facts.group_items *= 2)
+        ck_assert_uint_eq(group_size(&facts), facts.group_items);
+    facts.group_items = 256;
+    facts.local_bytes = 16 << 10;
+    ck_assert_uint_eq(group_size(&facts), 128);
+    facts = small;
+    facts.group_items = 256;
+    ck_assert_uint_eq(group_size(&facts), 64);
 }
 END_TEST
 
@@ -91,7 +105,8 @@ START_TEST(test_tiles_fit_the_device) {
 END_TEST
 
 START_TEST(test_gpus_get_them) {
-    clmla_shape few = {.weights = CLMLA_TYPE_BF16, .row_count = 8}, many = {.weights = CLMLA_TYPE_BF16, .row_count = 32};
+    clmla_shape few = {.weights = CLMLA_TYPE_BF16, .row_count = 8},
+                many = {.weights = CLMLA_TYPE_BF16, .row_count = 32};
     clmla_device_facts cpu = h200, narrow = h200;
     cpu.type = CL_DEVICE_TYPE_CPU;
     narrow.max_group_size = 16;
@@ -105,7 +120,9 @@ START_TEST(test_gpus_get_them) {
     ck_assert_ptr_nonnull(strstr(variant_of("group", &narrow, CLMLA_OP_PROJECT, few).reason, "the device has 16"));
     ck_assert(variant_of("group", &h200, CLMLA_OP_ABSORB, few).chosen);
     ck_assert(variant_of("group", &h200, CLMLA_OP_OUTPUT, many).chosen);
-    static const clmla_operation others[] = {CLMLA_OP_RMS_NORM, CLMLA_OP_ROPE, CLMLA_OP_GATHER, CLMLA_OP_COPY_PAGES};
+    static const clmla_operation others[] = {CLMLA_OP_RMS_NORM,   CLMLA_OP_ROPE,  CLMLA_OP_GATHER,
+                                             CLMLA_OP_COPY_PAGES, CLMLA_OP_MERGE, CLMLA_OP_MOVE_ROWS,
+                                             CLMLA_OP_SHIFT};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         ck_assert(variant_of("group", &small, others[i], few).chosen);
         ck_assert(!variant_of("group", &cpu, others[i], few).chosen);

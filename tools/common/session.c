@@ -10,9 +10,10 @@ static void print_log(void *payload, clmla_log_level level, const char *message)
     fprintf(stderr, "%s\n", message);
 }
 
-static bool open_context(session *out, const char *query, cl_device_id device, uint32_t vector_width, bool verbose,
-                         failure *failure) {
-    clmla_context_params params = {.device = query, .opencl = {out->opencl, device}, .vector_width = vector_width};
+static bool open_context(session *out, const char *query, cl_device_id device, uint32_t vector_width,
+                         uint32_t group_items, bool verbose, failure *failure) {
+    clmla_context_params params = {
+        .device = query, .opencl = {out->opencl, device}, .vector_width = vector_width, .group_items = group_items};
     if (verbose) params.log = (clmla_log){.callback = print_log, .level = CLMLA_LOG_INFO};
     if (clmla_context_create(&out->context, &params) != CLMLA_OK) return failure_library(failure);
     cl_int code;
@@ -21,11 +22,12 @@ static bool open_context(session *out, const char *query, cl_device_id device, u
 }
 
 bool session_open(session *out, const char *query, bool verbose, failure *failure) {
-    return open_context(out, query, NULL, 0, verbose, failure);
+    return open_context(out, query, NULL, 0, 0, verbose, failure);
 }
 
-bool session_open_narrow(session *out, const char *query, uint32_t vector_width, failure *failure) {
-    return open_context(out, query, NULL, vector_width, false, failure);
+bool session_open_sized(session *out, const char *query, uint32_t vector_width, uint32_t group_items,
+                        failure *failure) {
+    return open_context(out, query, NULL, vector_width, group_items, false, failure);
 }
 
 // Which platform and device numbers a query picks.
@@ -63,7 +65,7 @@ bool session_open_own(session *out, const char *query, bool verbose, failure *fa
     cl_int code;
     out->opencl = clCreateContext(properties, 1, &device, NULL, NULL, &code);
     if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateContext", code);
-    return open_context(out, NULL, device, 0, verbose, failure);
+    return open_context(out, NULL, device, 0, 0, verbose, failure);
 }
 
 void session_close(session *session) {

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measures attention and the rest of a step with clmla bench on this machine and writes the tables into docs/bench.md, between the
+markers of MACHINE.
+
+    tools/bench_figures.py MACHINE [CLMLA [OPTION ...]]     MACHINE: avx2, avx512; default: build/tools/clmla; options go to clmla bench
+
+Run it on a machine that does nothing else (ten minutes): the load average it writes beside the figures says whether that was so.
+"""
+import json
+import subprocess
+import sys
+
+import figures
+
+FORMATS = ('f32', 'f16', 'bf16', 'fp8', 'fp8_flat', 'fp8_paged', 'q8', 'q6', 'q5', 'q4')
+HEADS = (16, 128)
+TOKENS = (4096, 16384)
+SHAPES = (  # what a row of the second table says, and its options
+    *((f'{n} heads', ('--heads', n)) for n in (1, 4, 8, 12, 20, 40, 64)),
+    *((f'{n} heads, 65,536 tokens', ('--heads', n, '--tokens', 65536)) for n in HEADS),
+    *((f'{n} heads, {t} new tokens', ('--heads', n, '--query-tokens', t)) for n in HEADS for t in (2, 4, 8)),
+    *((f'16 heads, pages of {p}' if p else '16 heads, one page', ('--heads', 16, '--page', p)) for p in (0, 1, 16)),
+    *((f'{n} heads, 64 sequences of up to 4,096', ('--heads', n, '--batch', 64, '--op', 'attend_mixed')) for n in HEADS),
+)
+PARTS = ('project', 'absorb', 'output')
+BATCHES = (1, 2, 4, 8, 64)
+
+
+def share(value):
+    return f'{value:.2f}'
+
+
+class Bench:
+    def __init__(self, clmla, options):
+        self.command, self.options, self.limits, self.device = clmla, options, [], ''
+
+    def cases(self, *arguments):
+        command = [self.command, 'bench', '--json', *map(str, arguments), *self.options]
+        answer = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        self.limits.append(answer['limits'])
+        self.device = answer['device']
+        return answer['cases']
+
+
+def format_table(bench):
+    """Of the f32 multiply-add limit, exact and fast."""
+    head = [f'{n} heads, {t:,}' for n in HEADS for t in TOKENS]
+    lines = ['| rows | ' + ' | '.join(head) + ' | in fast compute | ' + ' | '.join(head) + ' |', '| --- |' + ' --- |' * (2 * len(head) + 1)]
+    for name in FORMATS:
+        asked = ('--op', 'attend', '--format', name, '--heads', ','.join(map(str, HEADS)), '--tokens', ','.join(map(str, TOKENS)))
+        exact = bench.cases(*asked)
+        fast = bench.cases(*asked, '--compute', 'fast')
+        variants = ', '.join(dict.fromkeys(case['variant'] for case in fast))
+        same = all(case['variant'] == exact[0]['variant'] for case in fast)
+        cells = [share(case['fraction_of_fma']) for case in exact] + ['the same' if same else variants]
+        cells += ['' if same else share(case['fraction_of_fma']) for case in fast]
+        lines.append('| ' + ' | '.join((name, *cells)) + ' |')
+    return lines
+
+
+def shape_table(bench):
+    lines = ['| f16 rows | ms | GFLOP/s | of the multiply-adds | of the reads |', '| --- | --- | --- | --- | --- |']
+    for name, asked in SHAPES:
+        case = bench.cases(*(() if '--op' in asked else ('--op', 'attend')), '--format', 'f16', *asked)[0]
+        lines.append(f'| {name} | {case["seconds_min"] * 1e3:,.2f} | {case["gflops"]:.0f} | {share(case["fraction_of_fma"])} | '
+                     f'{share(case["fraction_of_read"])} |')
+    return lines
+
+
+def part_table(bench):
+    """Of the rate of reads, and of multiply-adds."""
+    lines = ['| bf16 weights | heads | ' + ' | '.join(f'{n} token{"s" * (n > 1)}' for n in BATCHES) + ' |', '| --- |' + ' --- |' * (len(BATCHES) + 1)]
+    for part in PARTS:
+        for heads in HEADS:
+            cases = bench.cases('--op', part, '--format', 'bf16', '--heads', heads, '--batch', ','.join(map(str, BATCHES)))
+            cells = (f'{share(case["fraction_of_read"])} / {share(case["fraction_of_fma"])}' for case in cases)
+            lines.append(f'| {part} | {heads} | ' + ' | '.join(cells) + ' |')
+    return lines
+
+
+def limits(bench):
+    """The largest of all runs: what the device can do does not change between them, but others' use of it does."""
+    most = {name: max(run[name] for run in bench.limits) for name in bench.limits[0]}
+    return (f'{most["fma_gflops"]:.0f} GFLOP/s of multiply-adds in f32, reads of {most["read_gbps"]:.0f} GB/s. Shares are of the limits '
+            'each run measured for itself')
+
+
+def main():
+    machine, clmla = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else figures.ROOT / 'build/tools/clmla'
+    begin, end = f'<!-- bench {machine}: made by tools/bench_figures.py -->', f'<!-- bench {machine}: end -->'
+    before = figures.load()
+    bench = Bench(clmla, sys.argv[3:])
+    formats, shapes, parts = format_table(bench), shape_table(bench), part_table(bench)
+    head, busy = figures.measured(bench.device, before)
+    figures.replace('docs/bench.md', begin, end, [
+        f'{head}: {limits(bench)}.{busy}', '',
+        'Attention of one new token, rows of 512 + 64, as shares of the multiply-add limit:', '', *formats, '',
+        'Of f16 rows, 4,096 tokens where nothing else is said:', '', *shapes, '',
+        'Products with weights, as shares of the rate of reads and of multiply-adds:', '', *parts])
+
+
+main()
