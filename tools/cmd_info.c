@@ -10,9 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-// DeepSeek's row: 512 latent elements and 64 rotary ones.
+// DeepSeek's row: 512 latent elements and 64 rotary ones; and a head's key without the latter, and its value.
 #define LATENT_DIM 512
 #define ROPE_DIM 64
+#define HEAD_DIM 128
 
 // The heads of DeepSeek-V2-Lite and of DeepSeek-V2 and V3, decoding one token from bf16 weights and an f16 cache.
 static const uint32_t head_counts[] = {16, 128};
@@ -45,6 +46,7 @@ static size_t list_variants(clmla_variant *out, const clmla_device_facts *facts,
                          .head_count = head_count,
                          .row_count = 1};
     size_t count = 0;
+    if (operation == CLMLA_OP_ATTEND_HEADS) shape.latent_dim = shape.value_dim = HEAD_DIM;
     if (clmla_variant_list(out, INFO_VARIANTS_LISTED, &count, facts, operation, &shape) != CLMLA_OK) return 0;
     return count < INFO_VARIANTS_LISTED ? count : INFO_VARIANTS_LISTED;
 }
@@ -106,7 +108,8 @@ static void describe_variants(char *out, size_t size, const clmla_device_facts *
 }
 
 static void print_variants(const clmla_device_facts *facts) {
-    printf("  kernels for one token, rows of %d + %d, bf16 weights, f16 cache\n", LATENT_DIM, ROPE_DIM);
+    printf("  kernels for one token, rows of %d + %d, heads of %d + %d, bf16 weights, f16 cache\n", LATENT_DIM, ROPE_DIM,
+           HEAD_DIM, ROPE_DIM);
     for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
         char texts[HEAD_COUNTS][1024];
         bool same = true;
