@@ -414,7 +414,9 @@ START_TEST(a_full_cache_says_how_many_pages) {
     ck_assert_uint_eq(evicting.missing, 3);
     scene_expect_same_usage(to, &usage);
     evicting.drops = held;
+    expect(clmla_cache_sequence_drop(to, 9), CLMLA_E_SEQUENCE, "no sequence 9");
     TEST_OK(clmla_cache_load_memory(loaded, 2, &count, to, memory, bytes, queue, 0, NULL));
+    expect(CLMLA_E_SEQUENCE, CLMLA_E_SEQUENCE, "no sequence 9"); // that room was made is no failure to tell of
     ck_assert_uint_eq(clmla_cache_usage_get(to).pages_used, 5);
     free(memory);
     clmla_cache_destroy(&from);
