@@ -92,7 +92,10 @@ host_store_find host_store_get(unsigned char **payload, size_t *bytes, const hos
     entry_path(path, store, key);
     if (host_path_what(path) == HOST_PATH_MISSING) return HOST_STORE_MISSING;
     const char *reason = "it cannot be read";
+    host_last_failure told; // a bad entry costs a rebuild: no call has failed
+    host_last_failure_keep(&told);
     if (host_map_open(&map, path) == CLMLA_OK) reason = fault(map.data, map.bytes, key);
+    host_last_failure_restore(&told);
     if (!reason) {
         *bytes = (size_t)(map.bytes - HEADER_BYTES);
         *payload = host_allocate(store->allocator, *bytes, 1);

@@ -40,6 +40,9 @@ static clmla_status settle(clmla_cache *cache, const clmla_cache_params *params)
     cache->page_tokens = params->page_tokens ? params->page_tokens : DEFAULT_PAGE_TOKENS;
     if (cache->layer_count == 0)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "cache: neither layer_count nor the config says how many layers");
+    if (cache->layer_count > CLMLA_MAX_LAYERS)
+        return host_fail(log, CLMLA_E_LIMIT, 0, "cache: %u layers are over the limit of %d", cache->layer_count,
+                         CLMLA_MAX_LAYERS);
     if (cache->page_tokens > CLMLA_MAX_CONTEXT)
         return host_fail(log, CLMLA_E_LIMIT, 0, "cache: page_tokens %u is over the limit of %d", cache->page_tokens,
                          CLMLA_MAX_CONTEXT);

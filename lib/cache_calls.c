@@ -43,8 +43,12 @@ static clmla_status attempt(uint64_t *pages_missing, clmla_cache *cache, const r
 static clmla_status run(clmla_cache *cache, const request *request) {
     const clmla_log *log = &cache->context->host.log;
     uint64_t pages_missing;
+    bool asks = cache->evict && !cache->evicting;
+    host_last_failure told;
+    if (asks) host_last_failure_keep(&told);
     clmla_status status = attempt(&pages_missing, cache, request);
-    if (status != CLMLA_E_CACHE_FULL || !cache->evict || cache->evicting) return host_log_failure(log, status);
+    if (status != CLMLA_E_CACHE_FULL || !asks) return host_log_failure(log, status);
+    host_last_failure_restore(&told); // what the owner makes room for is no failed call
     cache->evicting = true;
     bool again = cache->evict(cache->evict_payload, cache, pages_missing);
     cache->evicting = false;

@@ -80,7 +80,7 @@ static void close_gap(cache_pages *pages, cache_entry *entry, uint32_t first, ui
         cache_work_move(pages, from, last, entry->page, first, behind);
         cache_pages_give(pages, from);
     } else {
-        cache_pages_own(pages, from);
+        cache_pages_own(pages, from, first);
         cache_work_move(pages, from, last, from, first, behind);
     }
     entry->rows = first + behind;
@@ -132,10 +132,8 @@ static clmla_status rotate(cache_pages *pages, cache_sequence *sequence, const s
     for (uint32_t i = s->begin; i <= s->end; i++) {
         cache_entry *entry = &sequence->entries[i];
         uint32_t first = i == s->begin ? s->first : 0, last = i == s->end ? s->last : entry->rows;
-        if (cache_pages_is_shared(pages, entry->page))
-            cache_pages_copy_entry(pages, entry, 0, entry->rows);
-        else
-            cache_pages_own(pages, entry->page);
+        if (cache_pages_is_shared(pages, entry->page)) cache_pages_copy_entry(pages, entry, 0, entry->rows);
+        cache_pages_own(pages, entry->page, first);
         cache_work_rotate(pages, entry->page, first, last - first, delta);
     }
     return CLMLA_OK;

@@ -93,8 +93,6 @@ clmla_status cache_saved_check_rows(const cache_saved *saved);
 void cache_saved_close(cache_saved *saved); // accepts a zeroed struct
 
 cache_saved_run cache_saved_run_at(const cache_saved_sequence *sequence, uint32_t index);
-// Bytes of a layer's section, without its checksum.
-uint64_t cache_saved_layer_bytes(const cache_file_config *config, const cache_saved_sequence *sequence);
 // Where a layer's row of a sequence is saved (its scales, if `scales`), and in *rows how many from there on, of at most
 // `most`, stand one after another.
 const unsigned char *cache_saved_rows(uint32_t *rows, const cache_saved *saved, uint32_t sequence, uint32_t layer,

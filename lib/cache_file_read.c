@@ -64,8 +64,9 @@ static bool sequences_at(uint64_t *begin, uint64_t *bytes, const cache_saved *sa
 
 static bool is_sound(const cache_file_config *config) {
     return config->latent_dim > 0 && config->latent_dim <= CLMLA_MAX_DIM && config->rope_dim <= CLMLA_MAX_ROPE_DIM &&
-           config->layer_count > 0 && config->row_bytes > 0 && config->row_bytes <= 8 * (CLMLA_MAX_DIM + 256) &&
-           config->scale_row_bytes <= 4 * CLMLA_MAX_DIM;
+           config->layer_count > 0 && config->layer_count <= CLMLA_MAX_LAYERS && config->row_bytes > 0 &&
+           config->row_bytes <= 8 * (CLMLA_MAX_DIM + 256) && config->scale_row_bytes <= 4 * CLMLA_MAX_DIM &&
+           config->rope_order <= CLMLA_ROPE_HALVES && config->rope_type <= CLMLA_ROPE_NONE;
 }
 
 clmla_status cache_saved_open(cache_saved *out, const void *bytes, uint64_t count, const char *name,
@@ -81,8 +82,11 @@ clmla_status cache_saved_open(cache_saved *out, const void *bytes, uint64_t coun
     const unsigned char *config = out->bytes + CACHE_FILE_HEADER_BYTES;
     STATUS_OR_RETURN(check_sum(out, config, config_bytes_of(out), "configuration"));
     if (!cache_file_config_read(&out->config, config, config_bytes_of(out)) || !is_sound(&out->config))
-        return CORRUPTED(out, "a configuration of %u bytes with kv_lora_rank %u, qk_rope_head_dim %u, %u layers",
-                         config_bytes_of(out), out->config.latent_dim, out->config.rope_dim, out->config.layer_count);
+        return CORRUPTED(out,
+                         "a configuration of %u bytes with kv_lora_rank %u, qk_rope_head_dim %u, %u layers, "
+                         "rope_order %u, rope_type %u",
+                         config_bytes_of(out), out->config.latent_dim, out->config.rope_dim, out->config.layer_count,
+                         out->config.rope_order, out->config.rope_type);
     return CLMLA_OK;
 }
 
@@ -136,7 +140,8 @@ static clmla_status check_runs(const cache_saved *saved, const cache_saved_seque
     return CLMLA_OK;
 }
 
-uint64_t cache_saved_layer_bytes(const cache_file_config *config, const cache_saved_sequence *sequence) {
+// Of a layer's section, without its checksum.
+static uint64_t layer_bytes(const cache_file_config *config, const cache_saved_sequence *sequence) {
     return (uint64_t)(sequence->tokens - sequence->shared) * ((uint64_t)config->row_bytes + config->scale_row_bytes);
 }
 
@@ -148,7 +153,7 @@ static bool place(cache_saved_sequence *sequence, const cache_saved *saved, uint
     sequence->runs = saved->bytes + *at;
     sequence->ids = sequence->runs + runs;
     *at += runs + ids;
-    if (!host_multiply(&rows, cache_saved_layer_bytes(&saved->config, sequence) + CACHE_FILE_SUM_BYTES,
+    if (!host_multiply(&rows, layer_bytes(&saved->config, sequence) + CACHE_FILE_SUM_BYTES,
                        saved->config.layer_count) ||
         !host_add(&next, *rows_at, rows) || next > saved->count)
         return false;
@@ -187,7 +192,7 @@ clmla_status cache_saved_read_sequences(cache_saved *saved) {
 clmla_status cache_saved_check_rows(const cache_saved *saved) {
     for (uint32_t i = 0; i < saved->sequence_count; i++) {
         const unsigned char *at = saved->sequences[i].rows;
-        uint64_t bytes = cache_saved_layer_bytes(&saved->config, &saved->sequences[i]);
+        uint64_t bytes = layer_bytes(&saved->config, &saved->sequences[i]);
         for (uint32_t layer = 0; layer < saved->config.layer_count; layer++) {
             char what[64];
             snprintf(what, sizeof what, "sequence %u, layer %u", i, layer);
@@ -206,8 +211,7 @@ const unsigned char *cache_saved_rows(uint32_t *rows, const cache_saved *saved, 
         if (most > source->shared - row) most = source->shared - row;
     *rows = most;
     uint64_t saved_rows = source->tokens - source->shared, index = row - source->shared;
-    const unsigned char *section =
-        source->rows + layer * (cache_saved_layer_bytes(config, source) + CACHE_FILE_SUM_BYTES);
+    const unsigned char *section = source->rows + layer * (layer_bytes(config, source) + CACHE_FILE_SUM_BYTES);
     return scales ? section + saved_rows * config->row_bytes + index * config->scale_row_bytes
                   : section + index * config->row_bytes;
 }

@@ -59,6 +59,7 @@ uint64_t cache_pages_available(const cache_pages *pages) {
 int32_t cache_pages_take(cache_pages *pages) {
     if (pages->free_count == 0) cache_prefix_forget(pages, pages->prefixes.oldest);
     int32_t page = pages->free_pages[--pages->free_count];
+    cache_prefix_untell(pages, page, 0);
     pages->pages[page].references = 1;
     pages->pages[page].life = pages->work_number;
     return page;
@@ -84,8 +85,9 @@ bool cache_pages_is_shared(const cache_pages *pages, int32_t page) {
     return pages->pages[page].references > 1;
 }
 
-void cache_pages_own(cache_pages *pages, int32_t page) {
+void cache_pages_own(cache_pages *pages, int32_t page, uint32_t row) {
     if (cache_prefix_known(pages, page)) cache_prefix_forget(pages, page);
+    cache_prefix_untell(pages, page, row);
 }
 
 void cache_pages_copy_entry(cache_pages *pages, cache_entry *entry, uint32_t first, uint32_t rows) {

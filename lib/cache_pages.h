@@ -75,6 +75,7 @@ typedef struct cache_page {
 // A page known by its contents: its token ids after the prefix `parent`.
 typedef struct cache_known_page {
     uint64_t prefix, parent; // prefix 0 = not known by contents
+    uint32_t told;           // leading rows whose ids somebody told: who shares the page has the same
     int32_t next;            // in its hash chain, -1 = last
     int32_t newer, older;    // while nobody holds it: by when it was given back, -1 = none
 } cache_known_page;
@@ -189,8 +190,8 @@ uint32_t cache_pages_entry_of(const cache_sequence *sequence, uint32_t row); // 
 void cache_pages_touch(cache_sequence *sequence, uint32_t index);
 // Gives rows of an entry's page to a page of its own: rows [first, first+rows) go to its front.
 void cache_pages_copy_entry(cache_pages *pages, cache_entry *entry, uint32_t first, uint32_t rows);
-// Before rows of a page that is not shared change: its contents are not known any more.
-void cache_pages_own(cache_pages *pages, int32_t page);
+// Before rows of a page that is not shared change, from `row` on: its contents are not known any more.
+void cache_pages_own(cache_pages *pages, int32_t page, uint32_t row);
 
 clmla_status cache_prefix_init(cache_pages *pages);
 void cache_prefix_finish(cache_pages *pages);
@@ -198,6 +199,7 @@ bool cache_prefix_known(const cache_pages *pages, int32_t page);
 void cache_prefix_forget(cache_pages *pages, int32_t page); // also one that is kept
 void cache_prefix_keep(cache_pages *pages, int32_t page);   // nobody holds it any more
 void cache_prefix_unkeep(cache_pages *pages, int32_t page);
+void cache_prefix_untell(cache_pages *pages, int32_t page, uint32_t row); // ids of rows from `row` on
 void cache_prefix_move_ids(cache_pages *pages, int32_t from, uint32_t from_row, int32_t to, uint32_t to_row,
                            uint32_t rows);
 

@@ -104,8 +104,16 @@ void cache_pages_forget_prefixes(cache_pages *pages) {
 
 void cache_prefix_move_ids(cache_pages *pages, int32_t from, uint32_t from_row, int32_t to, uint32_t to_row,
                            uint32_t rows) {
-    if (!pages->prefixes.ids) return;
+    cache_known_page *known = pages->prefixes.pages;
+    if (!known) return;
     memmove(ids_of(pages, to) + to_row, ids_of(pages, from) + from_row, rows * sizeof(int32_t));
+    // A copy of a page's front is told as far as the page is. Rows that moved elsewhere are told anew.
+    if (from_row == 0 && to_row == 0) known[to].told = known[from].told < rows ? known[from].told : rows;
+}
+
+void cache_prefix_untell(cache_pages *pages, int32_t page, uint32_t row) {
+    cache_known_page *known = pages->prefixes.pages;
+    if (known && known[page].told > row) known[page].told = row;
 }
 
 // --- telling token ids ---
@@ -131,19 +139,24 @@ static uint64_t know(cache_pages *pages, const cache_sequence *sequence, uint32_
     // Known after a prefix that nobody can find any more: it is this one's from now on.
     if (cache_prefix_known(pages, entry->page)) cache_prefix_forget(pages, entry->page);
     int32_t *chain = chain_of(pages, parent, ids);
-    prefixes->pages[entry->page] = (cache_known_page){
-        .prefix = prefixes->next_prefix++, .parent = parent, .next = *chain, .newer = -1, .older = -1};
+    prefixes->pages[entry->page] = (cache_known_page){.prefix = prefixes->next_prefix++,
+                                                      .parent = parent,
+                                                      .told = pages->page_tokens,
+                                                      .next = *chain,
+                                                      .newer = -1,
+                                                      .older = -1};
     *chain = entry->page;
     return prefixes->pages[entry->page].prefix;
 }
 
-// Rows whose ids are told, one page at a time: `rows` from the first unknown on, all in entry `index`.
+// Whether ids were told for some of these rows of the entry's page, and others than these.
 static bool differs(const cache_pages *pages, const cache_entry *entry, uint32_t row, const int32_t *tokens,
                     uint32_t rows) {
-    if (!cache_prefix_known(pages, entry->page)) return false;
-    return memcmp(ids_of(pages, entry->page) + row, tokens, rows * sizeof *tokens) != 0;
+    uint32_t told = pages->prefixes.pages[entry->page].told, before = told > row ? told - row : 0;
+    return memcmp(ids_of(pages, entry->page) + row, tokens, (before < rows ? before : rows) * sizeof *tokens) != 0;
 }
 
+// Rows whose ids are told, one page at a time: so many from the first unknown on, in entry `index` from its `row` on.
 static uint32_t piece(const cache_sequence *sequence, uint32_t *index, uint32_t *row, uint32_t known, uint32_t left) {
     *index = cache_pages_entry_of(sequence, known);
     *row = known - sequence->entries[*index].first_row;
@@ -171,7 +184,9 @@ clmla_status cache_pages_commit_tokens(cache_pages *pages, uint32_t id, const in
     for (uint32_t done = 0, rows; done < count; done += rows) {
         rows = piece(sequence, &index, &row, sequence->known, count - done);
         cache_entry *entry = &sequence->entries[index];
+        cache_known_page *page = &pages->prefixes.pages[entry->page];
         memmove(ids_of(pages, entry->page) + row, tokens + done, rows * sizeof *tokens);
+        if (page->told < row + rows) page->told = row + rows;
         sequence->known += rows;
         if (row + rows == pages->page_tokens) entry->prefix = know(pages, sequence, index);
     }

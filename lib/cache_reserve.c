@@ -96,7 +96,7 @@ static void fill_last(cache_pages *pages, cache_sequence *sequence, uint32_t row
         cache_pages_copy_entry(pages, last, 0, last->rows);
         cache_pages_touch(sequence, index);
     } else {
-        cache_pages_own(pages, last->page);
+        cache_pages_own(pages, last->page, last->rows);
     }
     last->prefix = 0;
     last->rows += rows;

@@ -25,6 +25,7 @@ static clmla_status check_dimensions(const clmla_config *c) {
     const dimension dimensions[] = {
         {"hidden_size", c->hidden_size, 1, CLMLA_MAX_DIM},
         {"num_attention_heads", c->head_count, 1, CLMLA_MAX_HEADS},
+        {"num_hidden_layers", c->layer_count, 0, CLMLA_MAX_LAYERS},
         {"kv_lora_rank", c->kv_lora_rank, 1, CLMLA_MAX_DIM},
         {"q_lora_rank", c->q_lora_rank, 0, CLMLA_MAX_DIM},
         {"qk_nope_head_dim", c->qk_nope_head_dim, 0, CLMLA_MAX_DIM},

@@ -61,17 +61,17 @@ void clmla_context_destroy(clmla_context **context) {
 }
 
 cl_context clmla_context_opencl(const clmla_context *context) {
-    return context->host.cl;
+    return context ? context->host.cl : NULL;
 }
 
 cl_device_id clmla_context_device(const clmla_context *context) {
-    return context->host.device;
+    return context ? context->host.device : NULL;
 }
 
 const clmla_device_facts *clmla_context_facts(const clmla_context *context) {
-    return &context->host.facts;
+    return context ? &context->host.facts : NULL;
 }
 
 clmla_program_counts clmla_context_programs(const clmla_context *context) {
-    return host_programs_counts(&context->host);
+    return context ? host_programs_counts(&context->host) : (clmla_program_counts){0};
 }

@@ -254,6 +254,7 @@ void clmla_plan_destroy(clmla_plan **plan) {
 }
 
 clmla_plan_facts clmla_plan_facts_get(const clmla_plan *plan) {
+    if (!plan) return (clmla_plan_facts){.attend_variant = "", .absorbed_reason = ""};
     const plan_schedule *s = &plan->schedule;
     clmla_plan_facts facts = {
         .attend_variant = plan->attend->name,

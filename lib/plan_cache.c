@@ -112,12 +112,17 @@ static clmla_status check_sequence(const clmla_plan *plan, const clmla_cache *ca
 }
 
 // Lengths of a reserved batch: rows missing in the middle count, the kernels leave them out.
-static clmla_status batch_lengths(clmla_plan *plan, const clmla_cache *cache, const clmla_batch *batch) {
+static clmla_status batch_lengths(clmla_plan *plan, clmla_cache *cache, const clmla_batch *batch) {
     STATUS_OR_RETURN(reserve_lengths(plan, batch->sequence_count));
     plan->short_pages = plan->shifted_pages = false;
+    uint64_t number = ++cache->pages.batch_count;
     for (uint32_t i = 0; i < batch->sequence_count; i++) {
-        const cache_sequence *sequence = cache_pages_sequence(&cache->pages, batch->sequences[i]);
+        cache_sequence *sequence = cache_pages_find(&cache->pages, batch->sequences[i]);
         if (!sequence) return host_log_failure(&plan->context->host.log, CLMLA_E_SEQUENCE);
+        if (sequence->batch == number)
+            return host_fail(&plan->context->host.log, CLMLA_E_ARGUMENT, 0,
+                             "plan update: the batch names sequence %u twice", batch->sequences[i]);
+        sequence->batch = number;
         STATUS_OR_RETURN(check_sequence(plan, cache, batch->sequences[i], sequence, new_tokens(batch, i)));
         uint64_t span = cache_pages_span(&cache->pages, sequence);
         if (span > CLMLA_MAX_CONTEXT)

@@ -122,7 +122,8 @@ clmla_status clmla_row_layout_make(clmla_row_layout *out, clmla_row_format forma
 }
 
 uint64_t clmla_row_layout_page_bytes(const clmla_row_layout *layout, uint32_t page_tokens) {
-    uint64_t row = layout->row_bytes, bytes;
+    uint64_t row = layout ? layout->row_bytes : 0, bytes;
+    if (row == 0) return 0;
     if (!layout->scales_apart) return page_tokens * row;
     if (!host_multiply(&bytes, page_tokens, row + layout->scale_row_bytes) || !host_add(&bytes, bytes, row)) return 0;
     return (bytes - 1) / row * row;
@@ -134,6 +135,9 @@ clmla_status clmla_rows_from_tensor(clmla_rows *out, const clmla_row_layout *lay
     if (!out || !layout) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "rows: out or layout is NULL");
     if (!memory.memory) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "rows: there is no memory");
     if (page_tokens == 0) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "rows: page_tokens is 0");
+    if (layout->row_bytes == 0)
+        return host_fail(NULL, CLMLA_E_ARGUMENT, 0,
+                         "rows: the layout's row_bytes is 0: clmla_row_layout_make fills a layout");
     page_bytes = clmla_row_layout_page_bytes(layout, page_tokens);
     if (page_bytes == 0 || !host_multiply(&bytes, page_bytes, page_count) || !host_add(&end, memory.offset, bytes) ||
         !host_add(&end, end, page_bytes))

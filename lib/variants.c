@@ -8,6 +8,7 @@
 #include "lib/group.h"
 #include "lib/kernels.h"
 #include "lib/tuning.h"
+#include <clmla/config.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -323,6 +324,22 @@ static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_con
     return reason;
 }
 
+// Operations check what they are given before they choose; here a shape comes from the caller as it is.
+static clmla_status check_shape(const clmla_shape *shape) {
+    const struct {
+        const char *name;
+        uint32_t size, most;
+    } sizes[] = {{"latent_dim", shape->latent_dim, CLMLA_MAX_DIM},
+                 {"rope_dim", shape->rope_dim, CLMLA_MAX_DIM},
+                 {"value_dim", shape->value_dim, CLMLA_MAX_DIM},
+                 {"head_count", shape->head_count, CLMLA_MAX_HEADS}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i].size > sizes[i].most)
+            return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: shape.%s is %u, the limit is %u", sizes[i].name,
+                             sizes[i].size, sizes[i].most);
+    return CLMLA_OK;
+}
+
 // With a context, instructions are tried too.
 static clmla_status list_variants(clmla_variant *variants, size_t capacity, size_t *count,
                                   const clmla_device_facts *facts, clmla_context *context, clmla_operation operation,
@@ -331,6 +348,7 @@ static clmla_status list_variants(clmla_variant *variants, size_t capacity, size
         return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: count, facts, shape or the list is NULL");
     if ((unsigned)operation >= CLMLA_OPERATION_COUNT)
         return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: %d is no operation", (int)operation);
+    STATUS_OR_RETURN(check_shape(shape));
     const variant *list = lists[operation];
     bool chosen = false;
     char reason[VARIANT_REASON_MAX];

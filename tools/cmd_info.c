@@ -118,8 +118,7 @@ static void describe_variants(char *out, size_t size, const clmla_device_facts *
 
 static void print_variants(const clmla_device_facts *facts) {
     printf("  kernels for one token, rows of %d + %d, bf16 weights, f16 cache; of attend_heads: a prompt, keys of %d + "
-           "%d, "
-           "values of %d\n",
+           "%d, values of %d\n",
            LATENT_DIM, ROPE_DIM, NOPE_DIM, ROPE_DIM, VALUE_DIM);
     for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
         char texts[HEAD_COUNTS][1024];

@@ -81,7 +81,8 @@ typedef struct clmla_cache_usage {
 // allows. The config is copied.
 // Out     : *out, to be given to clmla_cache_destroy; NULL on failure.
 // Errors  : CLMLA_E_ARGUMENT; CLMLA_E_LIMIT (one layer would pass the device's largest buffer: both figures in the
-//           sentence; or the budget does not hold a page); CLMLA_E_OPENCL; CLMLA_E_MEMORY.
+//           sentence; the budget does not hold a page; more than CLMLA_MAX_LAYERS layers); CLMLA_E_OPENCL;
+//           CLMLA_E_MEMORY.
 CLMLA_API clmla_status clmla_cache_create(clmla_cache **out, clmla_context *context, const clmla_config *config,
                                           const clmla_cache_params *params);
 

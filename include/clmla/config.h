@@ -18,6 +18,7 @@ CLMLA_BEGIN
 #define CLMLA_MAX_ROPE_DIM 256       // R
 #define CLMLA_MAX_DIM 65536          // hidden_size, q_lora_rank, L, N, V each
 #define CLMLA_MAX_HEADS 1024         // H
+#define CLMLA_MAX_LAYERS 65536       // num_hidden_layers, and of a cache
 #define CLMLA_MAX_CONTEXT 2147483647 // tokens of one sequence
 
 typedef enum clmla_rope_type {

@@ -72,7 +72,8 @@ CLMLA_API clmla_status clmla_context_create(clmla_context **out, const clmla_con
 // finishes: OpenCL keeps what it needs.
 CLMLA_API void clmla_context_destroy(clmla_context **context);
 
-// The OpenCL objects behind a context, for making buffers and queues. Ownership: the context's; retain to keep.
+// The OpenCL objects behind a context, for making buffers and queues; of NULL they are NULL. Ownership: the context's;
+// retain to keep.
 CLMLA_API cl_context clmla_context_opencl(const clmla_context *context);
 CLMLA_API cl_device_id clmla_context_device(const clmla_context *context);
 

@@ -124,9 +124,10 @@ CLMLA_API void clmla_plan_destroy(clmla_plan **plan);
 // reads the cache's own tables: it must live, and its sequences stay as they are, until the step's last enqueue.
 // Async   : an enqueue (opencl.h); operations that use the plan wait for it by themselves. With four updates under way
 //           it waits for the oldest one's upload.
-// Errors  : CLMLA_E_ARGUMENT (the cache's layout is not the plan's; the batch was not reserved); CLMLA_E_SEQUENCE;
-//           CLMLA_E_LIMIT; CLMLA_E_UNSUPPORTED (a window over a sequence from whose middle rows were removed);
-//           CLMLA_E_MEMORY; CLMLA_E_OPENCL. After a failure the plan must be updated again before use.
+// Errors  : CLMLA_E_ARGUMENT (the cache's layout is not the plan's; the batch was not reserved, or names a sequence
+//           twice); CLMLA_E_SEQUENCE; CLMLA_E_LIMIT; CLMLA_E_UNSUPPORTED (a window over a sequence from whose middle
+//           rows were removed); CLMLA_E_MEMORY; CLMLA_E_OPENCL. After a failure the plan must be updated again before
+//           use.
 CLMLA_API clmla_status clmla_plan_update(clmla_plan *plan, clmla_cache *cache, const clmla_batch *batch,
                                          cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
                                          cl_event *event);

@@ -68,7 +68,8 @@ typedef struct clmla_row_layout {
 CLMLA_API clmla_status clmla_row_layout_make(clmla_row_layout *out, clmla_row_format format, clmla_rope_order order,
                                              uint32_t latent_dim, uint32_t rope_dim);
 
-// Bytes of a page of page_tokens rows, scales and padding included; 0 if it passes 64 bits. Threads: any.
+// Bytes of a page of page_tokens rows, scales and padding included; 0 if it passes 64 bits, or without a layout.
+// Threads: any.
 CLMLA_API uint64_t clmla_row_layout_page_bytes(const clmla_row_layout *layout, uint32_t page_tokens);
 
 // A view of device memory that holds pages of rows. Slot numbers count rows: slot = page · page_tokens + row in page.

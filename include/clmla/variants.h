@@ -61,7 +61,8 @@ typedef struct clmla_variant {
 
 // Lists an operation's variants for a device, in order of preference. The last one, "naive", always accepts.
 // Out     : *count the number there is; variants[0 .. min(capacity, *count)) filled.
-// Errors  : CLMLA_E_ARGUMENT. Threads: any. facts may be made up.
+// Errors  : CLMLA_E_ARGUMENT (also a width over CLMLA_MAX_DIM or more than CLMLA_MAX_HEADS heads). Threads: any. facts
+//           may be made up.
 CLMLA_API clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t *count,
                                           const clmla_device_facts *facts, clmla_operation operation,
                                           const clmla_shape *shape);

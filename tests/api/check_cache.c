@@ -112,6 +112,7 @@ static const struct {
     {{.page_tokens = 4, .bytes = 959}, CLMLA_E_LIMIT, "959"},
     {{.page_tokens = 0x80000000u, .page_count = 1}, CLMLA_E_LIMIT, "2147483648"},
     {{.page_tokens = 4, .page_count = 0x80000000u}, CLMLA_E_LIMIT, "2147483648"},
+    {{.page_tokens = 1, .page_count = 1, .layer_count = UINT32_MAX}, CLMLA_E_LIMIT, "4294967295 layers"},
     {{.page_tokens = 4, .page_count = UINT64_MAX}, CLMLA_E_LIMIT, "18446744073709551615"},
     {{.page_tokens = 0x7fffffffu, .page_count = 0x7fffffffu}, CLMLA_E_LIMIT, "cache"}, // 2^62 · 80 bytes: past 64 bits
 };

@@ -144,8 +144,11 @@ static const lie lies[] = {
     {28, 0xfffffff0, "do not fit"},
     {32, 0xffffffff, "do not fit"},
     {36, 0xffffffff, "do not fit"},
+    {HEADER + 16, 2, "rope_order 2"},
     {HEADER + 20, 0, "kv_lora_rank 0"},
     {HEADER + 28, 0, "0 layers"},
+    {HEADER + 28, CLMLA_MAX_LAYERS + 1, "65537 layers"},
+    {HEADER + 44, 4, "rope_type 4"},
     {HEADER + 96, 4, "a configuration of"},
     {SEQUENCES + 0, 0x80000000, "2147483648 tokens"},
     {SEQUENCES + 0, 0, "0 tokens in 1 runs"},
@@ -411,7 +414,9 @@ START_TEST(a_full_cache_says_how_many_pages) {
     ck_assert_uint_eq(evicting.missing, 3);
     scene_expect_same_usage(to, &usage);
     evicting.drops = held;
+    expect(clmla_cache_sequence_drop(to, 9), CLMLA_E_SEQUENCE, "no sequence 9");
     TEST_OK(clmla_cache_load_memory(loaded, 2, &count, to, memory, bytes, queue, 0, NULL));
+    expect(CLMLA_E_SEQUENCE, CLMLA_E_SEQUENCE, "no sequence 9"); // that room was made is no failure to tell of
     ck_assert_uint_eq(clmla_cache_usage_get(to).pages_used, 5);
     free(memory);
     clmla_cache_destroy(&from);

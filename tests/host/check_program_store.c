@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The store of program binaries on disk: what is kept, what is refused, what goes, and where it lies.
+#include "host/error.h"
 #include "host/memory.h"
 #include "host/program_store.h"
 #include "tests/host/folder.h"
@@ -227,6 +228,7 @@ END_TEST
 // Neither a folder nor a pipe that nobody writes to holds the store up.
 START_TEST(things_that_are_no_files) {
     open_store(test_folder_make(), 0);
+    host_fail(NULL, CLMLA_E_FILE, 0, "an earlier failure");
     ck_assert_int_eq(mkfifo(entry_path(), 0600), 0);
     ck_assert_int_eq(find(&key), HOST_STORE_REJECTED);
     ck_assert_int_eq(heard.warnings, 1);
@@ -237,6 +239,7 @@ START_TEST(things_that_are_no_files) {
     ck_assert(!host_store_put(&store, &key, payload, sizeof payload)); // a folder is not replaced
     ck_assert_int_eq(heard.warnings, 3);
     ck_assert_int_eq(test_folder_files(), 1); // and no temporary left
+    ck_assert_str_eq(clmla_last_error(), "an earlier failure"); // no call failed since
     test_folder_remove();
 }
 END_TEST

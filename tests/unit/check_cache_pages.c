@@ -306,6 +306,79 @@ static void model_step(model *m) {
     }
 }
 
+static clmla_status tell(cache_pages *pages, uint32_t id, const int32_t *ids, uint32_t count) {
+    return cache_pages_commit_tokens(pages, id, ids, count);
+}
+
+static void expect_told(const cache_pages *pages, uint32_t id, const int32_t *ids, uint32_t count) {
+    int32_t told[8];
+    const cache_sequence *sequence = cache_pages_sequence(pages, id);
+    ck_assert_uint_eq(sequence->known, count);
+    cache_pages_tokens(told, pages, sequence, 0, count);
+    ck_assert_mem_eq(told, ids, count * sizeof *ids);
+}
+
+static void start_told(cache_pages *pages, cache_shift_mode mode) {
+    cache_pages_params params = {.page_tokens = 4, .page_total = 8, .shift_mode = mode, .share_prefixes = true};
+    ck_assert_int_eq(cache_pages_init(pages, &params), CLMLA_OK);
+}
+
+// Two sequences that share a page share its tokens, however many of its rows there are.
+START_TEST(other_ids_for_a_shared_page) {
+    static const int32_t ids[] = {1, 2, 3, 4, 5, 6}, others[] = {7, 8, 9, 10, 11, 12};
+    for (uint32_t rows = 1; rows <= 6; rows++) {
+        cache_pages pages;
+        uint32_t fork = 0, found = 0, shared = 77;
+        start_told(&pages, CACHE_SHIFT_ROTATE);
+        uint32_t first = new_sequence(&pages);
+        ck_assert_int_eq(reserve_one(&pages, first, rows), CLMLA_OK);
+        ck_assert_int_eq(cache_pages_fork(&fork, &pages, first), CLMLA_OK);
+        ck_assert_int_eq(tell(&pages, first, ids, rows), CLMLA_OK);
+        ck_assert_int_eq(tell(&pages, fork, others, 1), CLMLA_E_ARGUMENT);
+        ck_assert_ptr_nonnull(strstr(clmla_last_error(), "other ids"));
+        expect_told(&pages, first, ids, rows);
+        expect_told(&pages, fork, others, 0);
+        ck_assert_int_eq(tell(&pages, fork, ids, rows), CLMLA_OK);
+        // Rows of its own are its own to tell: they go into a copy.
+        ck_assert_int_eq(reserve_one(&pages, fork, 1), CLMLA_OK);
+        ck_assert_int_eq(tell(&pages, fork, others, 1), CLMLA_OK);
+        expect_told(&pages, first, ids, rows);
+        ck_assert_int_eq(cache_pages_create_with_tokens(&found, &shared, &pages, others, 6), CLMLA_OK);
+        ck_assert_uint_eq(shared, 0);
+        cache_pages_finish(&pages);
+    }
+}
+END_TEST
+
+// Rows that come in place of others may be of other tokens; those before them stay what was told.
+START_TEST(other_ids_for_rows_written_anew) {
+    static const int32_t ids[] = {1, 2, 3}, others[] = {7, 8, 9}, mixed[] = {1, 2, 9};
+    cache_pages pages;
+    uint32_t fork = 0;
+    start_told(&pages, CACHE_SHIFT_KEEP);
+    uint32_t first = new_sequence(&pages);
+    ck_assert_int_eq(reserve_one(&pages, first, 3), CLMLA_OK);
+    ck_assert_int_eq(tell(&pages, first, ids, 3), CLMLA_OK);
+    ck_assert_int_eq(cache_pages_truncate(&pages, first, 2), CLMLA_OK);
+    ck_assert_int_eq(reserve_one(&pages, first, 1), CLMLA_OK);
+    ck_assert_int_eq(tell(&pages, first, others + 2, 1), CLMLA_OK);
+    expect_told(&pages, first, mixed, 3);
+    // A shift that keeps the codes takes the ids back from the fork alone.
+    ck_assert_int_eq(cache_pages_fork(&fork, &pages, first), CLMLA_OK);
+    ck_assert_int_eq(cache_pages_shift(&pages, fork, 0, 3, 5), CLMLA_OK);
+    ck_assert_int_eq(tell(&pages, fork, others, 3), CLMLA_E_ARGUMENT);
+    expect_told(&pages, first, mixed, 3);
+    ck_assert_int_eq(tell(&pages, fork, mixed, 3), CLMLA_OK);
+    // A page that is given back forgets.
+    ck_assert_int_eq(cache_pages_keep_only(&pages, 0, NULL), CLMLA_OK);
+    first = new_sequence(&pages);
+    ck_assert_int_eq(reserve_one(&pages, first, 3), CLMLA_OK);
+    ck_assert_int_eq(tell(&pages, first, others, 3), CLMLA_OK);
+    expect_told(&pages, first, others, 3);
+    cache_pages_finish(&pages);
+}
+END_TEST
+
 static const uint32_t model_page_tokens[] = {1, 3, 16};
 
 START_TEST(random_steps) {
@@ -336,6 +409,8 @@ int main(void) {
     tcase_add_test(cases, refused_batches);
     tcase_add_test(cases, large_batch);
     tcase_add_test(cases, allocation_failures);
+    tcase_add_test(cases, other_ids_for_a_shared_page);
+    tcase_add_test(cases, other_ids_for_rows_written_anew);
     tcase_add_loop_test(cases, random_steps, 0, sizeof model_page_tokens / sizeof *model_page_tokens);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

@@ -43,6 +43,7 @@ static const bad_field numbers[] = {
     {"v_head_dim", "65537", CLMLA_E_LIMIT, "v_head_dim"},
     {"num_hidden_layers", "\"3\"", CLMLA_E_CONFIG, "num_hidden_layers"},
     {"num_hidden_layers", "1.5", CLMLA_E_CONFIG, "num_hidden_layers"},
+    {"num_hidden_layers", "65537", CLMLA_E_LIMIT, "65537"},
     {"max_position_embeddings", "2147483648", CLMLA_E_CONFIG, "max_position_embeddings"},
     {"rms_norm_eps", "\"1e-6\"", CLMLA_E_CONFIG, "rms_norm_eps"},
     {"rms_norm_eps", "-1e-6", CLMLA_E_CONFIG, "rms_norm_eps"},

@@ -139,6 +139,28 @@ START_TEST(test_wrong_arguments) {
 }
 END_TEST
 
+// Widths whose sums pass 32 bits were once 0 to the search for a tile, which divides by them.
+START_TEST(test_sizes_beyond_the_limits) {
+    clmla_variant variants[MOST];
+    size_t count;
+    clmla_device_facts facts = {.type = CL_DEVICE_TYPE_GPU, .local_bytes = 65536, .max_group_size = 256};
+    clmla_shape shape = {.latent_dim = CLMLA_MAX_DIM,
+                         .rope_dim = CLMLA_MAX_DIM,
+                         .value_dim = CLMLA_MAX_DIM,
+                         .head_count = CLMLA_MAX_HEADS,
+                         .row_count = UINT32_MAX};
+    for (int op = 0; op < CLMLA_OPERATION_COUNT; op++)
+        ck_assert_int_eq(clmla_variant_list(variants, MOST, &count, &facts, (clmla_operation)op, &shape), CLMLA_OK);
+    uint32_t *const sizes[] = {&shape.latent_dim, &shape.rope_dim, &shape.value_dim, &shape.head_count};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        *sizes[i] = UINT32_MAX;
+        ck_assert_int_eq(clmla_variant_list(variants, MOST, &count, &facts, CLMLA_OP_ATTEND, &shape), CLMLA_E_ARGUMENT);
+        ck_assert_ptr_nonnull(strstr(clmla_last_error(), "4294967295"));
+        *sizes[i] = 1;
+    }
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("variants");
     TCase *tests = tcase_create("variants");
@@ -148,6 +170,7 @@ int main(void) {
     tcase_add_test(tests, test_tiles_are_asked_for);
     tcase_add_test(tests, test_recorded_products_are_our_own);
     tcase_add_test(tests, test_wrong_arguments);
+    tcase_add_test(tests, test_sizes_beyond_the_limits);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
