@@ -92,13 +92,6 @@ class CommandLine(tool.ToolTest):
                 if operation['operation'] == 'attend_heads' and device['type'] == 'cpu':
                     self.assertEqual([v['name'] for v in operation['variants'] if v['chosen']], ['vector'])
 
-    def test_info_lists_heads_of_their_own_width(self):
-        """attend_heads takes keys of a head, which are no cached rows: a CPU's kernel takes DeepSeek's."""
-        for device in self.run_json('info')['devices']:
-            for operation in device['operations']:
-                if device['type'] == 'cpu' and operation['operation'] == 'attend_heads':
-                    self.assertEqual([v['name'] for v in operation['variants'] if v['chosen']], ['vector'], operation)
-
     def test_info_of_one_device(self):
         for device in self.run_json('info')['devices']:
             picked = self.run_json('info', '--device', device['query'])['devices']
