@@ -2,6 +2,7 @@
 #include "lib/variants.h"
 #include "host/error.h"
 #include "host/gemm.h"
+#include "lib/attend_heads_tile.h"
 #include "lib/attend_matrix.h"
 #include "lib/attend_tile.h"
 #include "lib/attend_wgmma.h"
@@ -84,6 +85,23 @@ static void explain_attend_tile(char reason[VARIANT_REASON_MAX], const clmla_dev
                                 const clmla_shape *shape) {
     _Static_assert(VARIANT_REASON_MAX >= ATTEND_TILE_REASON_MAX, "attend_tile's reasons are too long");
     (void)tile_for(attend_tile_choose, reason, facts, shape);
+}
+
+static bool heads_tile_for(char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
+                           const clmla_shape *shape) {
+    attend_heads_tile tile;
+    attend_heads_shape of = {shape->latent_dim, shape->rope_dim, shape->value_dim};
+    return attend_heads_tile_choose(&tile, reason, facts, &(attend_tile_limits){0}, &of);
+}
+
+static const char *refuse_attend_heads_tile(const clmla_device_facts *facts, const clmla_shape *shape) {
+    char reason[ATTEND_TILE_REASON_MAX];
+    return heads_tile_for(reason, facts, shape) ? NULL : "no tile fits the device";
+}
+
+static void explain_attend_heads_tile(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts,
+                                      const clmla_shape *shape) {
+    (void)heads_tile_for(reason, facts, shape);
 }
 
 static const char *refuse_attend_matrix(const clmla_device_facts *facts, const clmla_shape *shape) {
@@ -231,7 +249,10 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
                          {"tile", VARIANT_TILE, &clmla_source_attend_tile, refuse_attend_tile, HOST_INSTRUCTION_NONE,
                           explain_attend_tile},
                          NAIVE(attend)},
-    [CLMLA_OP_ATTEND_HEADS] = {VECTOR(attend_heads, refuse_attend_heads_vector), NAIVE(attend_heads)},
+    [CLMLA_OP_ATTEND_HEADS] = {VECTOR(attend_heads, refuse_attend_heads_vector),
+                               {"tile", VARIANT_TILE, &clmla_source_attend_heads_tile, refuse_attend_heads_tile,
+                                HOST_INSTRUCTION_NONE, explain_attend_heads_tile},
+                               NAIVE(attend_heads)},
     [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), NAIVE(merge)},
     [CLMLA_OP_PLAN] = {NAIVE(plan)},
     [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), GROUP(output), NAIVE(output)},

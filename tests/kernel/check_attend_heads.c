@@ -288,6 +288,18 @@ static void check_variants(fixture *f) {
     free(lse);
 }
 
+static void check_variant(fixture *f, const char *variant) {
+    size_t rows = (size_t)f->shape.tokens * f->shape.heads;
+    double *out = test_allocate(rows * f->shape.value, sizeof *out), *lse = test_allocate(rows, sizeof *lse);
+    ref_heads reference = reference_of(f);
+    ref_attend_heads(out, lse, &reference, f->q, f->k, f->v);
+    f->params.variant = variant;
+    test_run_twice(&f->run);
+    compare(f, out, lse, variant);
+    free(out);
+    free(lse);
+}
+
 static bool accept(const int *chosen, const void *payload) {
     (void)payload;
     uint64_t pairs = (uint64_t)head_counts[chosen[HEADS]] * token_counts[chosen[TOKENS]] * key_counts[chosen[KEYS]];
@@ -349,6 +361,48 @@ static void make_small(fixture *f) {
     test_case_begin("attend_heads small", 0, "heads 3, tokens 5, keys 9, N 5, R 10, V 7, carried");
     make(f, &s);
 }
+
+static void set_tile(uint32_t group, uint32_t local_kib) {
+    TEST_OK(clmla_tuning_set(test_device_get()->context, "attend.tile.group", group));
+    TEST_OK(clmla_tuning_set(test_device_get()->context, "attend.tile.local_kib", local_kib));
+}
+
+// attend_heads_tile built as for GPUs of all sizes: groups of 32 to 256 work-items, little local memory.
+START_TEST(every_tile_gives_the_same) {
+    static const struct { uint32_t group, local_kib; } tiles[] = {{32, 0}, {64, 16}, {128, 0}, {256, 32}};
+    const test_device *device = test_device_get();
+    size_t count = sizeof tiles / sizeof *tiles;
+    if (device->short_form) count = 2;
+    for (size_t i = 0; i < count; i++) {
+        shape s = {.heads = 2,
+                   .tokens = device->short_form ? 9 : 70,
+                   .keys = device->short_form ? 40 : 150,
+                   .nope = dims[i % 4][0],
+                   .rope = dims[i % 4][1],
+                   .value = dims[i % 4][2],
+                   .mask = i % 2 ? MASK_WINDOW : MASK_CAUSAL,
+                   .carry = i % 2 ? CARRY_SOME_EMPTY : CARRY_NONE,
+                   .layout = (int)i % LAYOUTS,
+                   .lse = true,
+                   .hidden = true,
+                   .seed = 900 + i};
+        fixture f;
+        test_case_begin("attend_heads tile", (int)i, "groups of %u, %u KiB", tiles[i].group, tiles[i].local_kib);
+        if (tiles[i].group > device->facts->max_group_size) continue;
+        set_tile(tiles[i].group, tiles[i].local_kib);
+        make(&f, &s);
+        check_variant(&f, "tile");
+        finish(&f);
+    }
+    set_tile(0, 1);
+    fixture f;
+    make_small(&f);
+    f.params.variant = "tile";
+    TEST_ASSERT(enqueue(&f.params, device->queue, 0, NULL, NULL) == CLMLA_E_LIMIT, "a tile of 1 KiB");
+    set_tile(0, 0);
+    finish(&f);
+}
+END_TEST
 
 // A context in chunks, each carrying on, in an order of its own, against all of it at once.
 START_TEST(chunks_carry_on) {
@@ -456,6 +510,7 @@ END_TEST
 
 static void add(TCase *tcase) {
     tcase_add_test(tcase, matches_the_reference);
+    tcase_add_test(tcase, every_tile_gives_the_same);
     tcase_add_test(tcase, chunks_carry_on);
     tcase_add_test(tcase, honours_events);
     tcase_add_test(tcase, takes_no_tokens_and_no_heads);
