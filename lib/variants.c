@@ -2,6 +2,7 @@
 #include "lib/variants.h"
 #include "host/error.h"
 #include "host/gemm.h"
+#include "lib/attend_heads_matrix.h"
 #include "lib/attend_heads_tile.h"
 #include "lib/attend_matrix.h"
 #include "lib/attend_tile.h"
@@ -87,21 +88,30 @@ static void explain_attend_tile(char reason[VARIANT_REASON_MAX], const clmla_dev
     (void)tile_for(attend_tile_choose, reason, facts, shape);
 }
 
-static bool heads_tile_for(char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
-                           const clmla_shape *shape) {
-    attend_heads_tile tile;
-    attend_heads_shape of = {shape->latent_dim, shape->rope_dim, shape->value_dim};
-    return attend_heads_tile_choose(&tile, reason, facts, &(attend_tile_limits){0}, &of);
-}
-
-static const char *refuse_attend_heads_tile(const clmla_device_facts *facts, const clmla_shape *shape) {
-    char reason[ATTEND_TILE_REASON_MAX];
-    return heads_tile_for(reason, facts, shape) ? NULL : "no tile fits the device";
+static attend_heads_shape heads_shape_of(const clmla_shape *shape) {
+    return (attend_heads_shape){shape->latent_dim, shape->rope_dim, shape->value_dim};
 }
 
 static void explain_attend_heads_tile(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts,
                                       const clmla_shape *shape) {
-    (void)heads_tile_for(reason, facts, shape);
+    attend_heads_tile tile;
+    attend_heads_shape of = heads_shape_of(shape);
+    (void)attend_heads_tile_choose(&tile, reason, facts, &(attend_tile_limits){0}, &of);
+}
+
+static const char *refuse_attend_heads_tile(const clmla_device_facts *facts, const clmla_shape *shape) {
+    char reason[VARIANT_REASON_MAX];
+    explain_attend_heads_tile(reason, facts, shape);
+    return reason[0] ? "no tile fits the device" : NULL;
+}
+
+static const char *refuse_attend_heads_matrix(const clmla_device_facts *facts, const clmla_shape *shape) {
+    char reason[ATTEND_TILE_REASON_MAX];
+    attend_heads_matrix tile;
+    attend_heads_shape of = heads_shape_of(shape);
+    if (shape->compute != CLMLA_COMPUTE_FAST) return "16-bit keys and values are for fast compute";
+    return attend_heads_matrix_choose(&tile, reason, facts, &(attend_tile_limits){0}, &of) ? NULL
+                                                                                           : "no tile fits the device";
 }
 
 static const char *refuse_attend_matrix(const clmla_device_facts *facts, const clmla_shape *shape) {
@@ -250,6 +260,8 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
                           explain_attend_tile},
                          NAIVE(attend)},
     [CLMLA_OP_ATTEND_HEADS] = {VECTOR(attend_heads, refuse_attend_heads_vector),
+                               {"matrix", VARIANT_MATRIX, &clmla_source_attend_heads_matrix, refuse_attend_heads_matrix,
+                                HOST_INSTRUCTION_MATRIX_PORTABLE, NULL},
                                {"tile", VARIANT_TILE, &clmla_source_attend_heads_tile, refuse_attend_heads_tile,
                                 HOST_INSTRUCTION_NONE, explain_attend_heads_tile},
                                NAIVE(attend_heads)},
