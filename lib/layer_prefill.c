@@ -131,6 +131,10 @@ static clmla_status attend(const layer_step *step, const plan_prompt *prompt, ui
         .output_head_stride = value,
         .lse_token_stride = all,
         .lse_head_stride = 1,
+        .variant = step->plan->params.attend_heads_variant,
+        .compute = step->plan->params.compute,
+        // Values of f16 rows are small enough for it; others may not be.
+        .rounding = step->plan->params.layout.format == CLMLA_ROWS_F16 ? CLMLA_TYPE_F16 : CLMLA_TYPE_BF16,
     };
     if (step->chunk.keys < prompt->key_count) params.lse = past(step->chunk.lse, head * sizeof(float));
     return attend_heads_enqueue(step->context, &params, chain);
