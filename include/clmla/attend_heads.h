@@ -52,7 +52,8 @@ typedef struct clmla_attend_heads_params {
     const char *variant;
     clmla_compute compute; // FAST where a variant has it: queries, keys, values and weights may be rounded for matrix
                            // units, within the bounds of clmla_plan_params.compute
-    clmla_type rounding;   // what to then: CLMLA_TYPE_F16, which no value may be too large for, or BF16; NONE = BF16
+    clmla_type rounding; // what to then: CLMLA_TYPE_F16, where no value is beyond ±65504, or BF16, which comes close to
+                         // the bound where scores spread widely; NONE = BF16
 } clmla_attend_heads_params;
 CLMLA_API clmla_status clmla_attend_heads(clmla_context *context, const clmla_attend_heads_params *params,
                                           cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
