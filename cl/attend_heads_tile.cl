@@ -334,8 +334,64 @@ static inline void write_sums(__global float *to, int d, float4 sums, float fact
     if (d + 2 < VALUE_DIM) to[d + 2] = values.z;
 }
 
-static inline int is_aligned(const __global float *pointer, long stride, long other_stride) {
-    return ((size_t)pointer & 15) == 0 && stride % 4 == 0 && other_stride % 4 == 0;
+static inline int is_aligned(const __global float *pointer, long stride) {
+    return ((size_t)pointer & 15) == 0 && stride % 4 == 0;
+}
+
+static inline ALWAYS_INLINE void find_source(tile_source *s, const __global float *query, const __global float *key,
+                                             const __global float *key_rope, const __global float *value,
+                                             const attend_heads_call *call, int token, int head) {
+    s->query = query + call->query + token * call->query_token + head * call->query_head;
+    s->key = key + call->key + head * call->key_head;
+    s->key_rope = key_rope + call->key_rope;
+    s->value = value + call->value + head * call->value_head;
+    s->query_token = call->query_token;
+    s->key_token = call->key_token;
+    s->key_rope_token = call->key_rope_token;
+    s->value_token = call->value_token;
+    s->scale = call->scale * LOG2_E;
+    s->rows = min(ROW_TILE, call->token_count - token);
+    s->keys = call->key_count;
+    s->aligned = is_aligned(s->query, s->query_token) && is_aligned(s->value, s->value_token) &&
+                 (NOPE_DIM == 0 || is_aligned(s->key, s->key_token)) &&
+                 (ROPE_DIM == 0 || is_aligned(s->key_rope, s->key_rope_token));
+}
+
+// Writes the rows of a work-item. The keys before, if there are any, are one more block: one key of weight 1 at their
+// log-sum-exp. All of a row's work-items read that before one of them writes.
+static inline ALWAYS_INLINE void finish_rows(__global float *out, __global float *lse, const float4 *sums, const float *top,
+                                             const float *total, __local float *row_shares, const tile_place *at,
+                                             const attend_heads_call *call, int token, int head, int rows) {
+    float rescale[ITEM_ROWS], kept[ITEM_ROWS]; // what sums, and the output so far, are multiplied by
+#define SHARE(i)                                                                                                         \
+    {                                                                                                                    \
+        row_shares[i * ROW_SIDE * KEY_SIDE + at->x] = total[i];                                                          \
+        kept[i] = (int)ROW(i) < rows ? heads_before(lse, call, token + ROW(i), head) * LOG2_E : -INFINITY;               \
+    }
+    EACH_4(SHARE)
+#undef SHARE
+    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+#define FINISH(i)                                                                                                        \
+    {                                                                                                                    \
+        float now = fmax(top[i], kept[i]), base = now == -INFINITY ? 0.0f : now;                                         \
+        rescale[i] = exp2(top[i] - base);                                                                                \
+        kept[i] = exp2(kept[i] - base);                                                                                  \
+        float sum = fma(share_sum(row_shares + i * ROW_SIDE * KEY_SIDE), rescale[i], kept[i]);                           \
+        int seen = sum != 0.0f; /* a NaN counts: it must show */                                                         \
+        rescale[i] = seen ? rescale[i] / sum : HIDDEN;                                                                   \
+        kept[i] /= sum;                                                                                                  \
+        if (lse && at->x == 0 && (int)ROW(i) < rows)                                                                     \
+            lse[call->lse + (token + ROW(i)) * call->lse_token + head * call->lse_head] =                                \
+                seen ? (now + log2(sum)) * LN_2 : -INFINITY;                                                             \
+    }
+    EACH_4(FINISH)
+#undef FINISH
+#define WRITE(n)                                                                                                         \
+    if (n < SUMS && (int)ROW(SUM_ROW(n)) < rows)                                                                         \
+        write_sums(out + ROW(SUM_ROW(n)) * call->output_token, SUM_COLUMN(n), sums[AT(n, SUMS)],                         \
+                   rescale[SUM_ROW(n)], kept[SUM_ROW(n)]);
+    EACH_16(WRITE)
+#undef WRITE
 }
 
 #ifdef SUB_GROUP
@@ -354,24 +410,11 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
     uint t = get_local_id(0);
     int tiles = (call.token_count + ROW_TILE - 1) / ROW_TILE, head = get_group_id(1);
     int token = (tiles - 1 - (int)get_group_id(0)) * ROW_TILE, rows = min(ROW_TILE, call.token_count - token);
+    tile_source s;
     tile_place place, *at = &place;
     place.x = t % KEY_SIDE;
     place.y = t / KEY_SIDE;
-    tile_source s;
-    s.query = query + call.query + token * call.query_token + head * call.query_head;
-    s.key = key + call.key + head * call.key_head;
-    s.key_rope = key_rope + call.key_rope;
-    s.value = value + call.value + head * call.value_head;
-    s.query_token = call.query_token;
-    s.key_token = call.key_token;
-    s.key_rope_token = call.key_rope_token;
-    s.value_token = call.value_token;
-    s.scale = call.scale * LOG2_E;
-    s.rows = rows;
-    s.keys = call.key_count;
-    s.aligned = is_aligned(s.query, call.query_token, 0) && is_aligned(s.value, call.value_token, 0) &&
-                (NOPE_DIM == 0 || is_aligned(s.key, call.key_token, 0)) &&
-                (ROPE_DIM == 0 || is_aligned(s.key_rope, call.key_rope_token, 0));
+    find_source(&s, query, key, key_rope, value, &call, token, head);
     __global float *out = output + call.output + token * call.output_token + head * call.output_head;
 
     heads_range least = heads_visible(&call, token), most = heads_visible(&call, token + rows - 1);
@@ -421,36 +464,5 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-    // The keys before, if there are any, are one more block: one key of weight 1 at their log-sum-exp. All of a row's
-    // work-items read that before one of them writes.
-    float kept[ITEM_ROWS]; // what the output so far is multiplied by, sums by `rescale`
-#define SHARE(i)                                                                                                         \
-    {                                                                                                                    \
-        row_shares[i * ROW_SIDE * KEY_SIDE + at->x] = total[i];                                                          \
-        kept[i] = (int)ROW(i) < rows ? heads_before(lse, &call, token + ROW(i), head) * LOG2_E : -INFINITY;              \
-    }
-    EACH_4(SHARE)
-#undef SHARE
-    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-#define FINISH(i)                                                                                                        \
-    {                                                                                                                    \
-        float now = fmax(top[i], kept[i]), base = now == -INFINITY ? 0.0f : now;                                         \
-        rescale[i] = exp2(top[i] - base);                                                                                \
-        kept[i] = exp2(kept[i] - base);                                                                                  \
-        float sum = fma(share_sum(row_shares + i * ROW_SIDE * KEY_SIDE), rescale[i], kept[i]);                           \
-        int seen = sum != 0.0f; /* a NaN counts: it must show */                                                         \
-        rescale[i] = seen ? rescale[i] / sum : HIDDEN;                                                                   \
-        kept[i] /= sum;                                                                                                  \
-        if (lse && at->x == 0 && (int)ROW(i) < rows)                                                                     \
-            lse[call.lse + (token + ROW(i)) * call.lse_token + head * call.lse_head] =                                   \
-                seen ? (now + log2(sum)) * LN_2 : -INFINITY;                                                             \
-    }
-    EACH_4(FINISH)
-#undef FINISH
-#define WRITE(n)                                                                                                         \
-    if (n < SUMS && (int)ROW(SUM_ROW(n)) < rows)                                                                         \
-        write_sums(out + ROW(SUM_ROW(n)) * call.output_token, SUM_COLUMN(n), sums[AT(n, SUMS)],                          \
-                   rescale[SUM_ROW(n)], kept[SUM_ROW(n)]);
-    EACH_16(WRITE)
-#undef WRITE
+    finish_rows(out, lse, sums, top, total, row_shares, at, &call, token, head, rows);
 }
