@@ -2,10 +2,13 @@
 #include "cl/common/attend_heads_call.h"
 #include "host/error.h"
 #include "host/memory.h"
+#include "lib/attend_heads_matrix.h"
 #include "lib/operation.h"
 #include "lib/tensor.h"
+#include "lib/tuning.h"
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 // Of cl/attend_heads_vector.cl: 128 tokens and 48 keys of 192 + 128 stay in a second-level cache.
 #define ROW_TILE 128
@@ -31,6 +34,12 @@ static clmla_status check_numbers(clmla_context *context, const clmla_attend_hea
     if (!(p->softcap >= 0.0f) || isinf(p->softcap))
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: softcap must be above 0, or 0 for none, not %g", op,
                          (double)p->softcap);
+    if (p->compute != CLMLA_COMPUTE_EXACT && p->compute != CLMLA_COMPUTE_FAST)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: compute is %d, neither exact (0) nor fast (1)", op,
+                         (int)p->compute);
+    if (p->rounding != CLMLA_TYPE_NONE && p->rounding != CLMLA_TYPE_F16 && p->rounding != CLMLA_TYPE_BF16)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: rounding must be f16 or bf16, or none, not %s", op,
+                         clmla_type_name(p->rounding));
     if (p->carry && !p->lse.memory)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: carry needs the lse that goes with the output", op);
     return CLMLA_OK;
@@ -100,16 +109,94 @@ static attend_heads_call call_of(const clmla_attend_heads_params *p) {
     };
 }
 
-static clmla_status launch(clmla_context *context, const clmla_attend_heads_params *p, const variant *chosen,
-                           host_chain *chain) {
-    bool vector = chosen->method == VARIANT_VECTOR;
-    attend_heads_call call = call_of(p);
-    char options[OPTIONS_MAX], more[128];
+// How a variant is built for a call, and started.
+typedef struct heads_form {
+    char options[OPTIONS_MAX];
+    cl_uint dimensions;
+    size_t global[2], local[2];
+    bool is_grid; // of the groups `local`; otherwise a work-item for each of `global`
+} heads_form;
+
+static heads_form form_naive(clmla_context *context, const clmla_attend_heads_params *p, const variant *chosen) {
+    heads_form form = {.dimensions = 2, .global = {p->head_count, p->token_count}};
+    operation_options(form.options, context, chosen, NULL, NULL);
+    return form;
+}
+
+static heads_form form_vector(clmla_context *context, const clmla_attend_heads_params *p, const variant *chosen) {
+    heads_form form = {.dimensions = 2,
+                       .global = {((size_t)p->token_count + ROW_TILE - 1) / ROW_TILE, p->head_count},
+                       .local = {1, 1},
+                       .is_grid = true};
+    char more[128];
     snprintf(more, sizeof more, "-DNOPE_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u -DROW_TILE=%d -DBLOCK_KEYS=%d", p->nope_dim,
              p->rope_dim, p->value_dim, ROW_TILE, BLOCK_KEYS);
-    operation_options(options, context, chosen, NULL, vector ? more : NULL);
+    operation_options(form.options, context, chosen, NULL, more);
+    return form;
+}
+
+static attend_tile_limits tile_limits(clmla_context *context) {
+    return (attend_tile_limits){.group = tuning_value(context, TUNING_ATTEND_TILE_GROUP),
+                                .local_bytes = 1024ull * tuning_value(context, TUNING_ATTEND_TILE_LOCAL_KIB)};
+}
+
+// A group for so many tokens of a head.
+static heads_form grid_of(const clmla_attend_heads_params *p, uint32_t group, uint32_t row_tile) {
+    size_t tiles = ((size_t)p->token_count + row_tile - 1) / row_tile;
+    return (heads_form){
+        .dimensions = 2, .global = {tiles * group, p->head_count}, .local = {group, 1}, .is_grid = true};
+}
+
+static clmla_status form_tile(heads_form *form, clmla_context *context, const clmla_attend_heads_params *p,
+                              const variant *chosen) {
+    attend_heads_shape shape = {p->nope_dim, p->rope_dim, p->value_dim};
+    attend_tile_limits limits = tile_limits(context);
+    attend_heads_tile tile;
+    char reason[ATTEND_TILE_REASON_MAX], more[192], width[64] = "";
+    if (!attend_heads_tile_choose(&tile, reason, &context->host.facts, &limits, &shape))
+        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "attend_heads: tile: %s", reason);
+    if (tile.sub_group) snprintf(width, sizeof width, " -DSUB_GROUP=%u", tile.sub_group);
+    if (tile.large_registers) strcat(width, " -cl-intel-256-GRF-per-thread");
+    snprintf(more, sizeof more,
+             "-DNOPE_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u -DTILE_GROUP=%u -DKEY_SIDE=%u -DDEPTH=%u -DVALUE_KEYS=%u%s",
+             p->nope_dim, p->rope_dim, p->value_dim, tile.group, tile.key_side, tile.depth, tile.value_keys, width);
+    *form = grid_of(p, tile.group, tile.row_tile);
+    operation_options(form->options, context, chosen, NULL, more);
+    return CLMLA_OK;
+}
+
+static clmla_status form_matrix(heads_form *form, clmla_context *context, const clmla_attend_heads_params *p,
+                                const variant *chosen) {
+    attend_heads_shape shape = {p->nope_dim, p->rope_dim, p->value_dim};
+    attend_tile_limits limits = tile_limits(context);
+    attend_heads_matrix tile;
+    char reason[ATTEND_TILE_REASON_MAX], more[192];
+    if (!attend_heads_matrix_choose(&tile, reason, &context->host.facts, &limits, &shape))
+        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "attend_heads: matrix: %s", reason);
+    snprintf(more, sizeof more,
+             "%s -DROWS_%s -DNOPE_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u",
+             host_matrix_find(&context->host.facts)->option, p->rounding == CLMLA_TYPE_F16 ? "F16" : "BF16",
+             p->nope_dim, p->rope_dim, p->value_dim, tile.group, tile.row_tile, tile.key_tile);
+    *form = grid_of(p, tile.group, tile.row_tile);
+    operation_options(form->options, context, chosen, NULL, more);
+    return CLMLA_OK;
+}
+
+static clmla_status form_of(heads_form *form, clmla_context *context, const clmla_attend_heads_params *p,
+                            const variant *chosen) {
+    if (chosen->method == VARIANT_TILE) return form_tile(form, context, p, chosen);
+    if (chosen->method == VARIANT_MATRIX) return form_matrix(form, context, p, chosen);
+    *form = chosen->method == VARIANT_VECTOR ? form_vector(context, p, chosen) : form_naive(context, p, chosen);
+    return CLMLA_OK;
+}
+
+static clmla_status launch(clmla_context *context, const clmla_attend_heads_params *p, const variant *chosen,
+                           host_chain *chain) {
+    attend_heads_call call = call_of(p);
+    heads_form form;
+    STATUS_OR_RETURN(form_of(&form, context, p, chosen));
     host_launch launch =
-        host_launch_begin(&context->host, "attend_heads", chosen->source, options, chosen->source->name);
+        host_launch_begin(&context->host, "attend_heads", chosen->source, form.options, chosen->source->name);
     host_arg_buffer(&launch, p->query.memory);
     host_arg_buffer(&launch, p->key.memory);
     host_arg_buffer(&launch, p->key_rope.memory);
@@ -117,10 +204,8 @@ static clmla_status launch(clmla_context *context, const clmla_attend_heads_para
     host_arg_buffer(&launch, p->output.memory);
     host_arg_buffer(&launch, p->lse.memory);
     host_arg_bytes(&launch, sizeof call, &call);
-    size_t per_row[2] = {p->head_count, p->token_count}, alone[2] = {1, 1};
-    size_t per_tile[2] = {((size_t)p->token_count + ROW_TILE - 1) / ROW_TILE, p->head_count};
-    if (vector) return host_launch_enqueue(&launch, chain, 2, per_tile, alone);
-    return operation_launch_items(&launch, chain, 2, per_row);
+    if (form.is_grid) return host_launch_enqueue(&launch, chain, form.dimensions, form.global, form.local);
+    return operation_launch_items(&launch, chain, form.dimensions, form.global);
 }
 
 clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_heads_params *params, host_chain *chain) {
@@ -129,6 +214,7 @@ clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_hea
                          .rope_dim = params->rope_dim,
                          .value_dim = params->value_dim,
                          .head_count = params->head_count,
+                         .compute = params->compute,
                          .row_count = params->token_count};
     STATUS_OR_RETURN(check(context, params));
     STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_ATTEND_HEADS, &shape, params->variant));

@@ -15,7 +15,8 @@ extern const host_source clmla_source_attend_naive, clmla_source_attend_vector, 
 extern const host_source clmla_source_attend_bf16_dot, clmla_source_attend_amx;
 extern const host_source clmla_source_attend_queries, clmla_source_attend_merge, clmla_source_attend_tile;
 extern const host_source clmla_source_attend_matrix, clmla_source_attend_wgmma;
-extern const host_source clmla_source_attend_heads_naive, clmla_source_attend_heads_vector;
+extern const host_source clmla_source_attend_heads_naive, clmla_source_attend_heads_vector, clmla_source_attend_heads_tile,
+    clmla_source_attend_heads_matrix;
 extern const host_source clmla_source_merge_naive, clmla_source_merge_vector, clmla_source_merge_group;
 extern const host_source clmla_source_plan_naive;
 extern const host_source clmla_source_output_naive, clmla_source_output_vector;

@@ -87,14 +87,19 @@ static clmla_status play_fast(rehearsal *r, uint32_t tokens, cl_command_queue qu
     return r->plan->attend == exact ? CLMLA_OK : play(r, tokens, queue);
 }
 
-// Prompts, if any may be reconstructed without being asked to.
-static clmla_status play_prompt(rehearsal *r, uint32_t tokens, cl_command_queue queue) {
+// Prompts, if any may be reconstructed without being asked to; of fast compute, if attend_heads has a kernel of its own for it.
+static clmla_status play_prompt(rehearsal *r, uint32_t tokens, clmla_compute compute, cl_command_queue queue) {
+    clmla_context *context = r->layer.context;
+    const clmla_config *config = &r->layer.config;
     clmla_plan_params params = {
         .head_count = r->layer.head_count, .layout = r->plan->params.layout, .prefill = CLMLA_PREFILL_AUTO};
-    if (plan_prefill_step_refusal(r->layer.context, &params, &r->layer.config)) return CLMLA_OK;
+    const variant *exact = plan_prefill_variant(context, &params, config);
+    params.compute = compute;
+    if (compute != CLMLA_COMPUTE_EXACT && plan_prefill_variant(context, &params, config) == exact) return CLMLA_OK;
+    if (plan_prefill_step_refusal(context, &params, config)) return CLMLA_OK;
     params.prefill = CLMLA_PREFILL_RECONSTRUCTED;
     clmla_plan_destroy(&r->plan);
-    STATUS_OR_RETURN(clmla_plan_create(&r->plan, r->layer.context, &params));
+    STATUS_OR_RETURN(clmla_plan_create(&r->plan, context, &params));
     return play(r, tokens, queue);
 }
 
@@ -111,7 +116,8 @@ clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *ca
     STATUS_OR_OUT(play(&r, tokens, queue));
     STATUS_OR_OUT(play_edits(&r, queue));
     STATUS_OR_OUT(play_fast(&r, tokens, queue));
-    STATUS_OR_OUT(play_prompt(&r, tokens, queue));
+    STATUS_OR_OUT(play_prompt(&r, tokens, CLMLA_COMPUTE_EXACT, queue));
+    STATUS_OR_OUT(play_prompt(&r, tokens, CLMLA_COMPUTE_FAST, queue));
 out:
     if (r.input) host_buffer_release(&layer->context->host, &r.input);
     if (r.output) host_buffer_release(&layer->context->host, &r.output);

@@ -178,6 +178,13 @@ static clmla_status choose(const variant **out, clmla_context *context, const cl
     return variant_choose(out, context, CLMLA_OP_ATTEND, &shape, params->attend_variant);
 }
 
+// The one that prompts are to be attended by, where the plan names one; its widths are known at the first update.
+static clmla_status choose_heads(const variant **out, clmla_context *context, const clmla_plan_params *params) {
+    clmla_shape shape = {.head_count = params->head_count, .compute = params->compute};
+    if (!params->attend_heads_variant) return CLMLA_OK;
+    return variant_choose(out, context, CLMLA_OP_ATTEND_HEADS, &shape, params->attend_heads_variant);
+}
+
 static void settle(clmla_plan *plan, clmla_context *context, const clmla_plan_params *params, const variant *attend,
                    const attend_tile *tile) {
     plan->context = context;
@@ -207,13 +214,15 @@ clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const c
     *out = NULL;
     if (!context || !params) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "plan: context or params is NULL");
     STATUS_OR_RETURN(check(context, params));
-    const variant *attend;
+    const variant *attend, *heads = NULL;
     attend_tile tile = {0};
     STATUS_OR_RETURN(choose(&attend, context, params));
+    STATUS_OR_RETURN(choose_heads(&heads, context, params));
     if (variant_has_tiles(attend)) STATUS_OR_RETURN(choose_tile(&tile, context, params, attend));
     clmla_plan *plan = host_allocate(&context->host.allocator, 1, sizeof *plan);
     if (!plan) return host_fail(&context->host.log, CLMLA_E_MEMORY, 0, "plan: no memory for %zu bytes", sizeof *plan);
     settle(plan, context, params, attend, &tile);
+    plan->params.attend_heads_variant = heads ? heads->name : NULL;
     clmla_status status = plan_has_capacity(plan) ? take_capacity(plan) : CLMLA_OK;
     if (status == CLMLA_OK)
         *out = plan;

@@ -75,7 +75,7 @@ typedef struct plan_kept {
 
 struct clmla_plan {
     clmla_context *context;
-    clmla_plan_params params; // attend_variant points to the chosen variant's name
+    clmla_plan_params params; // attend_variant points to the chosen variant's name, attend_heads_variant to a constant
     const variant *attend;
     attend_tile tile; // of the variant "tile"
     schedule_rules rules;
@@ -134,6 +134,9 @@ const char *plan_prefill_refusal(const clmla_plan_params *params);
 // The same of the model of `config` on the context's device, where a naive kernel alone is reason enough not to be chosen.
 const char *plan_prefill_step_refusal(clmla_context *context, const clmla_plan_params *params,
                                       const clmla_config *config);
+// The variant of attend_heads that the plan's prompts are attended by; NULL when the one that it names is refused.
+const variant *plan_prefill_variant(clmla_context *context, const clmla_plan_params *params,
+                                    const clmla_config *config);
 // Chooses the prompts of a batch whose rows are reserved. Errors: CLMLA_E_MEMORY.
 clmla_status plan_prefill_choose(clmla_plan *plan, const clmla_cache *cache, const clmla_batch *batch);
 void plan_prefill_forget(clmla_plan *plan);

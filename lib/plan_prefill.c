@@ -12,6 +12,10 @@
 // By how much less reconstructed keys must take: on PoCL their multiply-adds come a little slower, and the keys go through
 // memory (16 heads, 256 tokens over 4096 keys: 1.32 times less, and as fast).
 #define LEAST_GAIN 1.15
+// What kernels of matrix products gave on an H200, in times of attend_tile (docs/devices.md): they are not timed in a trial. Where
+// both ways have the same it cancels out.
+#define MATRIX_GAIN 3.5
+#define WGMMA_GAIN 28.0
 
 // What both ways cost one sequence, in multiply-adds of one head.
 typedef struct prefill_costs {
@@ -52,40 +56,54 @@ static double visible_pairs(const clmla_plan_params *params, double tokens, doub
     return all + (tokens - short_ones) * window;
 }
 
-// How many times faster than f32 multiply-adds the chosen attend computes. Matrix products are not timed: devices that
-// have them have no fast attend_heads so far.
-static double attend_gain(clmla_plan *plan) {
-    if (!host_instruction_is_timed(plan->attend->instruction)) return 1.0;
-    double gain = (double)host_instruction_try(&plan->context->host, plan->attend->instruction)->gain;
+// How many times faster than f32 multiply-adds a variant computes: as its trial says.
+static double gain_of(clmla_plan *plan, const variant *chosen) {
+    if (chosen->method == VARIANT_WGMMA) return WGMMA_GAIN;
+    if (chosen->method == VARIANT_MATRIX) return MATRIX_GAIN;
+    if (!host_instruction_is_timed(chosen->instruction)) return 1.0;
+    double gain = (double)host_instruction_try(&plan->context->host, chosen->instruction)->gain;
     return gain > 1.0 ? gain : 1.0;
 }
 
-static prefill_costs costs_of(clmla_plan *plan, const clmla_config *c, const plan_prompt *prompt) {
+const variant *plan_prefill_variant(clmla_context *context, const clmla_plan_params *params,
+                                    const clmla_config *config) {
+    const variant *chosen;
+    clmla_shape shape = {.latent_dim = config->qk_nope_head_dim,
+                         .rope_dim = config->qk_rope_head_dim,
+                         .value_dim = config->v_head_dim,
+                         .head_count = params->head_count,
+                         .compute = params->compute};
+    clmla_status status = variant_choose(&chosen, context, CLMLA_OP_ATTEND_HEADS, &shape, params->attend_heads_variant);
+    return status == CLMLA_OK ? chosen : NULL;
+}
+
+static prefill_costs costs_of(clmla_plan *plan, const variant *heads_variant, const clmla_config *c,
+                              const plan_prompt *prompt) {
     double tokens = prompt->token_count, keys = prompt->key_count, pairs = visible_pairs(&plan->params, tokens, keys);
     double nope = c->qk_nope_head_dim, rope = c->qk_rope_head_dim, value = c->v_head_dim, latent = c->kv_lora_rank;
     double rebuilt = (nope + value) * latent; // of a query token that is absorbed, or of a key that is reconstructed
-    return (prefill_costs){.absorbed = tokens * rebuilt + pairs * (2.0 * latent + rope) / attend_gain(plan),
-                           .reconstructed = keys * rebuilt + pairs * (nope + rope + value)};
+    double gain = gain_of(plan, plan->attend), heads = gain_of(plan, heads_variant);
+    return (prefill_costs){.absorbed = tokens * rebuilt + pairs * (2.0 * latent + rope) / gain,
+                           .reconstructed = keys * rebuilt + pairs * (nope + rope + value) / heads};
 }
 
 // Why a sequence is attended absorbed; NULL when it is not.
 static const char *refuse(clmla_plan *plan, const clmla_config *config, const plan_prompt *prompt) {
     if (plan->params.prefill == CLMLA_PREFILL_RECONSTRUCTED) return NULL;
     if (prompt->token_count < tuning_value(plan->context, TUNING_PREFILL_LEAST_TOKENS)) return "it has few new tokens";
-    prefill_costs costs = costs_of(plan, config, prompt);
+    const variant *heads = plan_prefill_variant(plan->context, &plan->params, config);
+    prefill_costs costs = costs_of(plan, heads, config, prompt);
     return costs.reconstructed * LEAST_GAIN < costs.absorbed ? NULL : "absorbed attention takes fewer operations";
 }
 
 const char *plan_prefill_step_refusal(clmla_context *context, const clmla_plan_params *params,
                                       const clmla_config *config) {
-    const variant *chosen;
-    clmla_shape shape = {
-        .latent_dim = config->qk_nope_head_dim, .rope_dim = config->qk_rope_head_dim, .value_dim = config->v_head_dim};
     if (params->prefill == CLMLA_PREFILL_ABSORBED) return "the plan asks for it";
     const char *refusal = plan_prefill_refusal(params);
     if (refusal || params->prefill == CLMLA_PREFILL_RECONSTRUCTED) return refusal;
-    if (variant_choose(&chosen, context, CLMLA_OP_ATTEND_HEADS, &shape, NULL) != CLMLA_OK ||
-        chosen->method == VARIANT_NAIVE)
+    const variant *chosen = plan_prefill_variant(context, params, config);
+    if (!chosen) return "the variant of attend_heads that the plan names is refused";
+    if (chosen->method == VARIANT_NAIVE && !params->attend_heads_variant)
         return "attend_heads has a naive kernel alone for this device";
     return NULL;
 }

@@ -2,6 +2,8 @@
 #include "lib/variants.h"
 #include "host/error.h"
 #include "host/gemm.h"
+#include "lib/attend_heads_matrix.h"
+#include "lib/attend_heads_tile.h"
 #include "lib/attend_matrix.h"
 #include "lib/attend_tile.h"
 #include "lib/attend_wgmma.h"
@@ -85,6 +87,32 @@ static void explain_attend_tile(char reason[VARIANT_REASON_MAX], const clmla_dev
                                 const clmla_shape *shape) {
     _Static_assert(VARIANT_REASON_MAX >= ATTEND_TILE_REASON_MAX, "attend_tile's reasons are too long");
     (void)tile_for(attend_tile_choose, reason, facts, shape);
+}
+
+static attend_heads_shape heads_shape_of(const clmla_shape *shape) {
+    return (attend_heads_shape){shape->latent_dim, shape->rope_dim, shape->value_dim};
+}
+
+static void explain_attend_heads_tile(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts,
+                                      const clmla_shape *shape) {
+    attend_heads_tile tile;
+    attend_heads_shape of = heads_shape_of(shape);
+    (void)attend_heads_tile_choose(&tile, reason, facts, &(attend_tile_limits){0}, &of);
+}
+
+static const char *refuse_attend_heads_tile(const clmla_device_facts *facts, const clmla_shape *shape) {
+    char reason[VARIANT_REASON_MAX];
+    explain_attend_heads_tile(reason, facts, shape);
+    return reason[0] ? "no tile fits the device" : NULL;
+}
+
+static const char *refuse_attend_heads_matrix(const clmla_device_facts *facts, const clmla_shape *shape) {
+    char reason[ATTEND_TILE_REASON_MAX];
+    attend_heads_matrix tile;
+    attend_heads_shape of = heads_shape_of(shape);
+    if (shape->compute != CLMLA_COMPUTE_FAST) return "16-bit keys and values are for fast compute";
+    return attend_heads_matrix_choose(&tile, reason, facts, &(attend_tile_limits){0}, &of) ? NULL
+                                                                                           : "no tile fits the device";
 }
 
 static const char *refuse_attend_matrix(const clmla_device_facts *facts, const clmla_shape *shape) {
@@ -232,7 +260,12 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
                          {"tile", VARIANT_TILE, &clmla_source_attend_tile, refuse_attend_tile, HOST_INSTRUCTION_NONE,
                           explain_attend_tile},
                          NAIVE(attend)},
-    [CLMLA_OP_ATTEND_HEADS] = {VECTOR(attend_heads, refuse_attend_heads_vector), NAIVE(attend_heads)},
+    [CLMLA_OP_ATTEND_HEADS] = {VECTOR(attend_heads, refuse_attend_heads_vector),
+                               {"matrix", VARIANT_MATRIX, &clmla_source_attend_heads_matrix, refuse_attend_heads_matrix,
+                                HOST_INSTRUCTION_MATRIX_PORTABLE, NULL},
+                               {"tile", VARIANT_TILE, &clmla_source_attend_heads_tile, refuse_attend_heads_tile,
+                                HOST_INSTRUCTION_NONE, explain_attend_heads_tile},
+                               NAIVE(attend_heads)},
     [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), GROUP(merge), NAIVE(merge)},
     [CLMLA_OP_PLAN] = {NAIVE(plan)},
     [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), GROUP(output), NAIVE(output)},

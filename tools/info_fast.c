@@ -15,16 +15,27 @@ static clmla_context *open_device(const clmla_device_facts *facts) {
 }
 
 // Without a context, what the facts alone say.
-static size_t list(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context,
-                   clmla_row_format format) {
-    // DeepSeek's row.
-    clmla_shape shape = {.format = format, .latent_dim = 512, .rope_dim = 64, .compute = CLMLA_COMPUTE_FAST};
+static size_t list_of(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context,
+                      clmla_operation operation, const clmla_shape *shape) {
     size_t count = 0;
-    clmla_status status =
-        context ? clmla_variant_list_tried(out, INFO_VARIANTS_LISTED, &count, context, CLMLA_OP_ATTEND, &shape)
-                : clmla_variant_list(out, INFO_VARIANTS_LISTED, &count, facts, CLMLA_OP_ATTEND, &shape);
+    clmla_status status = context
+                              ? clmla_variant_list_tried(out, INFO_VARIANTS_LISTED, &count, context, operation, shape)
+                              : clmla_variant_list(out, INFO_VARIANTS_LISTED, &count, facts, operation, shape);
     if (status != CLMLA_OK) return 0;
     return count < INFO_VARIANTS_LISTED ? count : INFO_VARIANTS_LISTED;
+}
+
+// DeepSeek's row.
+static size_t list(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context,
+                   clmla_row_format format) {
+    clmla_shape shape = {.format = format, .latent_dim = 512, .rope_dim = 64, .compute = CLMLA_COMPUTE_FAST};
+    return list_of(out, facts, context, CLMLA_OP_ATTEND, &shape);
+}
+
+// DeepSeek's heads, of a prompt by reconstructed keys.
+static size_t list_heads(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context) {
+    clmla_shape shape = {.latent_dim = 128, .rope_dim = 64, .value_dim = 128, .compute = CLMLA_COMPUTE_FAST};
+    return list_of(out, facts, context, CLMLA_OP_ATTEND_HEADS, &shape);
 }
 
 void info_fast_print(const clmla_device_facts *facts) {
@@ -37,6 +48,10 @@ void info_fast_print(const clmla_device_facts *facts) {
         info_variants_text(text, sizeof text, variants, count);
         printf("    %-10s %s\n", clmla_row_format_name(formats[f]), text);
     }
+    clmla_variant variants[INFO_VARIANTS_LISTED];
+    char text[1024];
+    info_variants_text(text, sizeof text, variants, list_heads(variants, facts, context));
+    printf("  attend_heads of fast compute\n    %s\n", text);
     clmla_context_destroy(&context);
 }
 
@@ -51,5 +66,8 @@ void info_fast_json(cJSON *device, const clmla_device_facts *facts) {
         info_variants_json(entry, variants, count);
         cJSON_AddItemToArray(entries, entry);
     }
+    clmla_variant variants[INFO_VARIANTS_LISTED];
+    info_variants_json(cJSON_AddObjectToObject(device, "attend_heads_fast"), variants,
+                       list_heads(variants, facts, context));
     clmla_context_destroy(&context);
 }

@@ -9,6 +9,8 @@
 
 #include <clmla/context.h>
 #include <clmla/opencl.h>
+#include <clmla/types.h>
+#include <clmla/variants.h>
 #include <stdbool.h>
 
 CLMLA_BEGIN
@@ -23,7 +25,8 @@ CLMLA_BEGIN
 // included. With `carry` output and lse hold the result over other keys of the sequence (an lse of −infinity or
 // +infinity: over none, and its output is not read) and become the result over those and these: the keys of a long
 // context may come in chunks, in any order. Results over chunks that are kept apart are joined by clmla_merge.
-// All values are f32, strides in elements. Errors, threads, variant, trailing parameters: operations.h.
+// All values are f32, strides in elements; on GPUs those are read fastest whose buffers and strides are multiples of 16
+// bytes. Errors, threads, variant, trailing parameters: operations.h.
 typedef struct clmla_attend_heads_params {
     uint32_t token_count;          // query tokens, of one sequence and one after the other
     uint32_t key_count, key_first; // keys of this call; their sum is below 2^31
@@ -47,6 +50,10 @@ typedef struct clmla_attend_heads_params {
     clmla_buffer lse; // at lse[t·lse_token_stride + h·lse_head_stride], natural logarithm; optional without carry
     uint64_t lse_token_stride, lse_head_stride;
     const char *variant;
+    clmla_compute compute; // FAST where a variant has it: queries, keys, values and weights may be rounded for matrix
+                           // units, within the bounds of clmla_plan_params.compute
+    clmla_type rounding; // what to then: CLMLA_TYPE_F16, where no value is beyond ±65504, or BF16, which comes close to
+                         // the bound where scores spread widely; NONE = BF16
 } clmla_attend_heads_params;
 CLMLA_API clmla_status clmla_attend_heads(clmla_context *context, const clmla_attend_heads_params *params,
                                           cl_command_queue queue, cl_uint wait_count, const cl_event *wait,

@@ -67,12 +67,13 @@ typedef struct clmla_plan_params {
                            // lengths and device. Fixed: a sequence's result does not depend on the rest of the batch
     clmla_plan_capacity capacity;
     clmla_compute compute; // FAST where a variant has it: the output's cosine difference to EXACT stays below 1e-5 by
-                           // 16-bit products (of rows in any format, which "amx" rounds to bf16) and 2e-4 by 8-bit ones,
-                           // lse within 2e-2. Elsewhere as EXACT: clmla_plan_facts_get says which variant was chosen.
-                           // That hangs on timed trials, once a context: name the variant where two processes must get
-                           // the same bits
-    const char *attend_variant; // a name from clmla_variant_list; NULL = the first that accepts
-    clmla_prefill prefill;      // of steps over a cache (clmla_plan_update); clmla_attend always attends absorbed
+        // 16-bit products (of rows in any format, which "amx" rounds to bf16) and 2e-4 by 8-bit ones,
+        // lse within 2e-2. Elsewhere as EXACT: clmla_plan_facts_get says which variant was chosen.
+        // That hangs on timed trials, once a context: name the variant where two processes must get
+        // the same bits
+    const char *attend_variant;       // a name from clmla_variant_list; NULL = the first that accepts
+    clmla_prefill prefill;            // of steps over a cache (clmla_plan_update); clmla_attend always attends absorbed
+    const char *attend_heads_variant; // the same of attend_heads, which prompts by reconstructed keys go through
 } clmla_plan_params;
 
 // The lengths of one step, for callers that own their cache.

@@ -288,6 +288,20 @@ static void check_variants(fixture *f) {
     free(lse);
 }
 
+typedef void comparison(fixture *f, const double *out, const double *lse, const char *variant);
+
+static void check_variant(fixture *f, const char *variant, comparison *compare_with) {
+    size_t rows = (size_t)f->shape.tokens * f->shape.heads;
+    double *out = test_allocate(rows * f->shape.value, sizeof *out), *lse = test_allocate(rows, sizeof *lse);
+    ref_heads reference = reference_of(f);
+    ref_attend_heads(out, lse, &reference, f->q, f->k, f->v);
+    f->params.variant = variant;
+    test_run_twice(&f->run);
+    compare_with(f, out, lse, variant);
+    free(out);
+    free(lse);
+}
+
 static bool accept(const int *chosen, const void *payload) {
     (void)payload;
     uint64_t pairs = (uint64_t)head_counts[chosen[HEADS]] * token_counts[chosen[TOKENS]] * key_counts[chosen[KEYS]];
@@ -349,6 +363,128 @@ static void make_small(fixture *f) {
     test_case_begin("attend_heads small", 0, "heads 3, tokens 5, keys 9, N 5, R 10, V 7, carried");
     make(f, &s);
 }
+
+static void set_tile(uint32_t group, uint32_t local_kib) {
+    TEST_OK(clmla_tuning_set(test_device_get()->context, "attend.tile.group", group));
+    TEST_OK(clmla_tuning_set(test_device_get()->context, "attend.tile.local_kib", local_kib));
+}
+
+// The bars of fast compute: the cosine difference over the whole output, and lse.
+#define FAST_COSINE 1e-5
+#define FAST_LSE 2e-2
+
+static void compare_fast(fixture *f, const double *out, const double *lse, const char *variant) {
+    const shape *s = &f->shape;
+    const clmla_attend_heads_params *p = &f->params;
+    double row[128], both = 0.0, found_squares = 0.0, expected_squares = 0.0;
+    for (uint32_t i = 0; i < s->tokens * s->heads; i++) {
+        uint32_t t = i / s->heads, h = i % s->heads;
+        float *found = (float *)(void *)f->output.found + t * p->output_token_stride + h * p->output_head_stride;
+        float *found_lse = (float *)(void *)f->lse.found + t * p->lse_token_stride + h * p->lse_head_stride;
+        memcpy(row, out + (size_t)i * s->value, s->value * sizeof *row);
+        double expected = join(f, row, lse[i], t, h);
+        for (uint32_t d = 0; d < s->value; d++) {
+            double value = (double)found[d];
+            TEST_ASSERT(isnan(value) == isnan(row[d]), "%s: token %u, head %u, value %u is %g, expected %g", variant, t,
+                        h, d, value, row[d]);
+            if (!isnan(value))
+                both += value * row[d], found_squares += value * value, expected_squares += row[d] * row[d];
+        }
+        bool same = isnan(expected)   ? isnan(*found_lse)
+                    : isinf(expected) ? (double)*found_lse == expected
+                                      : fabs((double)*found_lse - expected) <= FAST_LSE;
+        TEST_ASSERT(same, "%s: lse of token %u, head %u is %.9g, expected %.9g", variant, t, h, (double)*found_lse,
+                    expected);
+    }
+    double difference = both == 0.0 && found_squares == 0.0 ? 0.0 : 1.0 - both / sqrt(found_squares * expected_squares);
+    TEST_ASSERT(difference < FAST_COSINE, "%s: a cosine difference of %g", variant, difference);
+}
+
+// Fast compute by matrix units, or by what stands for them: tiles of several sizes, both roundings, masks, carried results, NaN in
+// a hidden key.
+START_TEST(fast_is_close) {
+    static const struct {
+        uint32_t group, local_kib, dims, tokens, keys;
+        int mask, carry, layout;
+        bool cap, spread, hidden;
+    } cases[] = {
+        {64, 32, 0, 33, 70, MASK_CAUSAL, CARRY_NONE, LIE_TOKENS, false, true, true},
+        {128, 0, 1, 70, 49, MASK_WINDOW, CARRY_STATE, LIE_APART, false, false, true},
+        {256, 0, 4, 5, 131, MASK_FULL, CARRY_SOME_EMPTY, LIE_HEADS, true, false, false},
+        {0, 0, 2, 64, 100, MASK_CAUSAL, CARRY_NONE, LIE_TOKENS, false, false, false},
+        {128, 0, 0, 33, 70, MASK_CAUSAL, CARRY_NONE, LIE_TOKENS, false, true, false},
+    };
+    const test_device *device = test_device_get();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const uint32_t *widths = dims[cases[i].dims];
+        shape s = {.heads = 2,
+                   .tokens = cases[i].tokens,
+                   .keys = cases[i].keys,
+                   .nope = widths[0],
+                   .rope = widths[1],
+                   .value = widths[2],
+                   .mask = cases[i].mask,
+                   .carry = cases[i].carry,
+                   .layout = cases[i].layout,
+                   .cap = cases[i].cap,
+                   .spread = cases[i].spread,
+                   .hidden = cases[i].hidden,
+                   .lse = true,
+                   .seed = 950 + i};
+        fixture f;
+        test_case_begin("attend_heads fast", (int)i, "groups of %u, N %u, R %u, V %u", cases[i].group, s.nope, s.rope,
+                        s.value);
+        if (cases[i].group > device->facts->max_group_size) continue;
+        if (device->short_form && i % 2 == 0) continue;
+        set_tile(cases[i].group, cases[i].local_kib);
+        make(&f, &s);
+        f.params.compute = CLMLA_COMPUTE_FAST;
+        f.params.rounding = i == 0 || i == 2 ? CLMLA_TYPE_F16 : CLMLA_TYPE_BF16;
+        check_variant(&f, "matrix", compare_fast);
+        f.params.variant = NULL; // what is chosen: without matrix units as exact
+        test_run_twice(&f.run);
+        set_tile(0, 0);
+        finish(&f);
+    }
+}
+END_TEST
+
+// attend_heads_tile built as for GPUs of all sizes: groups of 32 to 256 work-items, little local memory.
+START_TEST(every_tile_gives_the_same) {
+    static const struct { uint32_t group, local_kib; } tiles[] = {{32, 0}, {64, 16}, {128, 0}, {256, 32}};
+    const test_device *device = test_device_get();
+    size_t count = sizeof tiles / sizeof *tiles;
+    if (device->short_form) count = 2;
+    for (size_t i = 0; i < count; i++) {
+        shape s = {.heads = 2,
+                   .tokens = device->short_form ? 9 : 70,
+                   .keys = device->short_form ? 40 : 150,
+                   .nope = dims[i % 4][0],
+                   .rope = dims[i % 4][1],
+                   .value = dims[i % 4][2],
+                   .mask = i % 2 ? MASK_WINDOW : MASK_CAUSAL,
+                   .carry = i % 2 ? CARRY_SOME_EMPTY : CARRY_NONE,
+                   .layout = (int)i % LAYOUTS,
+                   .lse = true,
+                   .hidden = true,
+                   .seed = 900 + i};
+        fixture f;
+        test_case_begin("attend_heads tile", (int)i, "groups of %u, %u KiB", tiles[i].group, tiles[i].local_kib);
+        if (tiles[i].group > device->facts->max_group_size) continue;
+        set_tile(tiles[i].group, tiles[i].local_kib);
+        make(&f, &s);
+        check_variant(&f, "tile", compare);
+        finish(&f);
+    }
+    set_tile(0, 1);
+    fixture f;
+    make_small(&f);
+    f.params.variant = "tile";
+    TEST_ASSERT(enqueue(&f.params, device->queue, 0, NULL, NULL) == CLMLA_E_LIMIT, "a tile of 1 KiB");
+    set_tile(0, 0);
+    finish(&f);
+}
+END_TEST
 
 // A context in chunks, each carrying on, in an order of its own, against all of it at once.
 START_TEST(chunks_carry_on) {
@@ -427,6 +563,8 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(softcap = -1.0f, "softcap");
     REFUSED(softcap = INFINITY, "softcap");
     REFUSED(lse.memory = NULL, "carry");
+    REFUSED(compute = (clmla_compute)2, "compute");
+    REFUSED(rounding = CLMLA_TYPE_F8_E4M3, "rounding");
     REFUSED(query = test_buffer_tiny(), "query");
     REFUSED(query.memory = NULL, "query");
     REFUSED(query_head_stride = 14, "query");
@@ -456,6 +594,8 @@ END_TEST
 
 static void add(TCase *tcase) {
     tcase_add_test(tcase, matches_the_reference);
+    tcase_add_test(tcase, every_tile_gives_the_same);
+    tcase_add_test(tcase, fast_is_close);
     tcase_add_test(tcase, chunks_carry_on);
     tcase_add_test(tcase, honours_events);
     tcase_add_test(tcase, takes_no_tokens_and_no_heads);

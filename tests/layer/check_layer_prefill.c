@@ -104,8 +104,7 @@ START_TEST(mixes_both_in_a_step) {
     cl_command_queue queue = device->unordered ? device->unordered : device->queue;
     layer_model model;
     layer_session s;
-    if (!(device->facts->type & CL_DEVICE_TYPE_CPU)) return; // a naive attend_heads is never chosen
-    if (device->short_form) return;                          // its prompts are too long
+    if (device->short_form) return; // its prompts are too long
     open_case(&model, &s, 0, (clmla_plan_params){.prefill = CLMLA_PREFILL_AUTO});
     set_tuning("prefill.least_tokens", 20);
     for (size_t i = 0; i < STEPS; i++) {
@@ -193,17 +192,29 @@ START_TEST(chooses_what_takes_less) {
         {8192, 128, 0, false}, {8192, 256, 0, true}, {4096, 1024, 16, false}, {4096, 256, 3000, true},
         {200, 160, 0, true},   {200, 110, 0, false}, {4096, 100, 0, false},
     };
-    bool cpu = test_device_get()->facts->type & CL_DEVICE_TYPE_CPU;
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
         test_case_begin("prefill choice", (int)i, "%u keys, %u tokens, window %u", choices[i].keys, choices[i].tokens,
                         choices[i].window);
         clmla_plan_facts facts =
             choose((clmla_plan_params){.window = choices[i].window}, &deepseek, choices[i].keys, choices[i].tokens);
-        bool wanted = cpu && choices[i].reconstructed;
+        bool wanted = choices[i].reconstructed;
         TEST_ASSERT(facts.reconstructed_tokens == (wanted ? choices[i].tokens : 0), "%u tokens: %s",
                     facts.reconstructed_tokens, facts.absorbed_reason);
         TEST_ASSERT(wanted == (facts.absorbed_reason[0] == '\0'), "the reason is '%s'", facts.absorbed_reason);
     }
+}
+END_TEST
+
+// Matrix products make pairs cheaper; to rebuild a key costs what it did.
+START_TEST(counts_matrix_products) {
+    static const model_shape deepseek = {16, 2, 512, 0, 128, 64, 128, REF_F32, false, false, CLMLA_ROPE_INTERLEAVED,
+                                         41};
+    clmla_plan_params params = {.attend_variant = "tile", .compute = CLMLA_COMPUTE_FAST};
+    test_case_begin("prefill choice", 90, "8192 keys, 160 tokens, attend_heads by tile and by matrix");
+    params.attend_heads_variant = "tile";
+    ck_assert_uint_eq(choose(params, &deepseek, 8192, 160).reconstructed_tokens, 0);
+    params.attend_heads_variant = "matrix";
+    ck_assert_uint_eq(choose(params, &deepseek, 8192, 160).reconstructed_tokens, 160);
 }
 END_TEST
 
@@ -226,7 +237,8 @@ static void expect_reason(clmla_plan_params params, const char *reason) {
 START_TEST(says_why_not) {
     clmla_prefill prefill;
     clmla_plan *plan = NULL;
-    clmla_plan_params wrong = {.head_count = 1, .prefill = (clmla_prefill)3};
+    clmla_plan_params wrong = {.head_count = 1, .prefill = (clmla_prefill)3},
+                      nameless = {.head_count = 1, .attend_heads_variant = "no_such_variant"};
     expect_reason((clmla_plan_params){.prefill = CLMLA_PREFILL_ABSORBED}, "the plan asks for it");
     expect_reason((clmla_plan_params){.split_tokens = 16}, "fixed splits");
     expect_reason((clmla_plan_params){.capacity = {1, 100, 100}}, "a plan with a capacity");
@@ -234,6 +246,9 @@ START_TEST(says_why_not) {
     TEST_OK(clmla_row_layout_make(&wrong.layout, CLMLA_ROWS_F16, CLMLA_ROPE_INTERLEAVED, 32, 4));
     TEST_ASSERT(clmla_plan_create(&plan, test_device_get()->context, &wrong) == CLMLA_E_ARGUMENT, "prefill 3");
     TEST_ASSERT(strstr(clmla_last_error(), "prefill is 3"), "%s", clmla_last_error());
+    nameless.layout = wrong.layout;
+    TEST_ASSERT(clmla_plan_create(&plan, test_device_get()->context, &nameless) == CLMLA_E_ARGUMENT, "no such variant");
+    TEST_ASSERT(strstr(clmla_last_error(), "no_such_variant"), "%s", clmla_last_error());
     for (int p = 0; p < 3; p++) {
         TEST_OK(clmla_prefill_parse(&prefill, clmla_prefill_name((clmla_prefill)p)));
         ck_assert_int_eq((int)prefill, p);
@@ -272,11 +287,46 @@ START_TEST(attend_still_sees_all_sequences) {
 }
 END_TEST
 
+// The kernels for GPUs, on whatever device is there; by matrix units within the bars of fast compute.
+START_TEST(other_variants_agree) {
+    static const struct {
+        const char *name;
+        clmla_compute compute;
+        double bar;
+    } variants[] = {{"tile", CLMLA_COMPUTE_EXACT, 8e-6},
+                    {"naive", CLMLA_COMPUTE_EXACT, 8e-6},
+                    {"matrix", CLMLA_COMPUTE_FAST, 1e-2}};
+    layer_model model;
+    layer_session s;
+    open_case(&model, &s, 3, (clmla_plan_params){.prefill = CLMLA_PREFILL_RECONSTRUCTED});
+    layer_session_begin(&s, step_of(0), test_device_get()->queue);
+    size_t count = s.output.bytes / sizeof(float), hidden = model.shape.hidden;
+    double *chosen = test_allocate(count, sizeof *chosen);
+    clmla_batch batch = {SESSION_SEQUENCES, s.sequences, s.query_tokens, NULL};
+    test_run_twice(&s.run);
+    for (size_t j = 0; j < count; j++) chosen[j] = (double)test_buffer_found(&s.output)[j];
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        replace_plan(&s, (clmla_plan_params){.prefill = CLMLA_PREFILL_RECONSTRUCTED,
+                                             .compute = variants[i].compute,
+                                             .attend_heads_variant = variants[i].name});
+        TEST_OK(clmla_plan_update(s.plan, s.cache, &batch, test_device_get()->queue, 0, NULL, NULL));
+        test_run_twice(&s.run);
+        test_compare_rows(test_buffer_found(&s.output), hidden, chosen, s.tokens, hidden, variants[i].bar,
+                          variants[i].name);
+    }
+    free(chosen);
+    layer_session_end(&s);
+    close_case(&model, &s);
+}
+END_TEST
+
 static void add(TCase *tcase) {
     tcase_add_loop_test(tcase, matches_the_reference, 0, CASES);
     tcase_add_test(tcase, mixes_both_in_a_step);
     tcase_add_loop_test(tcase, agrees_with_absorbed_under_masks, 0, 4);
+    tcase_add_test(tcase, other_variants_agree);
     tcase_add_test(tcase, chooses_what_takes_less);
+    tcase_add_test(tcase, counts_matrix_products);
     tcase_add_test(tcase, says_why_not);
     tcase_add_test(tcase, attend_still_sees_all_sequences);
 }

@@ -34,13 +34,18 @@ START_TEST(test_every_device_gets_every_operation) {
 }
 END_TEST
 
-static clmla_variant attend_variant(const char *name, const clmla_device_facts *facts, clmla_shape shape) {
+static clmla_variant variant_of(clmla_operation operation, const char *name, const clmla_device_facts *facts,
+                                clmla_shape shape) {
     clmla_variant variants[MOST];
     size_t count = 0;
-    ck_assert_int_eq(clmla_variant_list(variants, MOST, &count, facts, CLMLA_OP_ATTEND, &shape), CLMLA_OK);
+    ck_assert_int_eq(clmla_variant_list(variants, MOST, &count, facts, operation, &shape), CLMLA_OK);
     for (size_t i = 0; i < count; i++)
         if (strcmp(variants[i].name, name) == 0) return variants[i];
-    ck_abort_msg("attend has no variant %s", name);
+    ck_abort_msg("%s has no variant %s", clmla_operation_name(operation), name);
+}
+
+static clmla_variant attend_variant(const char *name, const clmla_device_facts *facts, clmla_shape shape) {
+    return variant_of(CLMLA_OP_ATTEND, name, facts, shape);
 }
 
 START_TEST(test_cpu_gets_vectors_gpu_does_not) {
@@ -52,6 +57,28 @@ START_TEST(test_cpu_gets_vectors_gpu_does_not) {
     shape.latent_dim = 4096;
     ck_assert(!attend_variant("vector", &cpu, shape).accepted);
     ck_assert_ptr_nonnull(strstr(attend_variant("vector", &cpu, shape).reason, "2048"));
+}
+END_TEST
+
+// GPUs attend prompts by tiles, in fast compute by matrix units where they have some; the figures say why not.
+START_TEST(test_gpus_have_tiles_for_prompts) {
+    clmla_device_facts facts = {
+        .type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x10de, .local_bytes = 49152, .max_group_size = 1024};
+    clmla_shape shape = {.latent_dim = 128, .rope_dim = 64, .value_dim = 128, .head_count = 16};
+    const clmla_operation heads = CLMLA_OP_ATTEND_HEADS;
+    ck_assert(variant_of(heads, "tile", &facts, shape).chosen);
+    ck_assert_ptr_nonnull(strstr(variant_of(heads, "matrix", &facts, shape).reason, "fast compute"));
+    shape.compute = CLMLA_COMPUTE_FAST;
+    ck_assert(variant_of(heads, "matrix", &facts, shape).chosen);
+    facts.vendor_id = 0; // none whose matrix units are known
+    ck_assert(variant_of(heads, "tile", &facts, shape).chosen);
+    ck_assert_ptr_nonnull(strstr(variant_of(heads, "matrix", &facts, shape).reason, "for tests alone"));
+    facts.local_bytes = 4096;
+    ck_assert(variant_of(heads, "naive", &facts, shape).chosen);
+    ck_assert_ptr_nonnull(strstr(variant_of(heads, "tile", &facts, shape).reason, "has 4096"));
+    ck_assert_ptr_nonnull(strstr(variant_of(heads, "matrix", &facts, shape).reason, "no tile fits"));
+    facts = (clmla_device_facts){.type = CL_DEVICE_TYPE_CPU, .local_bytes = 65536, .max_group_size = 1024};
+    ck_assert(variant_of(heads, "vector", &facts, shape).chosen);
 }
 END_TEST
 
@@ -166,6 +193,7 @@ int main(void) {
     TCase *tests = tcase_create("variants");
     tcase_add_test(tests, test_every_device_gets_every_operation);
     tcase_add_test(tests, test_cpu_gets_vectors_gpu_does_not);
+    tcase_add_test(tests, test_gpus_have_tiles_for_prompts);
     tcase_add_test(tests, test_dot_products_are_asked_for);
     tcase_add_test(tests, test_tiles_are_asked_for);
     tcase_add_test(tests, test_recorded_products_are_our_own);

@@ -92,11 +92,13 @@ static bool make_cache(step *s, failure *failure) {
 static bool make_plan(step *s, bool replayed, failure *failure) {
     const bench_case *b = s->bench;
     clmla_batch batch;
+    bool rebuilt = s->prefill == CLMLA_PREFILL_RECONSTRUCTED;
     clmla_plan_params params = {.head_count = b->heads,
                                 .layout = s->rows.layout,
                                 .compute = b->compute,
-                                .attend_variant = b->variant,
-                                .prefill = s->prefill};
+                                .attend_variant = rebuilt ? NULL : b->variant,
+                                .prefill = s->prefill,
+                                .attend_heads_variant = rebuilt ? b->variant : NULL};
     if (replayed) params.capacity = (clmla_plan_capacity){b->batch, new_tokens(b), b->tokens};
     if (clmla_plan_create(&s->plan, s->session->context, &params) != CLMLA_OK) return failure_library(failure);
     if (b->tokens > b->query_tokens && !reserve(s, b->tokens - b->query_tokens, &batch, failure)) return false;
