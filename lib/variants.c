@@ -71,7 +71,8 @@ static bool tile_for(tile_choice choice, char reason[ATTEND_TILE_REASON_MAX], co
                             .latent_dim = shape->latent_dim,
                             .rope_dim = shape->rope_dim,
                             .value_dim = shape->latent_dim + shape->rope_dim, // at most
-                            .rows = shape->head_count};
+                            .rows = shape->head_count,
+                            .exact = shape->compute == CLMLA_COMPUTE_EXACT};
     return choice(&tile, reason, facts, &(attend_tile_limits){0}, &of);
 }
 
@@ -88,7 +89,6 @@ static void explain_attend_tile(char reason[VARIANT_REASON_MAX], const clmla_dev
 
 static const char *refuse_attend_matrix(const clmla_device_facts *facts, const clmla_shape *shape) {
     char reason[ATTEND_TILE_REASON_MAX];
-    if (shape->compute != CLMLA_COMPUTE_FAST) return "16-bit queries and weights are for plans of fast compute";
     if (shape->format != CLMLA_ROWS_F16 && shape->format != CLMLA_ROWS_BF16)
         return "its products are of f16 or bf16 rows";
     if (shape->head_count != 0 && shape->head_count < MATRIX_LEAST_HEADS)

@@ -53,6 +53,7 @@ typedef struct attend_shape {
     bool csr;             // the table is CSR
     test_rows_layout layout;
     attend_scores scores;
+    float queries_times, keys_times; // makes them larger or smaller; 0 = 1
     uint32_t split_tokens;
     bool full, lse;
     uint32_t window;

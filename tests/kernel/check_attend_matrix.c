@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // attend_matrix built with groups of 64 to 256 work-items, one and two tiles of rows and of keys, little local memory, on
-// whatever device is there: by its matrix units, or in OpenCL C. Widths that are no multiples of a tile, ragged lengths.
+// whatever device is there: by its matrix units, or in OpenCL C. Widths that are no multiples of a tile, ragged lengths; fast compute by
+// its own bar, and exact compute by that of f32.
 #include "tests/kernel/attend_tiles.h"
 #include <string.h>
 
@@ -14,22 +15,30 @@ static const attend_tile_rows shapes[] = {
     {CLMLA_ROWS_F16, 64, 0, 0, 40, 1, 0, 0.0f, false},
 };
 
-static void check(size_t shape, size_t tile) {
-    attend_shape s = attend_tile_shape(&shapes[shape], tile);
-    s.compute = CLMLA_COMPUTE_FAST;
-    s.query_type = tile % 2 ? CLMLA_TYPE_F16 : CLMLA_TYPE_F32;
-    s.seed = 700 + shape;
+static void check(const attend_shape *s) {
     attend_fixture f;
-    attend_make(&f, &s);
+    attend_make(&f, s);
     attend_expect(&f);
     attend_plan(&f, "matrix");
     test_run_twice(&f.run);
-    attend_compare_fast(&f, "matrix", COSINE);
+    if (s->compute == CLMLA_COMPUTE_FAST)
+        attend_compare_fast(&f, "matrix", COSINE);
+    else
+        attend_compare(&f, "matrix");
     attend_finish(&f);
+}
+
+static attend_shape shape_of(size_t shape, size_t tile, clmla_compute compute) {
+    attend_shape s = attend_tile_shape(&shapes[shape], tile);
+    s.compute = compute;
+    s.query_type = tile % 2 ? CLMLA_TYPE_F16 : CLMLA_TYPE_F32;
+    s.seed = 700 + shape;
+    return s;
 }
 
 START_TEST(every_tile_gives_the_same) {
     const test_device *device = test_device_get();
+    clmla_compute compute = _i ? CLMLA_COMPUTE_EXACT : CLMLA_COMPUTE_FAST;
     size_t count = device->short_form ? 2 : sizeof shapes / sizeof *shapes;
     for (size_t tile = 0; tile < sizeof tiles / sizeof *tiles; tile++) {
         if (tiles[tile].group > device->facts->max_group_size) continue;
@@ -38,10 +47,59 @@ START_TEST(every_tile_gives_the_same) {
         // Each shape by two tiles: in OpenCL C they are slow.
         for (size_t turn = 0; turn < 2; turn++) {
             size_t shape = (tile * 2 + turn) % count;
-            attend_tile_case_begin("attend matrix", tiles[tile], tile, shape);
-            check(shape, tile);
+            attend_shape s = shape_of(shape, tile, compute);
+            attend_tile_case_begin(_i ? "attend matrix, exact" : "attend matrix", tiles[tile], tile, shape);
+            check(&s);
         }
     }
+    attend_reset_tile();
+}
+END_TEST
+
+// Exact compute, over queries and keys so large or small that 16-bit values would overflow, or lose their last bits, if each row were
+// not scaled; scores of all kinds.
+START_TEST(is_exact_at_every_magnitude) {
+    static const struct {
+        float queries, keys;
+        attend_scores scores;
+    } kinds[] = {{0x1p-13f, 0x1p13f, ATTEND_RANDOM}, {0x1p20f, 0x1p-14f, ATTEND_RANDOM},  {0x1p-100f, 1.0f, ATTEND_RANDOM},
+                 {0x1p100f, 1.0f, ATTEND_RANDOM},    {0x1p30f, 0x1p-10f, ATTEND_SAME_KEYS}, {1.0f, 1.0f, ATTEND_HUGE},
+                 {1.0f, 1.0f, ATTEND_ZERO},          {1.0f, 1.0f, ATTEND_DOMINANT}};
+    attend_set_tile(tiles[0]);
+    for (size_t i = 0; i < 2 * sizeof kinds / sizeof *kinds; i++) {
+        attend_shape s = shape_of(i % 2, 0, CLMLA_COMPUTE_EXACT); // f16 and bf16 rows
+        s.queries_times = kinds[i / 2].queries;
+        s.keys_times = kinds[i / 2].keys;
+        s.scores = kinds[i / 2].scores;
+        test_case_begin("attend matrix, magnitudes", (int)i, "%s, queries times %g, keys times %g, scores %d",
+                        clmla_row_format_name(s.format), (double)s.queries_times, (double)s.keys_times, (int)s.scores);
+        if (test_case_wanted((int)i)) check(&s);
+    }
+    attend_reset_tile();
+}
+END_TEST
+
+// Many keys, whose sums must not fall behind: exact compute by the tile that the device gets, of DeepSeek's rows.
+START_TEST(is_exact_over_many_keys) {
+    attend_shape s = {.format = CLMLA_ROWS_F16, .latent = 512, .rope = 64, .heads = 8, .sequences = 1, .query_tokens = {1},
+                      .kv_tokens = {3000}, .page_tokens = 64, .lse = true, .max_logit = true, .seed = 720};
+    if (test_device_get()->short_form) return;
+    test_case_begin("attend matrix, many keys", 0, "512 + 64");
+    check(&s);
+}
+END_TEST
+
+// Two scopes of slots.
+START_TEST(lists_are_exact) {
+    attend_shape s = shape_of(0, 0, CLMLA_COMPUTE_EXACT);
+    if (test_device_get()->short_form) return;
+    s.list_count = 2;
+    s.lists[0] = (attend_list){.index_count = 50, .page_tokens = 53, .page_count = 3, .counted = 50};
+    s.lists[1] = (attend_list){.index_count = 41, .page_tokens = 16, .page_count = 7};
+    for (uint32_t i = 0; i < s.sequences; i++) s.query_tokens[i] = 1, s.kv_tokens[i] = 91;
+    attend_set_tile(tiles[0]);
+    test_case_begin("attend matrix, lists", 0, "of 50 and 41 slots");
+    check(&s);
     attend_reset_tile();
 }
 END_TEST
@@ -53,7 +111,7 @@ START_TEST(says_what_it_does_not_serve) {
         clmla_compute compute;
         uint32_t heads;
         const char *says;
-    } refused[] = {{CLMLA_ROWS_F16, CLMLA_COMPUTE_EXACT, 16, "fast compute"},
+    } refused[] = {{CLMLA_ROWS_F32, CLMLA_COMPUTE_EXACT, 16, "f16 or bf16"},
                    {CLMLA_ROWS_F32, CLMLA_COMPUTE_FAST, 16, "f16 or bf16"},
                    {CLMLA_ROWS_Q8, CLMLA_COMPUTE_FAST, 16, "f16 or bf16"},
                    {CLMLA_ROWS_F16, CLMLA_COMPUTE_FAST, 4, "padding"}};
@@ -72,7 +130,7 @@ END_TEST
 // Nothing on a device without matrix units runs it unless it is named.
 START_TEST(is_not_chosen_without_matrix_units) {
     clmla_plan *plan = NULL;
-    clmla_plan_params params = {.head_count = 16, .compute = CLMLA_COMPUTE_FAST};
+    clmla_plan_params params = {.head_count = 16, .compute = _i ? CLMLA_COMPUTE_EXACT : CLMLA_COMPUTE_FAST};
     if (!(test_device_get()->facts->type & CL_DEVICE_TYPE_CPU)) return;
     TEST_OK(clmla_row_layout_make(&params.layout, CLMLA_ROWS_F16, CLMLA_ROPE_INTERLEAVED, 512, 64));
     TEST_OK(clmla_plan_create(&plan, test_device_get()->context, &params));
@@ -82,9 +140,12 @@ START_TEST(is_not_chosen_without_matrix_units) {
 END_TEST
 
 static void add(TCase *tcase) {
-    tcase_add_test(tcase, every_tile_gives_the_same);
+    tcase_add_loop_test(tcase, every_tile_gives_the_same, 0, 2);
+    tcase_add_test(tcase, is_exact_at_every_magnitude);
+    tcase_add_test(tcase, is_exact_over_many_keys);
+    tcase_add_test(tcase, lists_are_exact);
     tcase_add_test(tcase, says_what_it_does_not_serve);
-    tcase_add_test(tcase, is_not_chosen_without_matrix_units);
+    tcase_add_loop_test(tcase, is_not_chosen_without_matrix_units, 0, 2);
 }
 
 int main(void) {
