@@ -21,6 +21,7 @@
 #include "common/attend_matrix.h"
 #include "common/matrix.clh"
 #include "common/parts.clh"
+#include "common/query.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM)
 #error "LATENT_DIM, ROPE_DIM or VALUE_DIM is missing"
 #endif
@@ -49,6 +50,11 @@
 #define COLUMN_TILES MATRIX_COLUMN_TILES(TILE_GROUP, MATRIX_WAVE, VALUE_DIM)
 
 #define SHARE (TILE_GROUP / ROW_TILE) // work-items a row has in the softmax
+#ifdef EXACT
+#define WEIGHT_SCALE PARTS_LARGEST // weights are 1 at most
+#else
+#define WEIGHT_SCALE 1.0f
+#endif
 #define EMPTY -1.0f                   // in place of the factor of a row that saw no key
 #define ALIGNED __attribute__((aligned(16)))
 // What has fragments in registers must not be called with pointers to them.
@@ -458,18 +464,6 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
     }
 }
 
-// A value of a row of a packed tile; 0 where none is.
-static inline float query_value(const __global uchar *query, const __global uchar *query_rope, const __global int *of,
-                                const attend_call *call, int row, int column) {
-    if (row >= of[2] || column >= ROW_WIDTH) return 0.0f;
-    int token_of_tile = row / call->group_heads, head = of[3] * call->group_heads + row - token_of_tile * call->group_heads;
-    long token = of[0] + token_of_tile;
-    if (column < LATENT_DIM)
-        return number_load(query + call->query, call->query_type, token * call->query_token + head * call->query_head + column);
-    return number_load(query_rope + call->query_rope, call->query_type,
-                       token * call->query_rope_token + head * call->query_rope_head + column - LATENT_DIM);
-}
-
 #ifdef EXACT
 
 #define PACK_SHARE (TILE_GROUP / 16) // work-items a row has
@@ -486,10 +480,8 @@ attend_pack_matrix_parts(const __global uchar *query, const __global uchar *quer
     const __global int *of = step + call.tiles + 4 * tile;
     int row = of[1] + (int)row_tile * 16;
     float most = 0.0f;
-    for (uint column = t % PACK_SHARE; column < ROW_WIDTH; column += PACK_SHARE) {
-        float value = fabs(query_value(query, query_rope, of, &call, row + t / PACK_SHARE, column) * factor);
-        if (isfinite(value)) most = fmax(most, value);
-    }
+    for (uint column = t % PACK_SHARE; column < ROW_WIDTH; column += PACK_SHARE)
+        most = fmax(most, query_size(query, query_rope, of, &call, row + t / PACK_SHARE, column, factor));
     largest[t] = most;
     barrier(CLK_LOCAL_MEM_FENCE);
     __global ushort *out = (__global ushort *)(space + call.packed + tile * ROW_TILE * QUERY_STRIDE);

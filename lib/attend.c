@@ -127,9 +127,9 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
                  host_matrix_find(&plan->context->host.facts)->option, call->latent_dim, call->rope_dim,
                  call->value_dim, tile->group, tile->row_tile, tile->key_tile, tile->partials, exact, sparse);
     else if (plan->attend->method == VARIANT_WGMMA)
-        snprintf(more, sizeof more, "%s -DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d %s",
+        snprintf(more, sizeof more, "%s -DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d %s%s",
                  host_wgmma_option(host_wgmma_find(&plan->context->host.facts)), call->latent_dim, call->rope_dim,
-                 call->value_dim, sparse);
+                 call->value_dim, exact, sparse);
     else if (plan->attend->method == VARIANT_TILE) {
         if (tile->sub_group) snprintf(width, sizeof width, "-DSUB_GROUP=%u ", tile->sub_group);
         snprintf(more, sizeof more,
@@ -151,15 +151,18 @@ static const char *pack_kernel(const variant *attend) {
 }
 
 // Of the attend program itself, whose options say in which order a tile's values lie.
+static const char *pack_matrix_kernel(bool wgmma, bool exact) {
+    if (exact) return wgmma ? "attend_pack_wgmma_parts" : "attend_pack_matrix_parts";
+    return wgmma ? "attend_pack_wgmma" : "attend_pack_matrix";
+}
+
 static clmla_status launch_pack_matrix(attend_job *job) {
     clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
     bool wgmma = plan->attend->method == VARIANT_WGMMA, exact = plan->params.compute == CLMLA_COMPUTE_EXACT;
     specialise(options, job);
     host_launch launch = host_launch_begin(&plan->context->host, "attend", plan->attend->source, options,
-                                           wgmma   ? "attend_pack_wgmma"
-                                           : exact ? "attend_pack_matrix_parts"
-                                                   : "attend_pack_matrix");
+                                           pack_matrix_kernel(wgmma, exact));
     host_arg_buffer(&launch, job->query.memory);
     host_arg_buffer(&launch, job->query_rope.memory);
     host_arg_buffer(&launch, plan->step);
@@ -168,10 +171,10 @@ static clmla_status launch_pack_matrix(attend_job *job) {
     host_arg_bytes(&launch, sizeof job->call, &job->call);
     size_t per_value[3] = {(size_t)plan->tile.query_stride * 32, plan->tile.row_tile / 16, plan->grid_tiles};
     size_t per_pair[2] = {(size_t)plan->tile.query_stride * 2 * plan->tile.row_tile / 8, plan->grid_tiles};
-    size_t group[2] = {plan->tile.group, 1}, per_group[2] = {group[0] * per_value[1], plan->grid_tiles};
-    if (wgmma) return operation_launch_items(&launch, job->chain, 2, per_pair);
+    size_t group[2] = {plan->tile.group, 1}, per_group[2] = {group[0] * (wgmma ? 1 : per_value[1]), plan->grid_tiles};
     if (exact) return host_launch_enqueue(&launch, job->chain, 2, per_group, group);
-    return operation_launch_items(&launch, job->chain, 3, per_value);
+    return wgmma ? operation_launch_items(&launch, job->chain, 2, per_pair)
+                 : operation_launch_items(&launch, job->chain, 3, per_value);
 }
 
 static clmla_status launch_pack(attend_job *job) {

@@ -105,7 +105,8 @@ static bool is_portable_matrix(const variant *variant, const clmla_device_facts 
 #define PORTABLE_MATRIX "the device has no matrix units known here: in OpenCL C its products are for tests alone"
 
 static const char *refuse_attend_wgmma(const clmla_device_facts *facts, const clmla_shape *shape) {
-    if (shape->compute != CLMLA_COMPUTE_FAST) return "16-bit queries and weights are for plans of fast compute";
+    if (shape->compute == CLMLA_COMPUTE_EXACT && shape->format == CLMLA_ROWS_BF16)
+        return "in exact compute its products are of f16 rows: a bf16 query's three parts do not fit its tile";
     if (shape->format != CLMLA_ROWS_F16 && shape->format != CLMLA_ROWS_BF16)
         return "its products are of f16 or bf16 rows";
     if (shape->value_dim != 0 && shape->value_dim != shape->latent_dim) return "values take the rope part in";
