@@ -17,7 +17,7 @@
 //
 //   space: packed  [tile][BLOCKS][64][64] 16-bit queries times scale * log2(e), each block in the order of wgmma_at; in exact compute times
 //                  2^-e of each row, and behind each tile [ROW_TILE] f32 2^e; by attend_pack_wgmma and attend_pack_wgmma_parts
-//          sums    [part][sum_rows][VALUE_DIM] f32, of exact compute
+//          sums    [part][ROW_TILE][VALUE_DIM] f32, of exact compute
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
 // local memory: three tiles (queries, keys twice) and less than 9 KiB, of a fixed size.   grid: global (parts * 256), local (256)
@@ -377,17 +377,21 @@ static inline ALWAYS_INLINE void rescale_sums(float *o, const float *rescale) {
 
 #ifdef EXACT
 
-// Adds a piece's sums to the work-item's share of the plan's, which `factor` brings to the same base and of which there are none before
-// the first time, and begins anew.
-static inline ALWAYS_INLINE void keep_sums(__global float *kept, float *o, float factor, int first, uint lane) {
-#define KEEP(i)                                                                                                          \
-    if (i % 4 == 0) {                                                                                                    \
-        __global float2 *at = (__global float2 *)(kept + wgmma_column(lane, i));                                         \
-        float2 sum = (float2)(o[i] + o[i | 2], o[i | 1] + o[i | 3]);                                                     \
-        *at = first ? sum : fma(*at, (float2)factor, sum);                                                               \
-    }
-    EACH_64(KEEP)
+// Adds 32 of a piece's sums, of 16 values, to the work-item's share of the plan's, which `factor` brings to the same base and of which
+// there are none before the first time. Volatile: with more loads under way than these eight, registers went to memory.
+static inline ALWAYS_INLINE void keep_some(volatile __global float *kept, const float *o, float factor, int first, uint lane) {
+    volatile __global float2 *at = (volatile __global float2 *)(kept + wgmma_column(lane, 0));
+    float2 sums[8];
+#define LOAD(i) sums[i] = first ? (float2)0.0f : at[4 * i];
+    EACH_8(LOAD)
+#undef LOAD
+#define KEEP(i) at[4 * i] = fma(sums[i], (float2)factor, (float2)(o[4 * i] + o[4 * i + 2], o[4 * i + 1] + o[4 * i + 3]));
+    EACH_8(KEEP)
 #undef KEEP
+}
+static inline ALWAYS_INLINE void keep_sums(__global float *kept, const float *o, float factor, int first, uint lane) {
+    keep_some(kept, o, factor, first, lane);
+    keep_some(kept + 64, o + 32, factor, first, lane);
 }
 
 // A row's own sums, of both parts, with those that were kept.
@@ -484,12 +488,12 @@ static inline void write_sums(const wgmma_memory *m, __global uchar *out, int ty
 
 #ifdef EXACT
 #define FINISH_SCORES(s, scores) finish_scores(scores, s, &m, lane)
-// With what the plan's sums hold, brought to the row's base; rows that there are none of have no place there.
+// With what the plan's sums hold, brought to the row's base.
 #define KEEP_SUMS(keep)                                                                                                  \
-    if ((int)own_row < rows) {                                                                                           \
+    {                                                                                                                    \
         float factor = kept_base == base[0] ? 1.0f : wgmma_exp2(kept_base - base[0]);                                    \
-        keep(kept, o, factor, !kept_any, lane);                                                                          \
-        if (PIECES > 1) keep(kept + 128, more, factor, !kept_any, lane);                                                 \
+        keep(kept, o, factor, kept_base == -INFINITY, lane);                                                             \
+        if (PIECES > 1) keep(kept + 128, more, factor, kept_base == -INFINITY, lane);                                    \
     }
 #else
 #define FINISH_SCORES(s, scores) wgmma_finish_scores(s)
@@ -518,10 +522,10 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         KEY_SOURCE(keys, item);
         int rows = item.row_count, turn = 0, type = item.state_first >= 0 ? NUMBER_F32 : call.output_type;
 #ifdef EXACT
-        float scores[8], kept_base = -INFINITY;
-        uint own_row = score_row(lane, 0);
-        int apart = 0, kept_any = 0; // blocks since sums were kept, and whether some were
-        __global float *kept = space + call.sums + ((long)part * call.sum_rows + own_row) * VALUE_DIM + side * PIECES * 128;
+        float scores[8], kept_base = -INFINITY; // the base of the sums that were kept; none were, or zeros, while it is -inf
+        int apart = 0;                          // blocks since then
+        __global float *kept =
+            space + call.sums + ((long)part * ROW_TILE + score_row(lane, 0)) * VALUE_DIM + side * PIECES * 128;
 #else
 #define scores s
 #endif
@@ -576,7 +580,6 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
                 apart = 1;
                 KEEP_SUMS(keep_sums);
                 kept_base = base[0];
-                kept_any = 1;
                 CLEAR_SUMS
             }
 #endif
@@ -647,11 +650,9 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         // Each row's largest score and base, by any work-item that has sums of it.
         if (side == 0 && lane % 4 == 0) {
             tops[score_row(lane, 0)] = top[0];
+            if (HELD > 1) tops[score_row(lane, 2)] = top[HELD - 1];
             rescale_rows[score_row(lane, 0)] = base[0];
-            if (HELD > 1) {
-                tops[score_row(lane, 2)] = top[HELD - 1];
-                rescale_rows[score_row(lane, 2)] = base[HELD - 1];
-            }
+            if (HELD > 1) rescale_rows[score_row(lane, 2)] = base[HELD - 1];
         }
 #ifdef EXACT
         KEEP_SUMS(finish_sums);
