@@ -343,7 +343,7 @@ static inline ALWAYS_INLINE int soften(uint4 weights[2], const float *s, float *
                                        const wgmma_memory *m, uint lane) {
     float from[2], sum[2] = {0.0f, 0.0f};
     uint both[8];
-    from[0] = raise_base(&top[0], &base[0], &rescale[0], m, wgmma_row(lane, 0));
+    from[0] = raise_base(&top[0], &base[0], &rescale[0], m, score_row(lane, 0));
 #ifdef EXACT
 #define SOFTEN(i)                                                                                                        \
     {                                                                                                                    \
