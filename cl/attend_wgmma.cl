@@ -377,21 +377,17 @@ static inline ALWAYS_INLINE void rescale_sums(float *o, const float *rescale) {
 
 #ifdef EXACT
 
-// Adds 32 of a piece's sums, of 16 values, to the work-item's share of the plan's, which `factor` brings to the same base and of which
-// there are none before the first time. Volatile: with more loads under way than these eight, registers went to memory.
-static inline ALWAYS_INLINE void keep_some(volatile __global float *kept, const float *o, float factor, int first, uint lane) {
-    volatile __global float2 *at = (volatile __global float2 *)(kept + wgmma_column(lane, 0));
-    float2 sums[8];
-#define LOAD(i) sums[i] = first ? (float2)0.0f : at[4 * i];
-    EACH_8(LOAD)
-#undef LOAD
-#define KEEP(i) at[4 * i] = fma(sums[i], (float2)factor, (float2)(o[4 * i] + o[4 * i + 2], o[4 * i + 1] + o[4 * i + 3]));
-    EACH_8(KEEP)
-#undef KEEP
-}
+// Adds a piece's sums to the work-item's share of the plan's, which `factor` brings to the same base and of which there are none before
+// the first time.
 static inline ALWAYS_INLINE void keep_sums(__global float *kept, const float *o, float factor, int first, uint lane) {
-    keep_some(kept, o, factor, first, lane);
-    keep_some(kept + 64, o + 32, factor, first, lane);
+#define KEEP(i)                                                                                                          \
+    if (i % 4 == 0) {                                                                                                    \
+        __global float2 *at = (__global float2 *)(kept + wgmma_column(lane, i));                                         \
+        float2 sum = (float2)(o[i] + o[i | 2], o[i | 1] + o[i | 3]);                                                     \
+        *at = first ? sum : fma(*at, (float2)factor, sum);                                                               \
+    }
+    EACH_64(KEEP)
+#undef KEEP
 }
 
 // A row's own sums, of both parts, with those that were kept.
