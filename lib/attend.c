@@ -178,8 +178,7 @@ static clmla_status launch_pack_matrix(attend_job *job) {
 }
 
 static clmla_status launch_pack(attend_job *job) {
-    if (job->plan->attend->method == VARIANT_MATRIX || job->plan->attend->method == VARIANT_WGMMA)
-        return launch_pack_matrix(job);
+    if (variant_has_matrix_units(job->plan->attend)) return launch_pack_matrix(job);
     clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
     operation_options(options, plan->context, plan->attend, "ELEMENT_F32", NULL);

@@ -306,8 +306,8 @@ static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_con
     if (variant->method == VARIANT_MATRIX) instruction = host_matrix_find(&context->host.facts)->instruction;
     const host_instruction_trial *trial = host_instruction_try(&context->host, instruction);
     if (!trial->right) return trial->reason;
-    bool matrix = variant->method == VARIANT_WGMMA || variant->method == VARIANT_MATRIX;
-    if (matrix && shape->compute == CLMLA_COMPUTE_EXACT && shape->format == CLMLA_ROWS_F16 && !trial->keeps_subnormals)
+    if (variant_has_matrix_units(variant) && shape->compute == CLMLA_COMPUTE_EXACT && shape->format == CLMLA_ROWS_F16 &&
+        !trial->keeps_subnormals)
         return "its products take f16 values below 2^-14 for zeros, which exact compute may not";
     if (!unasked || !host_instruction_is_timed(instruction)) return NULL;
     int length =
