@@ -24,7 +24,12 @@ static inline uint16_t host_trial_code(uint32_t i, bool bf16) {
 
 // A trial's runs: values of both formats, and f16 values of the second operand, the rows of a cache, that are subnormal: the same times
 // HOST_TRIAL_SMALLEST.
-typedef enum host_trial_kind { HOST_TRIAL_F16, HOST_TRIAL_BF16, HOST_TRIAL_SUBNORMAL, HOST_TRIAL_KINDS } host_trial_kind;
+typedef enum host_trial_kind {
+    HOST_TRIAL_F16,
+    HOST_TRIAL_BF16,
+    HOST_TRIAL_SUBNORMAL,
+    HOST_TRIAL_KINDS
+} host_trial_kind;
 #define HOST_TRIAL_SMALLEST 0x1p-24f
 
 static inline uint16_t host_trial_subnormal(uint32_t i) {

@@ -37,8 +37,8 @@ static bool fit_local(matrix_search *s, attend_tile *t) {
     for (t->key_tile = s->keys_most / TILE * TILE; t->key_tile >= TILE; t->key_tile /= 2) {
         uint32_t fewest = t->key_tile > TILE ? most / (t->key_tile / TILE) : 1;
         for (t->partials = most; t->partials >= 1 && t->partials >= fewest; t->partials /= 2) {
-            t->local_bytes =
-                MATRIX_LOCAL_BYTES((uint64_t)t->group, t->row_tile, t->key_tile, t->partials, (uint64_t)s->width, s->parts);
+            t->local_bytes = MATRIX_LOCAL_BYTES((uint64_t)t->group, t->row_tile, t->key_tile, t->partials,
+                                                (uint64_t)s->width, s->parts);
             if (t->local_bytes < s->least_local) s->least_local = t->local_bytes;
             if (t->local_bytes <= s->local) return true;
         }

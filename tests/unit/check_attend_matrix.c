@@ -23,7 +23,8 @@ static const struct {
     clmla_row_format format;
     bool exact;
     uint32_t parts;
-} kept[] = {{CLMLA_ROWS_F16, false, 1}, {CLMLA_ROWS_F16, true, 2}, {CLMLA_ROWS_BF16, false, 1}, {CLMLA_ROWS_BF16, true, 3}};
+} kept[] = {
+    {CLMLA_ROWS_F16, false, 1}, {CLMLA_ROWS_F16, true, 2}, {CLMLA_ROWS_BF16, false, 1}, {CLMLA_ROWS_BF16, true, 3}};
 
 static void check_rules(const attend_tile *t, const clmla_device_facts *facts, const attend_tile_shape *s) {
     uint32_t wave = host_matrix_find(facts)->wave, width = s->latent_dim + s->rope_dim;
@@ -58,7 +59,8 @@ START_TEST(every_device_gets_a_tile_that_fits) {
                         clmla_device_facts facts = devices[d];
                         facts.local_bytes = locals[l] * KIB;
                         facts.max_group_size = groups[g];
-                        attend_tile_shape shape = {kept[i].format, widths[w].latent, widths[w].rope, 0, rows[r], kept[i].exact};
+                        attend_tile_shape shape = {kept[i].format, widths[w].latent, widths[w].rope, 0,
+                                                   rows[r],        kept[i].exact};
                         char reason[ATTEND_TILE_REASON_MAX];
                         attend_tile tile;
                         ck_assert_msg(attend_matrix_choose(&tile, reason, &facts, &(attend_tile_limits){0}, &shape),

@@ -63,8 +63,8 @@ START_TEST(every_device_gets_a_tile_that_fits) {
                     for (int format = 0; format < CLMLA_ROW_FORMAT_COUNT; format++)
                         for (uint32_t rows = 1; rows <= 128; rows += rows < 20 ? 1 : 9) {
                             clmla_device_facts facts = gpu(vendors[v], locals[l] * KIB, groups[g]);
-                            attend_tile_shape shape = {(clmla_row_format)format, widths[w].latent, widths[w].rope, 0,
-                                                       rows, false};
+                            attend_tile_shape shape = {
+                                (clmla_row_format)format, widths[w].latent, widths[w].rope, 0, rows, false};
                             attend_tile tile;
                             char reason[ATTEND_TILE_REASON_MAX];
                             ck_assert_msg(attend_tile_choose(&tile, reason, &facts, &(attend_tile_limits){0}, &shape),
