@@ -215,9 +215,8 @@ static inline wgmma_tile keys_of(const wgmma_memory *m, int turn, uint side) {
 
 #ifdef EXACT
 
-// Ends a chain of products: what it gave is added to the scores, both parts of each.
+// What a chain of products gave is added to the scores, both parts of each.
 static inline ALWAYS_INLINE void add_chain(float *scores, float *s, int first) {
-    wgmma_scores_finish();
     wgmma_finish_scores(s);
 #define ADD(i) scores[i] = (first ? 0.0f : scores[i]) + (s[i / 2 * 4 + i % 2] + s[i / 2 * 4 + i % 2 + 2]);
     EACH_8(ADD)
@@ -227,7 +226,10 @@ static inline ALWAYS_INLINE void add_chain(float *scores, float *s, int first) {
 #define SCORE_BLOCK(b, s, scores, m, tile)                                                                               \
     if (b < BLOCKS) {                                                                                                    \
         if (b % CHAIN_BLOCKS == 0) {                                                                                     \
-            if (b > 0) add_chain(scores, s, b == CHAIN_BLOCKS);                                                          \
+            if (b > 0) {                                                                                                 \
+                wgmma_scores_finish();                                                                                   \
+                add_chain(scores, s, b == CHAIN_BLOCKS);                                                                 \
+            }                                                                                                            \
             wgmma_scores_first(s, QUERIES(m, b), wgmma_next(tile, b));                                                   \
         } else                                                                                                           \
             wgmma_scores_next(s, QUERIES(m, b), wgmma_next(tile, b));                                                    \
@@ -256,9 +258,7 @@ static inline ALWAYS_INLINE void score_keys(float *s, float *scores, const wgmma
 #define NEXT(b) SCORE_BLOCK(b, s, scores, m, keys)
     EACH_16(NEXT)
 #undef NEXT
-#ifndef EXACT
     wgmma_scores_finish();
-#endif
 }
 
 static inline ALWAYS_INLINE void mask_scores(float *s, const wgmma_memory *m, int key, float softcap, int masked, int slot,
@@ -623,9 +623,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
             stage_values(&m, !slowly, side * PIECES + 1, 3, two, turn, lane);
 #endif
 #undef NEXT
-#ifndef EXACT
             wgmma_scores_finish();
-#endif
             FINISH_SCORES(s, scores);
             if (slowly) {
 #ifdef WGMMA_NVIDIA

@@ -3,6 +3,7 @@
 // whatever device is there: by its matrix units, or in OpenCL C. Widths that are no multiples of a tile, ragged lengths; fast compute by
 // its own bar, and exact compute by that of f32.
 #include "tests/kernel/attend_tiles.h"
+#include <math.h>
 #include <string.h>
 
 #define COSINE 1e-5
@@ -116,6 +117,63 @@ START_TEST(lists_are_exact) {
 }
 END_TEST
 
+// A value that is no number, of a key that one token does not see, in its latent or its rope part: it shows in the other token alone.
+static void check_hidden_value(const attend_shape *s, uint32_t column) {
+    attend_fixture f;
+    float values[64 + 16];
+    double stored[64 + 16];
+    test_case_begin("attend matrix, exact, NaN in the last key", (int)column, "%s rows",
+                    clmla_row_format_name(s->format));
+    attend_make(&f, s);
+    for (uint32_t d = 0; d < s->latent + s->rope; d++) values[d] = d == column ? NAN : 0.1f;
+    test_rows_store(stored, &f.rows, 0, s->kv_tokens[0] - 1, values);
+    test_rows_upload(&f.rows);
+    attend_plan(&f, "matrix");
+    test_run_twice(&f.run);
+    for (uint32_t pair = 0; pair < 2 * s->heads; pair++)
+        for (uint32_t d = 0; d < s->latent; d++)
+            TEST_ASSERT((pair >= s->heads) == (isnan(test_buffer_found(&f.output)[pair * s->latent + d]) != 0),
+                        "pair %u value %u", pair, d);
+    attend_finish(&f);
+}
+
+START_TEST(keeps_hidden_values_out) {
+    attend_shape s = {.format = _i ? CLMLA_ROWS_BF16 : CLMLA_ROWS_F16,
+                      .latent = 64,
+                      .rope = 16,
+                      .heads = 12,
+                      .sequences = 1,
+                      .query_tokens = {2},
+                      .kv_tokens = {37},
+                      .lse = true,
+                      .seed = 730};
+    if (test_device_get()->short_form) return;
+    attend_set_tile(tiles[0]);
+    check_hidden_value(&s, 5);
+    check_hidden_value(&s, s.latent + 2);
+    attend_reset_tile();
+}
+END_TEST
+
+// A query that is infinite or no number shows in its row alone.
+START_TEST(shows_what_is_no_number) {
+    attend_shape s = shape_of(0, 0, CLMLA_COMPUTE_EXACT);
+    attend_fixture f;
+    attend_set_tile(tiles[0]);
+    test_case_begin("attend matrix, exact, queries", _i, "%s in token 0, head 3", _i ? "NaN" : "infinity");
+    attend_make(&f, &s);
+    ((float *)f.query.initial)[3 * 80 + 7] = _i ? NAN : INFINITY;
+    f.queries[3 * 80 + 7] = (double)(_i ? NAN : INFINITY);
+    test_buffer_reset(&f.query);
+    attend_expect(&f);
+    attend_plan(&f, "matrix");
+    test_run_twice(&f.run);
+    attend_compare(&f, "matrix");
+    attend_finish(&f);
+    attend_reset_tile();
+}
+END_TEST
+
 // What it does not serve is refused by name, with the reason.
 START_TEST(says_what_it_does_not_serve) {
     static const struct {
@@ -156,6 +214,8 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, is_exact_at_every_magnitude);
     tcase_add_loop_test(tcase, is_exact_over_many_keys, 0, 2);
     tcase_add_test(tcase, lists_are_exact);
+    tcase_add_loop_test(tcase, keeps_hidden_values_out, 0, 2);
+    tcase_add_loop_test(tcase, shows_what_is_no_number, 0, 2);
     tcase_add_test(tcase, says_what_it_does_not_serve);
     tcase_add_loop_test(tcase, is_not_chosen_without_matrix_units, 0, 2);
 }
