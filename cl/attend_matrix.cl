@@ -245,30 +245,27 @@ static inline void finish_scores(const matrix_memory *m, int key, float softcap,
     m->shares[t] = largest;
 }
 
-// Keeps a weight for the products, and answers what it counts in the total: in fast compute what it was rounded to.
-static inline ALWAYS_INLINE float keep_weight(__local ushort *at, float weight) {
 #ifdef EXACT
+
+// Keeps the parts of a weight for the products.
+static inline ALWAYS_INLINE void keep_weight(__local ushort *at, float weight) {
     float rest = weight * WEIGHT_SCALE;
 #pragma unroll
     for (int p = 0; p < PARTS; p++) at[p * ROW_TILE * WEIGHT_STRIDE] = parts_next(&rest);
-    return weight;
-#else
-    ushort rounded = matrix_round(weight);
-    *at = rounded;
-    return matrix_number(rounded);
-#endif
 }
 
-// The sum of a weight's parts.
 static inline float weight_at(const __local ushort *at) {
-    float weight = 0.0f;
-#define ADD(p) weight += matrix_number(at[p * ROW_TILE * WEIGHT_STRIDE]);
-    PARTS_EACH(ADD)
-#undef ADD
+    float weight = matrix_number(at[(PARTS - 1) * ROW_TILE * WEIGHT_STRIDE]);
+#pragma unroll
+    for (int p = PARTS - 2; p >= 0; p--) weight += matrix_number(at[p * ROW_TILE * WEIGHT_STRIDE]);
     return weight;
 }
 
-// Online softmax: scores become weights. Answers the total of the work-item's share.
+#else
+#define weight_at(at) matrix_number(*(at))
+#endif
+
+// Online softmax: scores become weights, in fast compute as rounded. Answers the total of the work-item's share.
 static inline float soften(const matrix_memory *m, float total, int turn, uint t) {
     uint row = t / SHARE;
     float old = m->top[turn * ROW_TILE + row], now = old, sum = 0.0f;
@@ -278,7 +275,14 @@ static inline float soften(const matrix_memory *m, float total, int turn, uint t
     float base = now == -INFINITY ? 0.0f : now, rescale = exp2(old - base);
     for (uint index = t % SHARE; index < KEY_TILE; index += SHARE) {
         float weight = exp2(m->scores[row * SCORE_STRIDE + index] - base);
-        sum += keep_weight(m->weights + row * WEIGHT_STRIDE + index, weight);
+#ifdef EXACT
+        keep_weight(m->weights + row * WEIGHT_STRIDE + index, weight);
+        sum += weight;
+#else
+        ushort rounded = matrix_round(weight);
+        m->weights[row * WEIGHT_STRIDE + index] = rounded;
+        sum += matrix_number(rounded);
+#endif
     }
     if (t % SHARE == 0) {
         m->top[(turn ^ 1) * ROW_TILE + row] = now;
