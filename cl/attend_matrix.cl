@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_matrix: absorbed attention by matrix units, of fast compute: queries and weights are rounded to the rows' own 16-bit
-// format, sums are f32. A group takes ROW_TILE rows (heads of one or more query tokens) through a range of keys with an online
-// softmax, KEY_TILE keys at a time, staged once in local memory for both products.             ref: tests/ref/ref_attend.c
+// attend_matrix: absorbed attention by matrix units. In fast compute queries and weights are rounded to the rows' own 16-bit format; in
+// exact compute they are sums of PARTS such values, and each product is made PARTS times. Sums are f32. A group takes ROW_TILE rows
+// (heads of one or more query tokens) through a range of keys with an online softmax, KEY_TILE keys at a time, staged once in local
+// memory for both products.                                                                    ref: tests/ref/ref_attend.c
 //
 // Scores: a wave has one tile of rows, a run of key tiles and one share of the width; the shares' partial scores are summed by
 // way of local memory. Values: a wave keeps the sums of some tiles of columns, for all rows, in registers through all keys.
 // Every barrier is reached by the whole group: loops that hold one depend on the work alone.
 //
-//   space: packed  [tile][ROW_TILE / 16][CHUNKS][256] 16-bit queries times scale * log2(e), zeros behind, each tile in
-//                  matrix_load_a_packed's order; by attend_pack_matrix
+//   space: packed  [tile][ROW_TILE / 16][CHUNKS][PARTS][256] 16-bit queries times scale * log2(e), zeros behind, each tile in
+//                  matrix_load_a_packed's order; in exact compute times 2^-e of each row, and behind each tile [ROW_TILE] f32 2^e;
+//                  by attend_pack_matrix and attend_pack_matrix_parts
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
 // local memory: MATRIX_LOCAL_BYTES.   grid: global (parts * TILE_GROUP), local (TILE_GROUP)
-// options: MATRIX_* (common/matrix.clh), ROWS_F16 or ROWS_BF16, SPARSE, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to
+// options: MATRIX_* (common/matrix.clh), ROWS_F16 or ROWS_BF16, EXACT (common/parts.clh), SPARSE, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to
 // ROW_WIDTH), and common/attend_matrix.h's TILE_GROUP (at least ROW_TILE and KEY_TILE), ROW_TILE, KEY_TILE, PARTIALS
 #include "common/work.clh"
 #include "common/result.clh"
 #include "common/attend_matrix.h"
 #include "common/matrix.clh"
+#include "common/parts.clh"
+#include "common/query.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM)
 #error "LATENT_DIM, ROPE_DIM or VALUE_DIM is missing"
 #endif
@@ -30,6 +34,8 @@
 #define KEY_STRIDE MATRIX_KEY_STRIDE(ROW_WIDTH)
 #define WEIGHT_STRIDE MATRIX_WEIGHT_STRIDE(KEY_TILE)
 #define SCORE_STRIDE MATRIX_SCORE_STRIDE(KEY_TILE)
+#define QUERY_STRIDE MATRIX_QUERY_STRIDE(ROW_WIDTH, PARTS) // floats
+#define TILE_VALUES (ROW_TILE * CHUNKS * 16 * PARTS)       // of a packed tile's queries
 #define WAVES (TILE_GROUP / MATRIX_WAVE)
 #define ROW_TILES (ROW_TILE / 16)
 #define KEY_TILES (KEY_TILE / 16)
@@ -44,6 +50,11 @@
 #define COLUMN_TILES MATRIX_COLUMN_TILES(TILE_GROUP, MATRIX_WAVE, VALUE_DIM)
 
 #define SHARE (TILE_GROUP / ROW_TILE) // work-items a row has in the softmax
+#ifdef EXACT
+#define WEIGHT_SCALE PARTS_LARGEST // weights are 1 at most
+#else
+#define WEIGHT_SCALE 1.0f
+#endif
 #define EMPTY -1.0f                   // in place of the factor of a row that saw no key
 #define ALIGNED __attribute__((aligned(16)))
 // What has fragments in registers must not be called with pointers to them.
@@ -59,13 +70,14 @@ typedef struct matrix_memory {
     __local key_place *places; // [KEY_TILE]
     __local int *there;       // [KEY_TILE]
     __local float *scores;    // [PARTIALS][ROW_TILE][SCORE_STRIDE]; the first then holds their sums
-    __local ushort *weights;  // [ROW_TILE][WEIGHT_STRIDE]
+    __local ushort *weights;  // [PARTS][ROW_TILE][WEIGHT_STRIDE], times WEIGHT_SCALE
     __local float *shares;    // [ROW_TILE][SHARE]: largest scores, and at the end totals
     __local float *top;       // [2][ROW_TILE]: largest scores before and after a block, by turns
     __local float *rescale;   // [ROW_TILE]: what older sums are multiplied by
     __local int *first, *end; // [ROW_TILE]: the keys each row sees; none past the work's rows
     __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
     __local int *odd;         // [2]: whether a block has values that are no numbers, by turns
+    __local float *scales;    // [ROW_TILE]: what the scores of a row are multiplied by; exact compute alone
 } matrix_memory;
 
 // Where keys [key, key + KEY_TILE) lie, of which `count` are to be read.
@@ -160,6 +172,23 @@ static inline ALWAYS_INLINE void store_scores(__local float *scores, const matri
 #undef STORE
 }
 
+// c += a b, of all parts of a. Sums of matrix units are cut off, not rounded: the more of them are made one after the other, the farther
+// they fall behind. In exact compute a tile's product is summed apart, and added as f32 numbers are.
+static inline ALWAYS_INLINE void multiply_add(matrix_c *c, const matrix_a *a, const matrix_b *b) {
+#ifdef EXACT
+    matrix_c sum;
+    matrix_clear(&sum);
+#define MULTIPLY(p) matrix_multiply_add(&sum, &a[p], b);
+    PARTS_EACH(MULTIPLY)
+#undef MULTIPLY
+#define ADD(i) matrix_value(c, i) += matrix_value(&sum, i);
+    MATRIX_EACH(ADD)
+#undef ADD
+#else
+    matrix_multiply_add(c, a, b);
+#endif
+}
+
 // Partial scores of a tile of rows by a run of key tiles.
 static inline ALWAYS_INLINE void score_run(const matrix_memory *m, const __global ushort *queries, uint job, uint lane) {
     uint row = job % ROW_TILES, run = job / ROW_TILES % KEY_RUNS, partial = job / (ROW_TILES * KEY_RUNS);
@@ -172,13 +201,15 @@ static inline ALWAYS_INLINE void score_run(const matrix_memory *m, const __globa
 #undef CLEAR
 #pragma unroll 2
     for (uint chunk = partial; chunk < CHUNKS; chunk += PARTIALS) {
-        matrix_a a;
-        matrix_load_a_packed(&a, queries + (row * CHUNKS + chunk) * 256, lane);
+        matrix_a a[PARTS];
+#define LOAD(p) matrix_load_a_packed(&a[p], queries + ((row * CHUNKS + chunk) * PARTS + p) * 256, lane);
+        PARTS_EACH(LOAD)
+#undef LOAD
 #define MULTIPLY(k)                                                                                                      \
     if (k < RUN_TILES) {                                                                                                 \
         matrix_b b;                                                                                                      \
         matrix_load_b_turned(&b, keys + k * 16 * KEY_STRIDE + chunk * 16, KEY_STRIDE, lane);                             \
-        matrix_multiply_add(&c[k], &a, &b);                                                                              \
+        multiply_add(&c[k], a, &b);                                                                                      \
     }
         EACH_8(MULTIPLY)
 #undef MULTIPLY
@@ -203,6 +234,9 @@ static inline void finish_scores(const matrix_memory *m, int key, float softcap,
         float s = score[0];
 #pragma unroll
         for (int p = 1; p < PARTIALS; p++) s += score[p * ROW_TILE * SCORE_STRIDE];
+#ifdef EXACT
+        s *= m->scales[row];
+#endif
         if (softcap != 0.0f) s = tanh(s * (LN_2 / softcap)) * (softcap * LOG2_E);
         if (!m->there[index] || key + (int)index < m->first[row] || key + (int)index >= m->end[row]) s = -INFINITY;
         score[0] = s;
@@ -211,7 +245,27 @@ static inline void finish_scores(const matrix_memory *m, int key, float softcap,
     m->shares[t] = largest;
 }
 
-// Online softmax: scores become weights, as rounded. Answers the total of the work-item's share.
+#ifdef EXACT
+
+// Keeps the parts of a weight for the products.
+static inline ALWAYS_INLINE void keep_weight(__local ushort *at, float weight) {
+    float rest = weight * WEIGHT_SCALE;
+#pragma unroll
+    for (int p = 0; p < PARTS; p++) at[p * ROW_TILE * WEIGHT_STRIDE] = parts_next(&rest);
+}
+
+static inline float weight_at(const __local ushort *at) {
+    float weight = matrix_number(at[(PARTS - 1) * ROW_TILE * WEIGHT_STRIDE]);
+#pragma unroll
+    for (int p = PARTS - 2; p >= 0; p--) weight += matrix_number(at[p * ROW_TILE * WEIGHT_STRIDE]);
+    return weight;
+}
+
+#else
+#define weight_at(at) matrix_number(*(at))
+#endif
+
+// Online softmax: scores become weights, in fast compute as rounded. Answers the total of the work-item's share.
 static inline float soften(const matrix_memory *m, float total, int turn, uint t) {
     uint row = t / SHARE;
     float old = m->top[turn * ROW_TILE + row], now = old, sum = 0.0f;
@@ -220,9 +274,15 @@ static inline float soften(const matrix_memory *m, float total, int turn, uint t
     // A row that has seen no key yet: every difference below must be -inf, not NaN.
     float base = now == -INFINITY ? 0.0f : now, rescale = exp2(old - base);
     for (uint index = t % SHARE; index < KEY_TILE; index += SHARE) {
-        ushort weight = matrix_round(exp2(m->scores[row * SCORE_STRIDE + index] - base));
-        m->weights[row * WEIGHT_STRIDE + index] = weight;
-        sum += matrix_number(weight);
+        float weight = exp2(m->scores[row * SCORE_STRIDE + index] - base);
+#ifdef EXACT
+        keep_weight(m->weights + row * WEIGHT_STRIDE + index, weight);
+        sum += weight;
+#else
+        ushort rounded = matrix_round(weight);
+        m->weights[row * WEIGHT_STRIDE + index] = rounded;
+        sum += matrix_number(rounded);
+#endif
     }
     if (t % SHARE == 0) {
         m->top[(turn ^ 1) * ROW_TILE + row] = now;
@@ -244,7 +304,7 @@ static inline ALWAYS_INLINE void add_seen(const matrix_memory *m, matrix_c *c, i
 #define ADD(i)                                                                                                           \
     {                                                                                                                    \
         int r = row + matrix_row(lane, i), seen = key + index >= m->first[r] && key + index < m->end[r];                 \
-        float weight = matrix_number(m->weights[r * WEIGHT_STRIDE + index]);                                             \
+        float weight = weight_at(m->weights + r * WEIGHT_STRIDE + index);                                                \
         float value = matrix_number(m->staged[index * KEY_STRIDE + column + matrix_column(lane, i)]);                    \
         matrix_value(c, i) = seen ? fma(weight, value, matrix_value(c, i)) : matrix_value(c, i);                         \
     }
@@ -271,17 +331,18 @@ static inline ALWAYS_INLINE void add_values(matrix_c *sums, const matrix_memory 
         return;
     }
     for (int k = 0; k < KEY_TILES; k++) {
-        matrix_a a[4];
+        matrix_a a[4 * PARTS]; // row tile by row tile
         matrix_b b;
-#define LOAD(r) \
-    if (r < ROW_TILES) matrix_load_a(&a[r], m->weights + r * 16 * WEIGHT_STRIDE + k * 16, WEIGHT_STRIDE, lane);
-        LOAD(0) LOAD(1) LOAD(2) LOAD(3)
+#define LOAD(i)                                                                                                          \
+    if (i < ROW_TILES * PARTS)                                                                                           \
+        matrix_load_a(&a[i], m->weights + (i % PARTS * ROW_TILE + i / PARTS * 16) * WEIGHT_STRIDE + k * 16, WEIGHT_STRIDE, lane);
+        EACH_8(LOAD) LOAD(8) LOAD(9) LOAD(10) LOAD(11)
 #undef LOAD
 #define ADD(f)                                                                                                           \
     if (FRAGMENT_THERE(f)) {                                                                                             \
         if (f % ROW_TILES == 0)                                                                                          \
             matrix_load_b(&b, m->staged + k * 16 * KEY_STRIDE + FRAGMENT_TILE(f) * 16, KEY_STRIDE, lane);                \
-        matrix_multiply_add(&sums[f], &a[f % ROW_TILES], &b);                                                            \
+        multiply_add(&sums[f], a + f % ROW_TILES * PARTS, &b);                                                           \
     }
         EACH_16(ADD)
 #undef ADD
@@ -295,7 +356,7 @@ static inline void finish_row(const matrix_memory *m, __global float *space, RES
 #pragma unroll
     for (int i = 0; i < SHARE; i++) total += m->shares[r * SHARE + i];
     int seen = total != 0.0f; // a NaN counts: it must show
-    float row_lse = seen ? (top + log2(total)) * LN_2 : -INFINITY, factor = 1.0f / total;
+    float row_lse = seen ? (top + log2(total)) * LN_2 : -INFINITY, factor = 1.0f / WEIGHT_SCALE / total;
     if (item->state_first >= 0) {
         m->rows[r] = (long)(item->state_first + r) * VALUE_DIM;
         space[call->state_lse + item->state_first + r] = row_lse;
@@ -323,13 +384,18 @@ static inline ALWAYS_INLINE void write_sums(const matrix_memory *m, __global uch
 
 MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_matrix(ATTEND_ARGUMENTS) {
     __local ushort staged[KEY_TILE * KEY_STRIDE] ALIGNED;
-    __local ushort weights[ROW_TILE * WEIGHT_STRIDE] ALIGNED;
+    __local ushort weights[PARTS * ROW_TILE * WEIGHT_STRIDE] ALIGNED;
     __local float scores[PARTIALS * ROW_TILE * SCORE_STRIDE] ALIGNED;
     __local float shares[TILE_GROUP], top[2 * ROW_TILE], rescale[ROW_TILE];
     __local int first[ROW_TILE], end[ROW_TILE], there[KEY_TILE], odd[2];
     __local key_place places[KEY_TILE];
     __local long row_at[ROW_TILE];
-    matrix_memory m = {staged, places, there, scores, weights, shares, top, rescale, first, end, row_at, odd};
+#ifdef EXACT
+    __local float scales[ROW_TILE];
+#else
+    __local float *scales = 0;
+#endif
+    matrix_memory m = {staged, places, there, scores, weights, shares, top, rescale, first, end, row_at, odd, scales};
 
     int part = get_group_id(0);
     uint t = get_local_id(0), wave = t / MATRIX_WAVE, lane = t % MATRIX_WAVE;
@@ -358,7 +424,10 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
         key_range least = work_visible(&call, &item, item.row_begin);
         key_range most = work_visible(&call, &item, item.row_begin + rows - 1);
         const __global ushort *queries =
-            (const __global ushort *)(space + call.packed) + (long)item.tile_first * ROW_TILE * CHUNKS * 16;
+            (const __global ushort *)(space + call.packed + (long)item.tile_first * ROW_TILE * QUERY_STRIDE);
+#ifdef EXACT
+        if (t < ROW_TILE) scales[t] = ((const __global float *)(queries + TILE_VALUES))[t];
+#endif
         int kv_end = min(item.kv_end, most.end), key = max(item.kv_begin, least.first);
         key += key_gap(&keys, key);
         place_keys(&m, &keys, key, kv_end - key, t);
@@ -399,7 +468,47 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
     }
 }
 
-// Tiles for attend_matrix.   grid: global (256 * CHUNKS, ROW_TILES, tiles), local free.
+#ifdef EXACT
+
+#define PACK_SHARE (TILE_GROUP / 16) // work-items a row has
+
+// Tiles for attend_matrix of exact compute, a group for 16 rows.   grid: global (ROW_TILES * TILE_GROUP, tiles), local (TILE_GROUP, 1)
+__kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void
+attend_pack_matrix_parts(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
+                   __global float *space, float factor, attend_call call) {
+    __local float largest[TILE_GROUP];
+    __local int exponents[16];
+    uint t = get_local_id(0), row_tile = get_group_id(0);
+    long tile = get_group_id(1);
+    if (tile >= step[call.header + HEADER_TILES]) return;
+    const __global int *of = step + call.tiles + 4 * tile;
+    int row = of[1] + (int)row_tile * 16;
+    float most = 0.0f;
+    for (uint column = t % PACK_SHARE; column < ROW_WIDTH; column += PACK_SHARE)
+        most = fmax(most, query_size(query, query_rope, of, &call, row + t / PACK_SHARE, column, factor));
+    largest[t] = most;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    __global ushort *out = (__global ushort *)(space + call.packed + tile * ROW_TILE * QUERY_STRIDE);
+    if (t < 16) {
+        most = 0.0f;
+        for (uint i = 0; i < PACK_SHARE; i++) most = fmax(most, largest[t * PACK_SHARE + i]);
+        int e = parts_exponent(most);
+        exponents[t] = e;
+        ((__global float *)(out + TILE_VALUES))[row_tile * 16 + t] = parts_power(e);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint i = t; i < CHUNKS * 256; i += TILE_GROUP) {
+        uint p = i % 256, chunk = i / 256;
+        int r = matrix_packed_row(p), column = (int)chunk * 16 + matrix_packed_depth(p);
+        float rest = query_value(query, query_rope, of, &call, row + r, column) * factor * parts_power(-exponents[r]);
+        for (uint part = 0; part < PARTS; part++)
+            out[((row_tile * CHUNKS + chunk) * PARTS + part) * 256 + p] = parts_next(&rest);
+    }
+}
+
+#else
+
+// Tiles for attend_matrix of fast compute.   grid: global (256 * CHUNKS, ROW_TILES, tiles), local free.
 __kernel void attend_pack_matrix(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
                                  __global float *space, float factor, attend_call call) {
     uint p = get_global_id(0) % 256, chunk = get_global_id(0) / 256, row_tile = get_global_id(1);
@@ -407,15 +516,9 @@ __kernel void attend_pack_matrix(const __global uchar *query, const __global uch
     if (chunk >= CHUNKS || row_tile >= ROW_TILES || tile >= step[call.header + HEADER_TILES]) return;
     const __global int *of = step + call.tiles + 4 * tile;
     int row = of[1] + (int)row_tile * 16 + matrix_packed_row(p), column = (int)chunk * 16 + matrix_packed_depth(p);
-    int there = row < of[2], token_of_tile = row / call.group_heads;
-    int head = of[3] * call.group_heads + row - token_of_tile * call.group_heads;
-    long token = of[0] + token_of_tile;
-    float value = 0.0f;
-    if (there && column < LATENT_DIM)
-        value = number_load(query + call.query, call.query_type, token * call.query_token + head * call.query_head + column);
-    else if (there && column < ROW_WIDTH)
-        value = number_load(query_rope + call.query_rope, call.query_type,
-                            token * call.query_rope_token + head * call.query_rope_head + column - LATENT_DIM);
     __global ushort *out = (__global ushort *)(space + call.packed);
-    out[((tile * ROW_TILES + row_tile) * CHUNKS + chunk) * 256 + p] = matrix_round(value * factor);
+    out[((tile * ROW_TILES + row_tile) * CHUNKS + chunk) * 256 + p] =
+        matrix_round(query_value(query, query_rope, of, &call, row, column) * factor);
 }
+
+#endif

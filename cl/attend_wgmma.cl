@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_wgmma: absorbed attention by the warpgroup products of NVIDIA's Hopper, of fast compute: queries and weights are rounded
+// attend_wgmma: absorbed attention by the warpgroup products of NVIDIA's Hopper. In fast compute queries and weights are rounded
 // to the rows' own 16-bit format, sums are f32. Two warpgroups take 64 rows (heads of one or more query tokens) through a range
 // of keys with an online softmax, 64 keys at a time, staged once in local memory for both products; while they multiply, the
 // next 64 are on their way.                                                                     ref: tests/ref/ref_attend.c
+//
+// In exact compute a query or a weight is the sum of two f16 values (common/parts.clh), and the 64 rows of a product are those of 32 rows
+// of work: a work-item's two rows of sums are the parts of one, so that it adds them up by itself. Sums of products are cut off, not
+// rounded: they are made in short chains, and added as f32 numbers are. Scores of CHAIN_BLOCKS blocks of columns are a chain, sums of
+// values over APART_BLOCKS blocks of keys, which then go to the plan's sums.
 //
 // Scores: each warpgroup multiplies all rows by 32 keys. Values: each keeps the sums of one half of the columns, for all rows,
 // in registers through all keys; it holds the weights of its own 32 keys and gets the other's by way of local memory, where the
@@ -10,24 +15,32 @@
 // that the units idle for the softmax alone.
 // Every barrier is reached by the whole group: loops that hold one depend on the work alone.
 //
-//   space: packed  [tile][BLOCKS][64][64] 16-bit queries times scale * log2(e), zeros behind, each block in the order of
-//                  wgmma_at; by attend_pack_wgmma
+//   space: packed  [tile][BLOCKS][64][64] 16-bit queries times scale * log2(e), each block in the order of wgmma_at; in exact compute times
+//                  2^-e of each row, and behind each tile [ROW_TILE] f32 2^e; by attend_pack_wgmma and attend_pack_wgmma_parts
+//          sums    [part][ROW_TILE][VALUE_DIM] f32, of exact compute
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
 // local memory: three tiles (queries, keys twice) and less than 9 KiB, of a fixed size.   grid: global (parts * 256), local (256)
-// options: WGMMA_* (common/wgmma.clh), MATRIX_* (common/matrix.clh, for its numbers), ROWS_F16 or ROWS_BF16, SPARSE, LATENT_DIM =
-// VALUE_DIM (256 or 512), ROPE_DIM (a multiple of 64)
+// options: WGMMA_* (common/wgmma.clh), MATRIX_* (common/matrix.clh, for its numbers), ROWS_F16 or ROWS_BF16, EXACT (of f16 alone),
+// SPARSE, LATENT_DIM = VALUE_DIM (256 or 512), ROPE_DIM (a multiple of 64)
 #include "common/work.clh"
 #include "common/result.clh"
 #include "common/matrix.clh"
+#include "common/parts.clh"
+#include "common/query.clh"
 #include "common/each.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM)
 #error "LATENT_DIM, ROPE_DIM or VALUE_DIM is missing"
 #endif
 
+#if PARTS > 2
+#error "a product's rows are two parts of a row's queries at most"
+#endif
+
 #define GROUP 256
-#define ROW_TILE 64
+#define ROW_TILE (64 / PARTS)
 #define KEY_TILE 64
+#define ROW_WIDTH (LATENT_DIM + ROPE_DIM)
 #define LATENT_BLOCKS (LATENT_DIM / 64)
 #if LATENT_DIM + ROPE_DIM == 576
 #define WGMMA_BLOCKS 9
@@ -37,9 +50,32 @@
 #include "common/wgmma.clh"
 #define BLOCKS WGMMA_BLOCKS
 #define TILE_VALUES (BLOCKS * WGMMA_BLOCK)
+#define PACKED_VALUES (TILE_VALUES + (PARTS > 1 ? ROW_TILE * 2 : 0)) // of a packed tile, with what is behind it
 #define PIECES (VALUE_DIM / 256) // of 128 columns, of each warpgroup
 #define EMPTY -1.0f              // in place of the factor of a row that saw no key
 #define ALWAYS_INLINE __attribute__((always_inline))
+
+// A work-item's scores are of HELD rows: number i is of row ROW_OF(i) of these, which is row score_row(lane, i) of the tile, and of key
+// score_column(lane, i) of its warpgroup's.
+#ifdef EXACT
+#define HELD 1
+#define SCORES_EACH EACH_8
+#define ROW_OF(i) 0
+#define score_row(lane, i) ((lane) / 32 * 8 + (lane) % 32 / 4)
+#define score_column(lane, i) wgmma_column(lane, (i) / 2 * 4 + (i) % 2)
+#define ROW_OF_PRODUCT(r) ((r) / 16 * 8 + (r) % 8) // the row of which product row r is a part
+#define CHAIN_BLOCKS 3
+#define APART_BLOCKS 8
+#define WEIGHT_SCALE (PARTS_LARGEST / 256.0f) // weights are up to 2^BASE_LAG
+#else
+#define HELD 2
+#define SCORES_EACH EACH_16
+#define ROW_OF(i) ((i) / 2 % 2)
+#define score_row(lane, i) wgmma_row(lane, i)
+#define score_column(lane, i) wgmma_column(lane, i)
+#define ROW_OF_PRODUCT(r) (r)
+#define WEIGHT_SCALE 1.0f
+#endif
 
 // What is known of a key of a block.
 #define KEY_THERE 1
@@ -63,6 +99,7 @@ typedef struct wgmma_memory {
     __local float *rescale;   // [ROW_TILE]: bases, then what the finished sums are multiplied by
     __local float *tops;      // [ROW_TILE]: largest scores, when they are known
     __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
+    __local float *scales;    // [ROW_TILE]: what the scores of a row are multiplied by; exact compute alone
 } wgmma_memory;
 
 // Where the keys of block [key, kv_end), KEY_TILE at most, lie, for staging after the next barrier. In two steps, each in the shadow
@@ -163,7 +200,7 @@ static inline ALWAYS_INLINE void stage_rope(const wgmma_memory *m, int wanted, u
 // rows: of the tile; zeros behind.
 static inline void stage_queries(const wgmma_memory *m, const __global ushort *queries, uint rows, uint t) {
     for (uint i = t * 8; i < TILE_VALUES; i += GROUP * 8) {
-        if (i / 64 % 64 < rows)
+        if (ROW_OF_PRODUCT(i / 64 % 64) < rows)
             STAGE_RUN(m->queries + i, queries + i);
         else
             *(__local ushort8 *)(m->queries + i) = (ushort8)0;
@@ -176,51 +213,85 @@ static inline wgmma_tile keys_of(const wgmma_memory *m, int turn, uint side) {
 }
 #define QUERIES(m, b) wgmma_place((m)->queries + (b)*WGMMA_BLOCK)
 
+#ifdef EXACT
+
+// What a chain of products gave is added to the scores, both parts of each.
+static inline ALWAYS_INLINE void add_chain(float *scores, float *s, int first) {
+    wgmma_finish_scores(s);
+#define ADD(i) scores[i] = (first ? 0.0f : scores[i]) + (s[i / 2 * 4 + i % 2] + s[i / 2 * 4 + i % 2 + 2]);
+    EACH_8(ADD)
+#undef ADD
+}
+// Scores by block b of the columns; `scores` is for all chains but the one under way.
+#define SCORE_BLOCK(b, s, scores, m, tile)                                                                               \
+    if (b < BLOCKS) {                                                                                                    \
+        if (b % CHAIN_BLOCKS == 0) {                                                                                     \
+            if (b > 0) {                                                                                                 \
+                wgmma_scores_finish();                                                                                   \
+                add_chain(scores, s, b == CHAIN_BLOCKS);                                                                 \
+            }                                                                                                            \
+            wgmma_scores_first(s, QUERIES(m, b), wgmma_next(tile, b));                                                   \
+        } else                                                                                                           \
+            wgmma_scores_next(s, QUERIES(m, b), wgmma_next(tile, b));                                                    \
+    }
+static inline ALWAYS_INLINE void finish_scores(float *scores, float *s, const wgmma_memory *m, uint lane) {
+    float scale = m->scales[score_row(lane, 0)];
+    add_chain(scores, s, 0);
+#define SCALE(i) scores[i] *= scale;
+    EACH_8(SCALE)
+#undef SCALE
+}
+
+#else
+
+#define SCORE_BLOCK(b, s, scores, m, tile)                                                                               \
+    if (b == 0)                                                                                                          \
+        wgmma_scores_first(s, QUERIES(m, 0), tile);                                                                      \
+    else if (b < BLOCKS)                                                                                                 \
+        wgmma_scores_next(s, QUERIES(m, b), wgmma_next(tile, b));
+
+#endif
+
 // Scores of all rows by the warpgroup's keys.
-static inline ALWAYS_INLINE void score_keys(float *s, const wgmma_memory *m, int turn, uint side) {
+static inline ALWAYS_INLINE void score_keys(float *s, float *scores, const wgmma_memory *m, int turn, uint side) {
     wgmma_tile keys = keys_of(m, turn, side);
-    wgmma_scores_first(s, QUERIES(m, 0), keys);
-#define NEXT(b) \
-    if (b > 0 && b < BLOCKS) wgmma_scores_next(s, QUERIES(m, b), wgmma_next(keys, b));
+#define NEXT(b) SCORE_BLOCK(b, s, scores, m, keys)
     EACH_16(NEXT)
 #undef NEXT
     wgmma_scores_finish();
 }
 
-// A work-item has sums of two rows: number i is of its row ROW_OF(i).
-#define ROW_OF(i) ((i) / 2 % 2)
-
 static inline ALWAYS_INLINE void mask_scores(float *s, const wgmma_memory *m, int key, float softcap, int masked, int slot,
                                              uint side, uint lane) {
 #define CAP(i) s[i] = tanh(s[i] * (LN_2 / softcap)) * (softcap * LOG2_E);
     if (softcap != 0.0f) {
-        EACH_16(CAP)
+        SCORES_EACH(CAP)
     }
 #undef CAP
     if (!masked) return;
 #define MASK(i)                                                                                                          \
     {                                                                                                                    \
-        int row = wgmma_row(lane, i), index = side * 32 + wgmma_column(lane, i);                                         \
+        int row = score_row(lane, i), index = side * 32 + score_column(lane, i);                                         \
         int facts = m->facts[slot * KEY_TILE + index];                                                                   \
         int seen = facts && key + index >= m->first[row] && key + index < m->end[row];                                   \
         s[i] = !seen ? -INFINITY : facts & KEY_ODD ? NAN : s[i];                                                         \
     }
-    EACH_16(MASK)
+    SCORES_EACH(MASK)
 #undef MASK
 }
 
 // Of each row a number of every work-item that has sums of it.
-static inline ALWAYS_INLINE void share(const wgmma_memory *m, float of_first, float of_second, uint side, uint lane) {
-    m->shares[wgmma_row(lane, 0) * 8 + side * 4 + lane % 4] = of_first;
-    m->shares[wgmma_row(lane, 2) * 8 + side * 4 + lane % 4] = of_second;
+static inline ALWAYS_INLINE void share(const wgmma_memory *m, const float *of, uint side, uint lane) {
+    m->shares[score_row(lane, 0) * 8 + side * 4 + lane % 4] = of[0];
+    if (HELD > 1) m->shares[score_row(lane, 2) * 8 + side * 4 + lane % 4] = of[HELD - 1];
 }
 
 static inline ALWAYS_INLINE void share_tops(const float *s, const wgmma_memory *m, uint side, uint lane) {
     float top[2] = {-INFINITY, -INFINITY};
 #define TOP(i) top[ROW_OF(i)] = fmax(top[ROW_OF(i)], s[i]);
-    EACH_16(TOP)
+    SCORES_EACH(TOP)
 #undef TOP
-    share(m, top[0], top[1], side, lane);
+    share(m, top, side, lane);
 }
 
 static inline float8 shares_of(const wgmma_memory *m, uint row) {
@@ -254,31 +325,83 @@ static inline ALWAYS_INLINE float raise_base(float *top, float *base, float *res
     return *base == -INFINITY ? 0.0f : *base;
 }
 
-// Online softmax: scores become weights, as rounded, which the work-item holds. Answers whether older sums must be rescaled, and
-// by what.
+#ifdef EXACT
+
+// A pair of weights, as the product's two rows hold them.
+static inline ALWAYS_INLINE void keep_weights(uint parts[2], float first, float second) {
+    first *= WEIGHT_SCALE;
+    second *= WEIGHT_SCALE;
+    parts[0] = wgmma_round(first, second);
+    parts[1] = wgmma_round(first - matrix_number((ushort)parts[0]), second - matrix_number((ushort)(parts[0] >> 16)));
+}
+
+#endif
+
+// Online softmax: scores become weights, in fast compute as rounded, which the work-item holds. Answers whether older sums must be
+// rescaled, and by what.
 static inline ALWAYS_INLINE int soften(uint4 weights[2], const float *s, float *top, float *base, float *total, float *rescale,
                                        const wgmma_memory *m, uint lane) {
     float from[2], sum[2] = {0.0f, 0.0f};
     uint both[8];
-    from[0] = raise_base(&top[0], &base[0], &rescale[0], m, wgmma_row(lane, 0));
+    from[0] = raise_base(&top[0], &base[0], &rescale[0], m, score_row(lane, 0));
+#ifdef EXACT
+#define SOFTEN(i)                                                                                                        \
+    {                                                                                                                    \
+        float first = wgmma_exp2(s[2 * i] - from[0]), second = wgmma_exp2(s[2 * i + 1] - from[0]);                       \
+        keep_weights(both + 2 * i, first, second);                                                                       \
+        sum[0] += first + second;                                                                                        \
+    }
+    EACH_4(SOFTEN)
+#undef SOFTEN
+#else
     from[1] = raise_base(&top[1], &base[1], &rescale[1], m, wgmma_row(lane, 2));
 #define SOFTEN(i)                                                                                                        \
     both[i] = wgmma_round(wgmma_exp2(s[2 * i] - from[ROW_OF(2 * i)]), wgmma_exp2(s[2 * i + 1] - from[ROW_OF(2 * i)]));   \
     sum[ROW_OF(2 * i)] += matrix_number((ushort)both[i]) + matrix_number((ushort)(both[i] >> 16));
     EACH_8(SOFTEN)
 #undef SOFTEN
+#endif
     weights[0] = (uint4)(both[0], both[1], both[2], both[3]);
     weights[1] = (uint4)(both[4], both[5], both[6], both[7]);
     total[0] = fma(total[0], rescale[0], sum[0]);
-    total[1] = fma(total[1], rescale[1], sum[1]);
-    return rescale[0] != 1.0f || rescale[1] != 1.0f;
+    if (HELD > 1) total[HELD - 1] = fma(total[HELD - 1], rescale[HELD - 1], sum[HELD - 1]);
+    return rescale[0] != 1.0f || rescale[HELD - 1] != 1.0f;
 }
 
+// Sum i of a work-item is of the row that its score ROW_OF is, in exact compute of a part of it.
 static inline ALWAYS_INLINE void rescale_sums(float *o, const float *rescale) {
 #define RESCALE(i) o[i] *= rescale[ROW_OF(i)];
     EACH_64(RESCALE)
 #undef RESCALE
 }
+
+#ifdef EXACT
+
+// Adds a piece's sums to the work-item's share of the plan's, which `factor` brings to the same base and of which there are none before
+// the first time.
+static inline ALWAYS_INLINE void keep_sums(__global float *kept, const float *o, float factor, int first, uint lane) {
+#define KEEP(i)                                                                                                          \
+    if (i % 4 == 0) {                                                                                                    \
+        __global float2 *at = (__global float2 *)(kept + wgmma_column(lane, i));                                         \
+        float2 sum = (float2)(o[i] + o[i | 2], o[i | 1] + o[i | 3]);                                                     \
+        *at = first ? sum : fma(*at, (float2)factor, sum);                                                               \
+    }
+    EACH_64(KEEP)
+#undef KEEP
+}
+
+// A row's own sums, of both parts, with those that were kept.
+static inline ALWAYS_INLINE void finish_sums(const __global float *kept, float *o, float factor, int none, uint lane) {
+#define FINISH(i)                                                                                                        \
+    if (i % 4 < 2) {                                                                                                     \
+        o[i] += o[i | 2];                                                                                                \
+        if (!none) o[i] = fma(kept[wgmma_column(lane, i)], factor, o[i]);                                                \
+    }
+    EACH_64(FINISH)
+#undef FINISH
+}
+
+#endif
 
 // The weights of a block as its work-items hold them, where its rope part was.
 static inline __local uint4 *weights_of(const wgmma_memory *m, int turn) {
@@ -302,7 +425,7 @@ static inline void finish_row(const wgmma_memory *m, __global float *space, RESU
                               const work_item *item, int r) {
     float top = m->tops[r], base = m->rescale[r], total = sum_of(shares_of(m, r));
     int seen = total != 0.0f; // a NaN counts: it must show
-    float row_lse = seen ? (base + log2(total)) * LN_2 : -INFINITY, factor = 1.0f / total;
+    float row_lse = seen ? (base + log2(total)) * LN_2 : -INFINITY, factor = 1.0f / WEIGHT_SCALE / total;
     if (item->state_first >= 0) {
         m->rows[r] = (long)(item->state_first + r) * VALUE_DIM;
         space[call->state_lse + item->state_first + r] = row_lse;
@@ -321,9 +444,15 @@ static inline void finish_row(const wgmma_memory *m, __global float *space, RESU
 
 static inline ALWAYS_INLINE void stage_sums(const wgmma_memory *m, const float *o, uint piece, uint lane) {
     __local float *sums = (__local float *)m->queries + piece * 128;
+#ifdef EXACT
+#define STAGE(i)                                                                                                         \
+    if (i % 4 == 0)                                                                                                      \
+        *(__local float2 *)(sums + score_row(lane, 0) * SUM_STRIDE + wgmma_column(lane, i)) = (float2)(o[i], o[i | 1]);
+#else
 #define STAGE(i)                                                                                                         \
     if (i % 2 == 0)                                                                                                      \
         *(__local float2 *)(sums + wgmma_row(lane, i) * SUM_STRIDE + wgmma_column(lane, i)) = (float2)(o[i], o[i | 1]);
+#endif
     EACH_64(STAGE)
 #undef STAGE
 }
@@ -350,6 +479,22 @@ static inline void write_sums(const wgmma_memory *m, __global uchar *out, int ty
         }                                                                                                                \
     }
 
+#define CLEAR(i) o[i] = more[i] = 0.0f;
+#define CLEAR_SUMS EACH_64(CLEAR)
+
+#ifdef EXACT
+#define FINISH_SCORES(s, scores) finish_scores(scores, s, &m, lane)
+// With what the plan's sums hold, brought to the row's base.
+#define KEEP_SUMS(keep)                                                                                                  \
+    {                                                                                                                    \
+        float factor = kept_base == base[0] ? 1.0f : wgmma_exp2(kept_base - base[0]);                                    \
+        keep(kept, o, factor, kept_base == -INFINITY, lane);                                                             \
+        if (PIECES > 1) keep(kept + 128, more, factor, kept_base == -INFINITY, lane);                                    \
+    }
+#else
+#define FINISH_SCORES(s, scores) wgmma_finish_scores(s)
+#endif
+
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(ATTEND_ARGUMENTS) {
     __local ushort tiles[3 * TILE_VALUES] __attribute__((aligned(1024)));
     __local float shares[ROW_TILE * 8] __attribute__((aligned(16)));
@@ -357,7 +502,12 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
     __local int first[ROW_TILE], end[ROW_TILE], key_facts[4 * KEY_TILE], slow[4];
     __local stage_place places[4 * KEY_TILE];
     __local long row_at[ROW_TILE];
-    wgmma_memory m = {tiles, tiles + TILE_VALUES, shares, first, end, places, key_facts, slow, rescale_rows, tops, row_at};
+#ifdef EXACT
+    __local float scales[ROW_TILE];
+#else
+    __local float *scales = 0;
+#endif
+    wgmma_memory m = {tiles, tiles + TILE_VALUES, shares, first, end, places, key_facts, slow, rescale_rows, tops, row_at, scales};
 
     int part = get_group_id(0);
     uint t = get_local_id(0), side = wgmma_group(t), lane = t % WGMMA_GROUP;
@@ -367,10 +517,16 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         work_item_fill(&item, step + call.works, w);
         KEY_SOURCE(keys, item);
         int rows = item.row_count, turn = 0, type = item.state_first >= 0 ? NUMBER_F32 : call.output_type;
+#ifdef EXACT
+        float scores[8], kept_base = -INFINITY; // the base of the sums that were kept; none were, or zeros, while it is -inf
+        int apart = 0;                          // blocks since then
+        __global float *kept =
+            space + call.sums + ((long)part * ROW_TILE + score_row(lane, 0)) * VALUE_DIM + side * PIECES * 128;
+#else
+#define scores s
+#endif
         float o[64], more[64], s[16], top[2] = {-INFINITY, -INFINITY}, base[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f}, rescale[2];
-#define CLEAR(i) o[i] = more[i] = 0.0f;
-        EACH_64(CLEAR)
-#undef CLEAR
+        CLEAR_SUMS
         if (t < 4) slow[t] = 0;
         if (t < ROW_TILE) {
             key_range range = {0, 0};
@@ -385,7 +541,11 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         key += key_gap(&keys, key);
         int next = block_behind(&keys, key, kv_end), after = block_behind(&keys, next, kv_end), slot = 0;
         int masked = block_is_masked(least, most, key, kv_end), next_masked = block_is_masked(least, most, next, kv_end);
-        stage_queries(&m, (const __global ushort *)(space + call.packed) + (long)item.tile_first * TILE_VALUES, rows, t);
+        stage_queries(&m, (const __global ushort *)(space + call.packed) + (long)item.tile_first * PACKED_VALUES, rows, t);
+#ifdef EXACT
+        if (t < ROW_TILE)
+            scales[t] = space[call.packed + ((long)item.tile_first * PACKED_VALUES + TILE_VALUES) / 2 + t];
+#endif
         barrier(CLK_LOCAL_MEM_FENCE);
         place_keys(&m, &keys, find_keys(&keys, key, kv_end, t), 0, t);
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -395,22 +555,30 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         place_keys(&m, &keys, find_keys(&keys, after, kv_end, t), 2, t);
         stage_finish();
         barrier(CLK_LOCAL_MEM_FENCE);
-        score_keys(s, &m, 0, side);
+        score_keys(s, scores, &m, 0, side);
         STAGE_BLOCK(next_masked || slow[1], 1, 1);
-        wgmma_finish_scores(s);
+        FINISH_SCORES(s, scores);
         // Here the block's scores are known, the next block is on its way, and the one after that is placed.
         while (key < kv_end) {
-            mask_scores(s, &m, key, call.softcap, masked || slow[slot], slot, side, lane);
-            share_tops(s, &m, side, lane);
+            mask_scores(scores, &m, key, call.softcap, masked || slow[slot], slot, side, lane);
+            share_tops(scores, &m, side, lane);
             if (t == 0) slow[(slot + 3) & 3] = 0; // of the block before, for the third from here
             int third = block_behind(&keys, after, kv_end);
             int2 found = find_keys(&keys, third, kv_end, t);
             barrier(CLK_LOCAL_MEM_FENCE);
             uint4 own[2], other[2];
-            if (soften(own, s, top, base, total, rescale, &m, lane)) {
+            if (soften(own, scores, top, base, total, rescale, &m, lane)) {
                 rescale_sums(o, rescale);
                 if (PIECES > 1) rescale_sums(more, rescale);
             }
+#ifdef EXACT
+            if (apart++ == APART_BLOCKS) {
+                apart = 1;
+                KEEP_SUMS(keep_sums);
+                kept_base = base[0];
+                CLEAR_SUMS
+            }
+#endif
             __local uint4 *held = weights_of(&m, turn) + lane;
             held[2 * side * WGMMA_GROUP] = own[0];
             held[(2 * side + 1) * WGMMA_GROUP] = own[1];
@@ -430,9 +598,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
             barrier(CLK_LOCAL_MEM_FENCE); // the next block is staged, and nobody needs the weights in local memory any more
             // Its scores; behind the last block: of whatever is there, for nobody. By the time that the second products are
             // accepted this block's values have been multiplied, and the block after the next comes in their place.
-            wgmma_scores_first(s, QUERIES(&m, 0), tile);
-#define NEXT(b) \
-    if (b < BLOCKS) wgmma_scores_next(s, QUERIES(&m, b), wgmma_next(tile, b));
+#define NEXT(b) SCORE_BLOCK(b, s, scores, &m, tile)
+            NEXT(0)
             stage_rope(&m, !slowly, 0, two, turn, t);
             stage_rope(&m, !slowly, 1, two, turn, t);
             NEXT(1)
@@ -457,7 +624,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
 #endif
 #undef NEXT
             wgmma_scores_finish();
-            wgmma_finish_scores(s);
+            FINISH_SCORES(s, scores);
             if (slowly) {
 #ifdef WGMMA_NVIDIA
                 barrier(CLK_LOCAL_MEM_FENCE); // the whole group: what it depends on is the block's. OpenCL C's products need none: they
@@ -473,14 +640,17 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         }
         stage_finish();
         barrier(CLK_LOCAL_MEM_FENCE);
-        share(&m, total[0], total[1], side, lane);
+        share(&m, total, side, lane);
         // Each row's largest score and base, by any work-item that has sums of it.
         if (side == 0 && lane % 4 == 0) {
-            tops[wgmma_row(lane, 0)] = top[0];
-            tops[wgmma_row(lane, 2)] = top[1];
-            rescale_rows[wgmma_row(lane, 0)] = base[0];
-            rescale_rows[wgmma_row(lane, 2)] = base[1];
+            tops[score_row(lane, 0)] = top[0];
+            if (HELD > 1) tops[score_row(lane, 2)] = top[HELD - 1];
+            rescale_rows[score_row(lane, 0)] = base[0];
+            if (HELD > 1) rescale_rows[score_row(lane, 2)] = base[HELD - 1];
         }
+#ifdef EXACT
+        KEEP_SUMS(finish_sums);
+#endif
         barrier(CLK_LOCAL_MEM_FENCE);
         stage_sums(&m, o, side * PIECES, lane);
         if (PIECES > 1) stage_sums(&m, more, side * PIECES + 1, lane);
@@ -493,7 +663,39 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
     }
 }
 
-// Tiles for attend_wgmma, 8 values a work-item; rows that a tile has no queries for are left as they are.   grid: global (TILE_VALUES / 8, tiles), local free.
+#ifdef EXACT
+
+#define PACK_SHARE (GROUP / ROW_TILE) // work-items a row has
+
+// Tiles for attend_wgmma of exact compute, a group for each.   grid: global (256, tiles), local (256, 1)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+attend_pack_wgmma_parts(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
+                        __global float *space, float factor, attend_call call) {
+    __local float largest[GROUP];
+    uint t = get_local_id(0), r = t / PACK_SHARE;
+    long tile = get_global_id(1);
+    if (tile >= step[call.header + HEADER_TILES]) return;
+    const __global int *of = step + call.tiles + 4 * tile;
+    __global ushort *out = (__global ushort *)(space + call.packed) + tile * PACKED_VALUES;
+    float most = 0.0f;
+    for (uint column = t % PACK_SHARE; column < ROW_WIDTH; column += PACK_SHARE)
+        most = fmax(most, query_size(query, query_rope, of, &call, of[1] + (int)r, column, factor));
+    largest[t] = most;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint i = 0; i < PACK_SHARE; i++) most = fmax(most, largest[r * PACK_SHARE + i]);
+    int e = parts_exponent(most);
+    if (t % PACK_SHARE == 0) ((__global float *)(out + TILE_VALUES))[r] = parts_power(e);
+    for (uint column = t % PACK_SHARE; column < ROW_WIDTH; column += PACK_SHARE) {
+        float rest = query_value(query, query_rope, of, &call, of[1] + (int)r, column) * factor * parts_power(-e);
+        __global ushort *to = out + column / 64 * WGMMA_BLOCK;
+        to[wgmma_at(r / 8 * 16 + r % 8, column % 64)] = parts_next(&rest);
+        to[wgmma_at(r / 8 * 16 + r % 8 + 8, column % 64)] = parts_next(&rest);
+    }
+}
+
+#else
+
+// Tiles for attend_wgmma of fast compute, 8 values a work-item; rows that a tile has no queries for are left as they are.   grid: global (TILE_VALUES / 8, tiles), local free.
 __kernel void attend_pack_wgmma(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
                                 __global float *space, float factor, attend_call call) {
     uint run = get_global_id(0), r = run / 8 % 64;
@@ -519,3 +721,5 @@ __kernel void attend_pack_wgmma(const __global uchar *query, const __global ucha
     }
     *(__global ushort8 *)((__global ushort *)(space + call.packed) + tile * TILE_VALUES + run * 8) = out;
 }
+
+#endif

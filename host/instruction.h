@@ -33,7 +33,8 @@ static inline bool host_instruction_is_timed(host_instruction instruction) {
 
 // What a trial found: constant once there.
 typedef struct host_instruction_trial {
-    bool right;       // it compiles, runs and gives the right sums
+    bool right;            // it compiles, runs and gives the right sums
+    bool keeps_subnormals; // of matrix products: a row's f16 values below 2^-14 are no zeros to it
     float gain;       // products in the time of one product of an f32 multiply-add; 0: not timed, as matrix products
     char reason[160]; // why it is not right; "" when it is
 } host_instruction_trial;

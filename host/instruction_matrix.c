@@ -83,21 +83,28 @@ static clmla_status multiply(const matrix_run *run, const host_matrix *form, boo
     return code == CL_SUCCESS ? CLMLA_OK : host_fail_cl(&run->context->log, "clEnqueueReadBuffer", code, WHAT);
 }
 
-static bool all_right(const float found[2 * VALUES]) {
+static bool all_right(const float found[2 * VALUES], float unit) {
     for (uint32_t i = 0; i < 2 * VALUES; i++)
-        if (!(found[i] == product_at(i % VALUES / TILE, i % TILE))) return false;
+        if (!(found[i] == product_at(i % VALUES / TILE, i % TILE) * unit)) return false;
     return true;
 }
 
-static clmla_status try_format(matrix_run *run, const host_matrix *form, bool bf16, host_instruction_trial *trial) {
+static clmla_status try_kind(matrix_run *run, const host_matrix *form, host_trial_kind kind,
+                             host_instruction_trial *trial) {
+    bool bf16 = kind == HOST_TRIAL_BF16;
     uint16_t values[2 * VALUES];
     float found[2 * VALUES];
-    for (uint32_t i = 0; i < 2 * VALUES; i++) values[i] = host_trial_code(i, bf16);
+    for (uint32_t i = 0; i < 2 * VALUES; i++) values[i] = host_trial_operand(i, VALUES, kind);
     STATUS_OR_RETURN(host_buffer_create(&run->values, run->context, sizeof values, values, WHAT));
     STATUS_OR_RETURN(host_buffer_create(&run->packed, run->context, VALUES * sizeof *values, NULL, WHAT));
     STATUS_OR_RETURN(host_buffer_create(&run->sums, run->context, sizeof found, NULL, WHAT));
     STATUS_OR_RETURN(multiply(run, form, bf16, found));
-    trial->right = all_right(found);
+    bool right = all_right(found, host_trial_unit(kind));
+    if (kind == HOST_TRIAL_SUBNORMAL) {
+        trial->keeps_subnormals = right;
+        return CLMLA_OK;
+    }
+    trial->right = right;
     if (!trial->right)
         snprintf(trial->reason, sizeof trial->reason, "a trial of its matrix products of %s values gave wrong sums",
                  bf16 ? "bf16" : "f16");
@@ -109,9 +116,9 @@ clmla_status host_matrix_try(host_context *context, cl_command_queue queue, host
     const host_matrix *form = host_matrix_find(&context->facts);
     clmla_status status = CLMLA_OK;
     if (form->instruction != instruction) form = form_of(instruction, 0);
-    for (int bf16 = 0; bf16 < 2 && status == CLMLA_OK && !trial->reason[0]; bf16++) {
+    for (int kind = 0; kind < HOST_TRIAL_KINDS && status == CLMLA_OK && !trial->reason[0]; kind++) {
         matrix_run run = {.context = context, .queue = queue};
-        status = try_format(&run, form, bf16, trial);
+        status = try_kind(&run, form, (host_trial_kind)kind, trial);
         host_buffer_release(context, &run.values);
         host_buffer_release(context, &run.packed);
         host_buffer_release(context, &run.sums);

@@ -33,7 +33,7 @@ const char *host_wgmma_option(host_instruction instruction) {
                                                  : "-DWGMMA_PORTABLE -DMATRIX_PORTABLE";
 }
 
-static float expected(uint32_t i) {
+static float expected(uint32_t i, float unit) {
     float sum = 0;
     bool scores = i < SCORES;
     uint32_t width = scores ? KEYS : COLUMNS, row = (scores ? i : i - SCORES) / width,
@@ -41,7 +41,7 @@ static float expected(uint32_t i) {
     for (uint32_t k = 0; k < DEPTH; k++)
         sum += host_trial_value(row * DEPTH + k) *
                host_trial_value(ROW_VALUES + (scores ? column * COLUMNS + k : k * COLUMNS + column));
-    return sum;
+    return sum * unit;
 }
 
 typedef struct wgmma_run {
@@ -69,13 +69,19 @@ static clmla_status multiply(wgmma_run *run, host_instruction instruction, bool 
     return code == CL_SUCCESS ? CLMLA_OK : host_fail_cl(&run->context->log, "clEnqueueReadBuffer", code, WHAT);
 }
 
-static clmla_status try_format(wgmma_run *run, host_instruction instruction, bool bf16, host_instruction_trial *trial) {
-    for (uint32_t i = 0; i < VALUES; i++) run->codes[i] = host_trial_code(i, bf16);
+static clmla_status try_kind(wgmma_run *run, host_instruction instruction, host_trial_kind kind,
+                             host_instruction_trial *trial) {
+    bool bf16 = kind == HOST_TRIAL_BF16, right = true;
+    for (uint32_t i = 0; i < VALUES; i++) run->codes[i] = host_trial_operand(i, ROW_VALUES, kind);
     STATUS_OR_RETURN(host_buffer_create(&run->values, run->context, sizeof run->codes, run->codes, WHAT));
     STATUS_OR_RETURN(host_buffer_create(&run->sums, run->context, sizeof run->found, NULL, WHAT));
     STATUS_OR_RETURN(multiply(run, instruction, bf16));
-    trial->right = true;
-    for (uint32_t i = 0; i < SUMS; i++) trial->right &= run->found[i] == expected(i);
+    for (uint32_t i = 0; i < SUMS; i++) right &= run->found[i] == expected(i, host_trial_unit(kind));
+    if (kind == HOST_TRIAL_SUBNORMAL) {
+        trial->keeps_subnormals = right;
+        return CLMLA_OK;
+    }
+    trial->right = right;
     if (!trial->right)
         snprintf(trial->reason, sizeof trial->reason, "a trial of its warpgroup products of %s values gave wrong sums",
                  bf16 ? "bf16" : "f16");
@@ -89,8 +95,8 @@ clmla_status host_wgmma_try(host_context *context, cl_command_queue queue, host_
     if (!run) return host_fail(&context->log, CLMLA_E_MEMORY, 0, WHAT ": no memory for %zu bytes", sizeof *run);
     run->context = context;
     run->queue = queue;
-    for (int bf16 = 0; bf16 < 2 && status == CLMLA_OK && !trial->reason[0]; bf16++) {
-        status = try_format(run, instruction, bf16, trial);
+    for (int kind = 0; kind < HOST_TRIAL_KINDS && status == CLMLA_OK && !trial->reason[0]; kind++) {
+        status = try_kind(run, instruction, (host_trial_kind)kind, trial);
         host_buffer_release(context, &run->values);
         host_buffer_release(context, &run->sums);
     }

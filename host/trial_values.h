@@ -22,4 +22,28 @@ static inline uint16_t host_trial_code(uint32_t i, bool bf16) {
     return (uint16_t)(sign << 15 | (bf16 ? 0x3f80u + power * 0x80u : 0x3c00u + power * 0x400u));
 }
 
+// A trial's runs: values of both formats, and f16 values of the second operand, the rows of a cache, that are subnormal: the same times
+// HOST_TRIAL_SMALLEST.
+typedef enum host_trial_kind {
+    HOST_TRIAL_F16,
+    HOST_TRIAL_BF16,
+    HOST_TRIAL_SUBNORMAL,
+    HOST_TRIAL_KINDS
+} host_trial_kind;
+#define HOST_TRIAL_SMALLEST 0x1p-24f
+
+static inline uint16_t host_trial_subnormal(uint32_t i) {
+    return (uint16_t)((host_trial_noise(i) >> 2 & 1u) << 15 | 1u << (host_trial_noise(i) & 3u));
+}
+
+// Of value i, when the second operand begins with value `second`.
+static inline uint16_t host_trial_operand(uint32_t i, uint32_t second, host_trial_kind kind) {
+    if (kind == HOST_TRIAL_SUBNORMAL && i >= second) return host_trial_subnormal(i);
+    return host_trial_code(i, kind == HOST_TRIAL_BF16);
+}
+
+static inline float host_trial_unit(host_trial_kind kind) {
+    return kind == HOST_TRIAL_SUBNORMAL ? HOST_TRIAL_SMALLEST : 1.0f;
+}
+
 #endif

@@ -113,6 +113,7 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
     const clmla_plan *plan = job->plan;
     const attend_call *call = &job->call;
     const char *sparse = job->params->scope_count > 0 ? "-DSPARSE" : "";
+    const char *exact = plan->params.compute == CLMLA_COMPUTE_EXACT ? "-DEXACT " : "";
     const attend_tile *tile = &plan->tile;
     char more[192], width[32] = "";
     if (variant_has_vectors(plan->attend))
@@ -122,13 +123,13 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
     else if (plan->attend->method == VARIANT_MATRIX)
         snprintf(more, sizeof more,
                  "%s -DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u "
-                 "-DPARTIALS=%u %s",
+                 "-DPARTIALS=%u %s%s",
                  host_matrix_find(&plan->context->host.facts)->option, call->latent_dim, call->rope_dim,
-                 call->value_dim, tile->group, tile->row_tile, tile->key_tile, tile->partials, sparse);
+                 call->value_dim, tile->group, tile->row_tile, tile->key_tile, tile->partials, exact, sparse);
     else if (plan->attend->method == VARIANT_WGMMA)
-        snprintf(more, sizeof more, "%s -DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d %s",
+        snprintf(more, sizeof more, "%s -DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d %s%s",
                  host_wgmma_option(host_wgmma_find(&plan->context->host.facts)), call->latent_dim, call->rope_dim,
-                 call->value_dim, sparse);
+                 call->value_dim, exact, sparse);
     else if (plan->attend->method == VARIANT_TILE) {
         if (tile->sub_group) snprintf(width, sizeof width, "-DSUB_GROUP=%u ", tile->sub_group);
         snprintf(more, sizeof more,
@@ -150,13 +151,18 @@ static const char *pack_kernel(const variant *attend) {
 }
 
 // Of the attend program itself, whose options say in which order a tile's values lie.
+static const char *pack_matrix_kernel(bool wgmma, bool exact) {
+    if (exact) return wgmma ? "attend_pack_wgmma_parts" : "attend_pack_matrix_parts";
+    return wgmma ? "attend_pack_wgmma" : "attend_pack_matrix";
+}
+
 static clmla_status launch_pack_matrix(attend_job *job) {
     clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
-    bool wgmma = plan->attend->method == VARIANT_WGMMA;
+    bool wgmma = plan->attend->method == VARIANT_WGMMA, exact = plan->params.compute == CLMLA_COMPUTE_EXACT;
     specialise(options, job);
     host_launch launch = host_launch_begin(&plan->context->host, "attend", plan->attend->source, options,
-                                           wgmma ? "attend_pack_wgmma" : "attend_pack_matrix");
+                                           pack_matrix_kernel(wgmma, exact));
     host_arg_buffer(&launch, job->query.memory);
     host_arg_buffer(&launch, job->query_rope.memory);
     host_arg_buffer(&launch, plan->step);
@@ -165,13 +171,14 @@ static clmla_status launch_pack_matrix(attend_job *job) {
     host_arg_bytes(&launch, sizeof job->call, &job->call);
     size_t per_value[3] = {(size_t)plan->tile.query_stride * 32, plan->tile.row_tile / 16, plan->grid_tiles};
     size_t per_pair[2] = {(size_t)plan->tile.query_stride * 2 * plan->tile.row_tile / 8, plan->grid_tiles};
+    size_t group[2] = {plan->tile.group, 1}, per_group[2] = {group[0] * (wgmma ? 1 : per_value[1]), plan->grid_tiles};
+    if (exact) return host_launch_enqueue(&launch, job->chain, 2, per_group, group);
     return wgmma ? operation_launch_items(&launch, job->chain, 2, per_pair)
                  : operation_launch_items(&launch, job->chain, 3, per_value);
 }
 
 static clmla_status launch_pack(attend_job *job) {
-    if (job->plan->attend->method == VARIANT_MATRIX || job->plan->attend->method == VARIANT_WGMMA)
-        return launch_pack_matrix(job);
+    if (variant_has_matrix_units(job->plan->attend)) return launch_pack_matrix(job);
     clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
     operation_options(options, plan->context, plan->attend, "ELEMENT_F32", NULL);

@@ -17,7 +17,7 @@
 #define LOCAL_SHARED (64u << 10) // a device with as much shares it out: two groups are to fit
 
 typedef struct matrix_search {
-    uint32_t group_most, rows_most, keys_most, sums_most, wave, width, value_dim, rows;
+    uint32_t group_most, rows_most, keys_most, sums_most, wave, width, value_dim, rows, parts;
     uint64_t local, least_local; // what there is to take; the least that any tile asked for
 } matrix_search;
 
@@ -37,8 +37,8 @@ static bool fit_local(matrix_search *s, attend_tile *t) {
     for (t->key_tile = s->keys_most / TILE * TILE; t->key_tile >= TILE; t->key_tile /= 2) {
         uint32_t fewest = t->key_tile > TILE ? most / (t->key_tile / TILE) : 1;
         for (t->partials = most; t->partials >= 1 && t->partials >= fewest; t->partials /= 2) {
-            t->local_bytes =
-                MATRIX_LOCAL_BYTES((uint64_t)t->group, t->row_tile, t->key_tile, t->partials, (uint64_t)s->width);
+            t->local_bytes = MATRIX_LOCAL_BYTES((uint64_t)t->group, t->row_tile, t->key_tile, t->partials,
+                                                (uint64_t)s->width, s->parts);
             if (t->local_bytes < s->least_local) s->least_local = t->local_bytes;
             if (t->local_bytes <= s->local) return true;
         }
@@ -81,6 +81,10 @@ static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const matrix_search *s) 
     return false;
 }
 
+uint32_t attend_matrix_parts(clmla_row_format format, bool exact) {
+    return !exact ? 1 : format == CLMLA_ROWS_BF16 ? 3 : 2;
+}
+
 bool attend_matrix_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
                           const attend_tile_limits *limits, const attend_tile_shape *shape) {
     const host_matrix *form = host_matrix_find(facts);
@@ -96,6 +100,7 @@ bool attend_matrix_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX],
         .width = latent + shape->rope_dim,
         .value_dim = shape->value_dim ? shape->value_dim : latent,
         .rows = shape->rows ? shape->rows : 1,
+        .parts = attend_matrix_parts(shape->format, shape->exact),
         .local = facts->local_bytes,
         .least_local = UINT64_MAX,
     };
@@ -111,6 +116,6 @@ bool attend_matrix_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX],
     s.local = all;
     if (!found) found = search(&s, out);
     if (!found) return refuse(reason, &s);
-    out->query_stride = MATRIX_UP(s.width) / 2; // values of 16 bits
+    out->query_stride = MATRIX_QUERY_STRIDE(s.width, s.parts);
     return true;
 }

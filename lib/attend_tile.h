@@ -28,6 +28,7 @@ typedef struct attend_tile_shape {
     clmla_row_format format;
     uint32_t latent_dim, rope_dim, value_dim;
     uint32_t rows; // of one sequence and kv head: query heads times query tokens, as far as they are known
+    bool exact;    // of attend_matrix: what it keeps a query and a weight as
 } attend_tile_shape;
 
 // The tile of least predicted cost; false with a sentence when there is none.

@@ -2,18 +2,18 @@
 #include "lib/attend_wgmma.h"
 
 #define GROUP 256
-#define ROW_TILE 64
+#define PRODUCT_ROWS 64
 #define KEY_TILE 64
 #define TILES 3                // queries, and keys twice
 #define OTHER_LOCAL_BYTES 9216 // at most
 
-attend_tile attend_wgmma_tile(uint32_t latent_dim, uint32_t rope_dim) {
+attend_tile attend_wgmma_tile(uint32_t latent_dim, uint32_t rope_dim, bool exact) {
     uint32_t width = latent_dim + rope_dim;
     return (attend_tile){.group = GROUP,
-                         .row_tile = ROW_TILE,
+                         .row_tile = exact ? PRODUCT_ROWS / 2 : PRODUCT_ROWS,
                          .key_tile = KEY_TILE,
-                         .query_stride = width / 2,
-                         .local_bytes = TILES * ROW_TILE * 2ull * width + OTHER_LOCAL_BYTES};
+                         .query_stride = exact ? width + 1 : width / 2,
+                         .local_bytes = TILES * PRODUCT_ROWS * 2ull * width + OTHER_LOCAL_BYTES};
 }
 
 const char *attend_wgmma_refuse(const clmla_device_facts *facts, uint32_t latent_dim, uint32_t rope_dim) {
@@ -21,7 +21,7 @@ const char *attend_wgmma_refuse(const clmla_device_facts *facts, uint32_t latent
     if (latent_dim != 0 && rope_dim != 64) return "the rope width is not 64";
     if (host_wgmma_find(facts) == HOST_INSTRUCTION_WGMMA) return NULL; // has 227 KiB, though OpenCL tells of 48
     if (facts->max_group_size < GROUP) return "needs groups of 256 work-items";
-    if (facts->local_bytes < attend_wgmma_tile(latent_dim ? latent_dim : 256, 64).local_bytes)
+    if (facts->local_bytes < attend_wgmma_tile(latent_dim ? latent_dim : 256, 64, false).local_bytes)
         return "its tiles need more local memory";
     return NULL;
 }

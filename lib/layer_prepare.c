@@ -76,7 +76,7 @@ static clmla_status make(rehearsal *r, const clmla_cache *cache, uint32_t tokens
     return status;
 }
 
-// A plan of fast compute may attend with a kernel of its own.
+// A plan of fast compute may attend with a kernel of its own, or with another build of the same.
 static clmla_status play_fast(rehearsal *r, uint32_t tokens, cl_command_queue queue) {
     clmla_plan_params params = r->plan->params;
     const variant *exact = r->plan->attend;
@@ -84,7 +84,8 @@ static clmla_status play_fast(rehearsal *r, uint32_t tokens, cl_command_queue qu
     params.attend_variant = NULL;
     clmla_plan_destroy(&r->plan);
     STATUS_OR_RETURN(clmla_plan_create(&r->plan, r->layer.context, &params));
-    return r->plan->attend == exact ? CLMLA_OK : play(r, tokens, queue);
+    bool same = r->plan->attend == exact && !variant_has_matrix_units(exact);
+    return same ? CLMLA_OK : play(r, tokens, queue);
 }
 
 // Prompts, if any may be reconstructed without being asked to; of fast compute, if attend_heads has a kernel of its own for it.

@@ -110,9 +110,10 @@ static clmla_status choose_tile(attend_tile *tile, clmla_context *context, const
                                .latent_dim = layout->latent_dim,
                                .rope_dim = layout->rope_dim,
                                .value_dim = params->value_dim,
-                               .rows = expected_rows(params)};
+                               .rows = expected_rows(params),
+                               .exact = params->compute == CLMLA_COMPUTE_EXACT};
     if (attend->method == VARIANT_WGMMA) {
-        *tile = attend_wgmma_tile(layout->latent_dim, layout->rope_dim);
+        *tile = attend_wgmma_tile(layout->latent_dim, layout->rope_dim, shape.exact);
         return CLMLA_OK;
     }
     bool found = attend->method == VARIANT_MATRIX

@@ -37,7 +37,7 @@ typedef struct plan_offsets {
 // Where attend's workspace lies in plan->workspace[PLAN_WORKSPACE_ATTEND], in bytes, every part 64-byte aligned.
 typedef struct plan_space {
     uint64_t packed;    // [grid_tiles][pack_rows · packed_width] f32 queries
-    uint64_t sums;      // [grid_parts][grid_rows][value_dim] f32: each part's running value sums; attend_tile has none
+    uint64_t sums;      // [grid_parts][grid_rows][value_dim] f32: running value sums; of tiles those of exact wgmma
     uint64_t states;    // [state_rows][value_dim] f32
     uint64_t state_lse; // [state_rows] f32
     uint64_t state_max; // [state_rows] f32

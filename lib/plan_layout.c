@@ -53,11 +53,19 @@ static void place_step(clmla_plan *plan, const schedule_bounds *counts, bool cac
     plan->offsets = at;
 }
 
+// Whose work-items keep all sums in registers: of tiles all but wgmma of exact compute.
+static bool keeps_no_sums(const clmla_plan *plan) {
+    bool exact = plan->params.compute == CLMLA_COMPUTE_EXACT;
+    return variant_has_tiles(plan->attend) && !(plan->attend->method == VARIANT_WGMMA && exact);
+}
+
 static void place_space(clmla_plan *plan, const schedule_bounds *counts) {
     plan_space at = {0};
-    uint64_t value = plan->value_dim, parts = variant_has_tiles(plan->attend) ? 0 : counts->parts;
+    uint64_t value = plan->value_dim, parts = keeps_no_sums(plan) ? 0 : counts->parts;
     at.packed = place(&at.total, counts->tiles * plan->rules.pack_rows, plan->packed_width * sizeof(float));
-    at.sums = place(&at.total, parts * counts->most_rows, value * sizeof(float));
+    // attend_wgmma has room for whole tiles there.
+    uint64_t rows = variant_has_tiles(plan->attend) ? plan->rules.row_tile : counts->most_rows;
+    at.sums = place(&at.total, parts * rows, value * sizeof(float));
     at.states = place(&at.total, counts->state_rows, value * sizeof(float));
     at.state_lse = place(&at.total, counts->state_rows, sizeof(float));
     at.state_max = place(&at.total, counts->state_rows, sizeof(float));

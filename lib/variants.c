@@ -74,7 +74,8 @@ static bool tile_for(tile_choice choice, char reason[ATTEND_TILE_REASON_MAX], co
                             .latent_dim = shape->latent_dim,
                             .rope_dim = shape->rope_dim,
                             .value_dim = shape->latent_dim + shape->rope_dim, // at most
-                            .rows = shape->head_count};
+                            .rows = shape->head_count,
+                            .exact = shape->compute == CLMLA_COMPUTE_EXACT};
     return choice(&tile, reason, facts, &(attend_tile_limits){0}, &of);
 }
 
@@ -117,7 +118,6 @@ static const char *refuse_attend_heads_matrix(const clmla_device_facts *facts, c
 
 static const char *refuse_attend_matrix(const clmla_device_facts *facts, const clmla_shape *shape) {
     char reason[ATTEND_TILE_REASON_MAX];
-    if (shape->compute != CLMLA_COMPUTE_FAST) return "16-bit queries and weights are for plans of fast compute";
     if (shape->format != CLMLA_ROWS_F16 && shape->format != CLMLA_ROWS_BF16)
         return "its products are of f16 or bf16 rows";
     if (shape->head_count != 0 && shape->head_count < MATRIX_LEAST_HEADS)
@@ -134,7 +134,8 @@ static bool is_portable_matrix(const variant *variant, const clmla_device_facts 
 #define PORTABLE_MATRIX "the device has no matrix units known here: in OpenCL C its products are for tests alone"
 
 static const char *refuse_attend_wgmma(const clmla_device_facts *facts, const clmla_shape *shape) {
-    if (shape->compute != CLMLA_COMPUTE_FAST) return "16-bit queries and weights are for plans of fast compute";
+    if (shape->compute == CLMLA_COMPUTE_EXACT && shape->format == CLMLA_ROWS_BF16)
+        return "in exact compute its products are of f16 rows: a bf16 query's three parts do not fit its tile";
     if (shape->format != CLMLA_ROWS_F16 && shape->format != CLMLA_ROWS_BF16)
         return "its products are of f16 or bf16 rows";
     if (shape->value_dim != 0 && shape->value_dim != shape->latent_dim) return "values take the rope part in";
@@ -344,6 +345,9 @@ static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_con
     if (variant->method == VARIANT_MATRIX) instruction = host_matrix_find(&context->host.facts)->instruction;
     const host_instruction_trial *trial = host_instruction_try(&context->host, instruction);
     if (!trial->right) return trial->reason;
+    if (variant_has_matrix_units(variant) && shape->compute == CLMLA_COMPUTE_EXACT && shape->format == CLMLA_ROWS_F16 &&
+        !trial->keeps_subnormals)
+        return "its products take f16 values below 2^-14 for zeros, which exact compute may not";
     if (!unasked || !host_instruction_is_timed(instruction)) return NULL;
     int length =
         snprintf(reason, VARIANT_REASON_MAX,

@@ -51,6 +51,11 @@ static inline bool variant_has_tiles(const variant *variant) {
 // Its groups reduce: through sub-groups where the device's are right.
 bool variant_reduces(const variant *variant);
 
+// Products of matrix units, whose program is another one in exact compute.
+static inline bool variant_has_matrix_units(const variant *variant) {
+    return variant->method == VARIANT_MATRIX || variant->method == VARIANT_WGMMA;
+}
+
 // From so many rows on every variant for many rows is chosen where it suits the device. Below, project_vector is as fast: it
 // converts weights for 8 rows at a time, and finds them in a core's cache for the next 8.
 #define VARIANT_MANY_ROWS 49

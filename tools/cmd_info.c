@@ -2,7 +2,7 @@
 // clmla info: the machine's OpenCL devices, how recordings are replayed on them, the kernel each operation would use
 // and why not another, and the row formats.
 #include "commands.h"
-#include "info_fast.h"
+#include "info_attend.h"
 #include "info_variants.h"
 #include "json_output.h"
 #include "options.h"
@@ -149,7 +149,7 @@ static void print_text(const device_list *devices) {
     for (size_t i = 0; i < devices->count; i++) {
         print_facts(&devices->facts[i]);
         print_variants(&devices->facts[i]);
-        info_fast_print(&devices->facts[i]);
+        info_attend_print(&devices->facts[i]);
         printf("\n");
     }
     printf("row formats (bytes a token and layer for %d + %d elements)\n", LATENT_DIM, ROPE_DIM);
@@ -232,7 +232,7 @@ static cJSON *device_json(const clmla_device_facts *facts) {
     cJSON_AddBoolToObject(recordings, "command_buffer", uses_command_buffers(reason, sizeof reason, facts));
     json_add_text(recordings, "reason", reason);
     add_variants(device, facts);
-    info_fast_json(device, facts);
+    info_attend_json(device, facts);
     return device;
 }
 

@@ -6,6 +6,7 @@
 //   key_tile   keys at a time, both 16 times a power of two
 //   partials   scores kept of each (row, key), of different shares of the width, to be summed
 //   width      values of a row                     value_dim  of which those summed
+//   parts      16-bit values a query or a weight is kept as (common/parts.clh)
 #ifndef CL_COMMON_ATTEND_MATRIX_H
 #define CL_COMMON_ATTEND_MATRIX_H
 
@@ -17,12 +18,15 @@
 #define MATRIX_WEIGHT_STRIDE(key_tile) ((key_tile) + 8)  // values
 #define MATRIX_SCORE_STRIDE(key_tile) ((key_tile) + 4)   // floats
 
+// A packed query, in floats; of several parts with what its scores are multiplied by, which is kept behind its tile's values.
+#define MATRIX_QUERY_STRIDE(width, parts) (MATRIX_UP(width) / 2 * (parts) + ((parts) > 1))
+
 // Values: each wave has every so-manieth tile of columns, for all rows.
 #define MATRIX_COLUMN_TILES(group, wave, value_dim) ((MATRIX_CHUNKS(value_dim) + (group) / (wave)-1) / ((group) / (wave)))
 #define MATRIX_FRAGMENTS(group, wave, row_tile, value_dim) ((row_tile) / 16 * MATRIX_COLUMN_TILES(group, wave, value_dim))
 
-#define MATRIX_LOCAL_BYTES(group, row_tile, key_tile, partials, width)                                                   \
+#define MATRIX_LOCAL_BYTES(group, row_tile, key_tile, partials, width, parts)                                            \
     ((key_tile) * (MATRIX_KEY_STRIDE(width) * 2 + 16 + 4) + (partials) * (row_tile)*MATRIX_SCORE_STRIDE(key_tile) * 4 +  \
-     (row_tile)*MATRIX_WEIGHT_STRIDE(key_tile) * 2 + (group)*4 + (row_tile)*7 * 4 + 64)
+     (row_tile)*MATRIX_WEIGHT_STRIDE(key_tile) * 2 * (parts) + (group)*4 + (row_tile) * (7 + ((parts) > 1)) * 4 + 64)
 
 #endif

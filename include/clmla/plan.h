@@ -66,11 +66,16 @@ typedef struct clmla_plan_params {
     uint32_t split_tokens; // a fixed number of keys a split, rounded up to the variant's block; 0 = chosen from
                            // lengths and device. Fixed: a sequence's result does not depend on the rest of the batch
     clmla_plan_capacity capacity;
-    clmla_compute compute; // FAST where a variant has it: the output's cosine difference to EXACT stays below 1e-5 by
-        // 16-bit products (of rows in any format, which "amx" rounds to bf16) and 2e-4 by 8-bit ones,
-        // lse within 2e-2. Elsewhere as EXACT: clmla_plan_facts_get says which variant was chosen.
-        // That hangs on timed trials, once a context: name the variant where two processes must get
-        // the same bits
+    clmla_compute compute; // EXACT: within a few units in f32's last place of the scores and of the output's largest
+                           // value. Variants "matrix" and "wgmma" then keep a query and a weight as the sum of two f16
+                           // values, or three of bf16 over bf16 rows (22 and 24 bits), scaled so that none overflows,
+                           // multiply by each, and add products in f32; rows are not rounded. An infinity in a row they
+                           // may answer with NaN.
+                           // FAST where a variant has it: the output's cosine difference to EXACT stays below 1e-5 by
+                           // 16-bit products (of rows in any format, which "amx" rounds to bf16) and 2e-4 by 8-bit ones,
+                           // lse within 2e-2. Elsewhere as EXACT: clmla_plan_facts_get says which variant was chosen.
+                           // That hangs on timed trials, once a context: name the variant where two processes must get
+                           // the same bits
     const char *attend_variant;       // a name from clmla_variant_list; NULL = the first that accepts
     clmla_prefill prefill;            // of steps over a cache (clmla_plan_update); clmla_attend always attends absorbed
     const char *attend_heads_variant; // the same of attend_heads, which prompts by reconstructed keys go through

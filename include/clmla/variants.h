@@ -33,7 +33,7 @@ CLMLA_API const char *clmla_operation_name(clmla_operation operation);
 
 // How exact attention has to be.
 typedef enum clmla_compute {
-    CLMLA_COMPUTE_EXACT = 0, // products and sums in f32
+    CLMLA_COMPUTE_EXACT = 0, // products and sums as good as f32's: plan.h says what matrix units make of that
     CLMLA_COMPUTE_FAST // queries, weights and rows may be rounded to 16 or 8 bits for dot products and matrix units
 } clmla_compute;
 

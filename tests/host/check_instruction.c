@@ -98,6 +98,11 @@ START_TEST(is_right_where_the_facts_have_it) {
     if (host_instruction_is_timed(instruction))
         printf("instruction %d: %.2f times the products of f32\n", _i, (double)trial.gain);
     if (host_instruction_is_timed(instruction)) ck_assert_float_gt(trial.gain, 0.0f);
+    if (host_matrix_is(instruction) || instruction == HOST_INSTRUCTION_WGMMA ||
+        instruction == HOST_INSTRUCTION_WGMMA_PORTABLE)
+        printf("instruction %d: f16 values that are subnormal are %s\n", _i, trial.keeps_subnormals ? "kept" : "zeros");
+    if (instruction == HOST_INSTRUCTION_MATRIX_PORTABLE || instruction == HOST_INSTRUCTION_WGMMA_PORTABLE)
+        ck_assert(trial.keeps_subnormals); // OpenCL C's conversion keeps them
     ck_assert_int_eq(warnings, 0);
     ck_assert(faulty_nothing_lives());
 }

@@ -53,6 +53,7 @@ typedef struct attend_shape {
     bool csr;             // the table is CSR
     test_rows_layout layout;
     attend_scores scores;
+    float queries_times, keys_times; // makes them larger or smaller; 0 = 1
     uint32_t split_tokens;
     bool full, lse;
     uint32_t window;
@@ -115,6 +116,8 @@ clmla_lengths attend_lengths(const attend_fixture *f);
 void attend_expect(attend_fixture *f);
 // Asserts the result in `found` against them.
 void attend_compare(attend_fixture *f, const char *variant);
+// Prints how far the result is from them: of dense f32 results without values that are no numbers.
+void attend_print_errors(const attend_fixture *f, const char *variant);
 // The same of a variant that rounds queries and weights: NaN, infinities and empty rows stand where the reference has
 // them, and the whole output's cosine difference is less than most_cosine. Results are dense f32, in the natural base.
 void attend_compare_fast(const attend_fixture *f, const char *variant, double most_cosine);

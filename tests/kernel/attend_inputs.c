@@ -50,6 +50,7 @@ static void fill_query(float *query, const attend_shape *s, test_random *random)
     double deviation = 2.0 / ((double)ATTEND_SCALE * sqrt(width));
     if (s->scores == ATTEND_HUGE) deviation *= 1500.0;
     if (s->scores == ATTEND_ZERO) deviation = 0.0;
+    if (s->queries_times != 0.0f) deviation *= (double)s->queries_times;
     test_random_fill(random, query, s->absorb_nope + width, 0.0, deviation);
     for (uint32_t i = 0; s->query_type == CLMLA_TYPE_F16 && i < s->absorb_nope + width; i++)
         query[i] = fminf(fmaxf(query[i], -60000.0f), 60000.0f);
@@ -148,6 +149,7 @@ static void make_key(float *key, const attend_shape *s, size_t index, size_t cou
     bool narrow = s->latent < 16;
     test_random_fill(random, key, s->latent, narrow ? 1.5 : 0.0, narrow ? 0.2 : 1.0);
     test_random_fill(random, key + s->latent, s->rope, 0.0, 1.0);
+    for (uint32_t i = 0; s->keys_times != 0.0f && i < width_of(s); i++) key[i] *= s->keys_times;
     if (s->scores != ATTEND_DOMINANT || index != count / 2) return;
     make_direction(key, width_of(s));
     for (uint32_t i = 0; i < width_of(s); i++) key[i] *= 40.0f;

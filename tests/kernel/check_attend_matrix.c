@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // attend_matrix built with groups of 64 to 256 work-items, one and two tiles of rows and of keys, little local memory, on
-// whatever device is there: by its matrix units, or in OpenCL C. Widths that are no multiples of a tile, ragged lengths.
+// whatever device is there: by its matrix units, or in OpenCL C. Widths that are no multiples of a tile, ragged lengths; fast compute by
+// its own bar, and exact compute by that of f32.
 #include "tests/kernel/attend_tiles.h"
+#include <math.h>
 #include <string.h>
 
 #define COSINE 1e-5
+#define MANY_KEYS 2000 // of which it tells how good they came out
 
 static const attend_tile_size tiles[] = {{64, 16, 32, 0}, {128, 32, 32, 0}, {256, 32, 16, 12}};
 
@@ -14,22 +17,31 @@ static const attend_tile_rows shapes[] = {
     {CLMLA_ROWS_F16, 64, 0, 0, 40, 1, 0, 0.0f, false},
 };
 
-static void check(size_t shape, size_t tile) {
-    attend_shape s = attend_tile_shape(&shapes[shape], tile);
-    s.compute = CLMLA_COMPUTE_FAST;
-    s.query_type = tile % 2 ? CLMLA_TYPE_F16 : CLMLA_TYPE_F32;
-    s.seed = 700 + shape;
+static void check(const attend_shape *s) {
     attend_fixture f;
-    attend_make(&f, &s);
+    attend_make(&f, s);
     attend_expect(&f);
     attend_plan(&f, "matrix");
     test_run_twice(&f.run);
-    attend_compare_fast(&f, "matrix", COSINE);
+    if (s->compute == CLMLA_COMPUTE_FAST)
+        attend_compare_fast(&f, "matrix", COSINE);
+    else
+        attend_compare(&f, "matrix");
+    if (s->kv_tokens[0] >= MANY_KEYS) attend_print_errors(&f, "attend matrix, exact, over many keys");
     attend_finish(&f);
+}
+
+static attend_shape shape_of(size_t shape, size_t tile, clmla_compute compute) {
+    attend_shape s = attend_tile_shape(&shapes[shape], tile);
+    s.compute = compute;
+    s.query_type = tile % 2 ? CLMLA_TYPE_F16 : CLMLA_TYPE_F32;
+    s.seed = 700 + shape;
+    return s;
 }
 
 START_TEST(every_tile_gives_the_same) {
     const test_device *device = test_device_get();
+    clmla_compute compute = _i ? CLMLA_COMPUTE_EXACT : CLMLA_COMPUTE_FAST;
     size_t count = device->short_form ? 2 : sizeof shapes / sizeof *shapes;
     for (size_t tile = 0; tile < sizeof tiles / sizeof *tiles; tile++) {
         if (tiles[tile].group > device->facts->max_group_size) continue;
@@ -38,10 +50,126 @@ START_TEST(every_tile_gives_the_same) {
         // Each shape by two tiles: in OpenCL C they are slow.
         for (size_t turn = 0; turn < 2; turn++) {
             size_t shape = (tile * 2 + turn) % count;
-            attend_tile_case_begin("attend matrix", tiles[tile], tile, shape);
-            check(shape, tile);
+            attend_shape s = shape_of(shape, tile, compute);
+            attend_tile_case_begin(_i ? "attend matrix, exact" : "attend matrix", tiles[tile], tile, shape);
+            check(&s);
         }
     }
+    attend_reset_tile();
+}
+END_TEST
+
+// Exact compute, over queries and keys so large or small that 16-bit values would overflow, or lose their last bits, if each row were
+// not scaled; scores of all kinds.
+START_TEST(is_exact_at_every_magnitude) {
+    static const struct {
+        float queries, keys;
+        attend_scores scores;
+    } kinds[] = {
+        {0x1p-13f, 0x1p13f, ATTEND_RANDOM}, {0x1p20f, 0x1p-14f, ATTEND_RANDOM},    {0x1p-100f, 1.0f, ATTEND_RANDOM},
+        {0x1p100f, 1.0f, ATTEND_RANDOM},    {0x1p30f, 0x1p-10f, ATTEND_SAME_KEYS}, {1.0f, 1.0f, ATTEND_HUGE},
+        {1.0f, 1.0f, ATTEND_ZERO},          {1.0f, 1.0f, ATTEND_DOMINANT}};
+    attend_set_tile(tiles[0]);
+    for (size_t i = 0; i < 2 * sizeof kinds / sizeof *kinds; i++) {
+        attend_shape s = shape_of(i % 2, 0, CLMLA_COMPUTE_EXACT); // f16 and bf16 rows
+        s.queries_times = kinds[i / 2].queries;
+        s.keys_times = kinds[i / 2].keys;
+        s.scores = kinds[i / 2].scores;
+        test_case_begin("attend matrix, magnitudes", (int)i, "%s, queries times %g, keys times %g, scores %d",
+                        clmla_row_format_name(s.format), (double)s.queries_times, (double)s.keys_times, (int)s.scores);
+        if (test_case_wanted((int)i)) check(&s);
+    }
+    attend_reset_tile();
+}
+END_TEST
+
+// Many keys, whose sums must not fall behind: exact compute by the tile that the device gets, of DeepSeek's rows.
+START_TEST(is_exact_over_many_keys) {
+    attend_shape s = {.format = _i ? CLMLA_ROWS_BF16 : CLMLA_ROWS_F16,
+                      .latent = 512,
+                      .rope = 64,
+                      .heads = 8,
+                      .sequences = 1,
+                      .query_tokens = {1},
+                      .kv_tokens = {3000},
+                      .page_tokens = 64,
+                      .lse = true,
+                      .max_logit = true,
+                      .seed = 720};
+    if (test_device_get()->short_form) return;
+    test_case_begin("attend matrix, many keys", _i, "%s rows of 512 + 64", clmla_row_format_name(s.format));
+    check(&s);
+}
+END_TEST
+
+// Two scopes of slots.
+START_TEST(lists_are_exact) {
+    attend_shape s = shape_of(0, 0, CLMLA_COMPUTE_EXACT);
+    if (test_device_get()->short_form) return;
+    s.list_count = 2;
+    s.lists[0] = (attend_list){.index_count = 50, .page_tokens = 53, .page_count = 3, .counted = 50};
+    s.lists[1] = (attend_list){.index_count = 41, .page_tokens = 16, .page_count = 7};
+    for (uint32_t i = 0; i < s.sequences; i++) s.query_tokens[i] = 1, s.kv_tokens[i] = 91;
+    attend_set_tile(tiles[0]);
+    test_case_begin("attend matrix, lists", 0, "of 50 and 41 slots");
+    check(&s);
+    attend_reset_tile();
+}
+END_TEST
+
+// A value that is no number, of a key that one token does not see, in its latent or its rope part: it shows in the other token alone.
+static void check_hidden_value(const attend_shape *s, uint32_t column) {
+    attend_fixture f;
+    float values[64 + 16];
+    double stored[64 + 16];
+    test_case_begin("attend matrix, exact, NaN in the last key", (int)column, "%s rows",
+                    clmla_row_format_name(s->format));
+    attend_make(&f, s);
+    for (uint32_t d = 0; d < s->latent + s->rope; d++) values[d] = d == column ? NAN : 0.1f;
+    test_rows_store(stored, &f.rows, 0, s->kv_tokens[0] - 1, values);
+    test_rows_upload(&f.rows);
+    attend_plan(&f, "matrix");
+    test_run_twice(&f.run);
+    for (uint32_t pair = 0; pair < 2 * s->heads; pair++)
+        for (uint32_t d = 0; d < s->latent; d++)
+            TEST_ASSERT((pair >= s->heads) == (isnan(test_buffer_found(&f.output)[pair * s->latent + d]) != 0),
+                        "pair %u value %u", pair, d);
+    attend_finish(&f);
+}
+
+START_TEST(keeps_hidden_values_out) {
+    attend_shape s = {.format = _i ? CLMLA_ROWS_BF16 : CLMLA_ROWS_F16,
+                      .latent = 64,
+                      .rope = 16,
+                      .heads = 12,
+                      .sequences = 1,
+                      .query_tokens = {2},
+                      .kv_tokens = {37},
+                      .lse = true,
+                      .seed = 730};
+    if (test_device_get()->short_form) return;
+    attend_set_tile(tiles[0]);
+    check_hidden_value(&s, 5);
+    check_hidden_value(&s, s.latent + 2);
+    attend_reset_tile();
+}
+END_TEST
+
+// A query that is infinite or no number shows in its row alone.
+START_TEST(shows_what_is_no_number) {
+    attend_shape s = shape_of(0, 0, CLMLA_COMPUTE_EXACT);
+    attend_fixture f;
+    attend_set_tile(tiles[0]);
+    test_case_begin("attend matrix, exact, queries", _i, "%s in token 0, head 3", _i ? "NaN" : "infinity");
+    attend_make(&f, &s);
+    ((float *)f.query.initial)[3 * 80 + 7] = _i ? NAN : INFINITY;
+    f.queries[3 * 80 + 7] = (double)(_i ? NAN : INFINITY);
+    test_buffer_reset(&f.query);
+    attend_expect(&f);
+    attend_plan(&f, "matrix");
+    test_run_twice(&f.run);
+    attend_compare(&f, "matrix");
+    attend_finish(&f);
     attend_reset_tile();
 }
 END_TEST
@@ -53,7 +181,7 @@ START_TEST(says_what_it_does_not_serve) {
         clmla_compute compute;
         uint32_t heads;
         const char *says;
-    } refused[] = {{CLMLA_ROWS_F16, CLMLA_COMPUTE_EXACT, 16, "fast compute"},
+    } refused[] = {{CLMLA_ROWS_F32, CLMLA_COMPUTE_EXACT, 16, "f16 or bf16"},
                    {CLMLA_ROWS_F32, CLMLA_COMPUTE_FAST, 16, "f16 or bf16"},
                    {CLMLA_ROWS_Q8, CLMLA_COMPUTE_FAST, 16, "f16 or bf16"},
                    {CLMLA_ROWS_F16, CLMLA_COMPUTE_FAST, 4, "padding"}};
@@ -72,7 +200,7 @@ END_TEST
 // Nothing on a device without matrix units runs it unless it is named.
 START_TEST(is_not_chosen_without_matrix_units) {
     clmla_plan *plan = NULL;
-    clmla_plan_params params = {.head_count = 16, .compute = CLMLA_COMPUTE_FAST};
+    clmla_plan_params params = {.head_count = 16, .compute = _i ? CLMLA_COMPUTE_EXACT : CLMLA_COMPUTE_FAST};
     if (!(test_device_get()->facts->type & CL_DEVICE_TYPE_CPU)) return;
     TEST_OK(clmla_row_layout_make(&params.layout, CLMLA_ROWS_F16, CLMLA_ROPE_INTERLEAVED, 512, 64));
     TEST_OK(clmla_plan_create(&plan, test_device_get()->context, &params));
@@ -82,9 +210,14 @@ START_TEST(is_not_chosen_without_matrix_units) {
 END_TEST
 
 static void add(TCase *tcase) {
-    tcase_add_test(tcase, every_tile_gives_the_same);
+    tcase_add_loop_test(tcase, every_tile_gives_the_same, 0, 2);
+    tcase_add_test(tcase, is_exact_at_every_magnitude);
+    tcase_add_loop_test(tcase, is_exact_over_many_keys, 0, 2);
+    tcase_add_test(tcase, lists_are_exact);
+    tcase_add_loop_test(tcase, keeps_hidden_values_out, 0, 2);
+    tcase_add_loop_test(tcase, shows_what_is_no_number, 0, 2);
     tcase_add_test(tcase, says_what_it_does_not_serve);
-    tcase_add_test(tcase, is_not_chosen_without_matrix_units);
+    tcase_add_loop_test(tcase, is_not_chosen_without_matrix_units, 0, 2);
 }
 
 int main(void) {

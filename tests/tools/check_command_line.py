@@ -81,7 +81,8 @@ class CommandLine(tool.ToolTest):
                 self.assertIn('cl_khr_command_buffer', recordings['reason'])
             self.assertEqual(len(device['operations']), 2 * 15)
             self.assertEqual([fast['format'] for fast in device['attend_fast']], ['f16', 'bf16', 'q8'])
-            for operation in device['operations'] + device['attend_fast'] + [device['attend_heads_fast']]:
+            self.assertEqual([exact['format'] for exact in device['attend_exact']], ['f16', 'bf16'])
+            for operation in (device['operations'] + device['attend_exact'] + device['attend_fast'] + [device['attend_heads_fast']]):
                 variants = operation['variants']
                 self.assertEqual(sum(v['chosen'] for v in variants), 1, operation)
                 self.assertEqual(variants[-1]['name'], 'naive')

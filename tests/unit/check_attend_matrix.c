@@ -18,8 +18,17 @@ static const clmla_device_facts devices[] = {
 };
 
 // The rules that cl/attend_matrix.cl and cl/common/attend_matrix.h state.
+// One value a query in fast compute; in exact compute as many as keep 22 bits and more.
+static const struct {
+    clmla_row_format format;
+    bool exact;
+    uint32_t parts;
+} kept[] = {
+    {CLMLA_ROWS_F16, false, 1}, {CLMLA_ROWS_F16, true, 2}, {CLMLA_ROWS_BF16, false, 1}, {CLMLA_ROWS_BF16, true, 3}};
+
 static void check_rules(const attend_tile *t, const clmla_device_facts *facts, const attend_tile_shape *s) {
     uint32_t wave = host_matrix_find(facts)->wave, width = s->latent_dim + s->rope_dim;
+    uint32_t parts = attend_matrix_parts(s->format, s->exact);
     ck_assert_uint_le(t->group, facts->max_group_size);
     ck_assert_uint_eq(t->group % wave, 0);
     ck_assert_uint_eq(t->group % t->row_tile, 0);
@@ -30,12 +39,15 @@ static void check_rules(const attend_tile *t, const clmla_device_facts *facts, c
     ck_assert_uint_eq(t->partials & (t->partials - 1), 0);
     ck_assert_uint_le(MATRIX_FRAGMENTS(t->group, wave, t->row_tile, s->latent_dim), 16);
     ck_assert_uint_eq(t->local_bytes,
-                      MATRIX_LOCAL_BYTES((uint64_t)t->group, t->row_tile, t->key_tile, t->partials, width));
+                      MATRIX_LOCAL_BYTES((uint64_t)t->group, t->row_tile, t->key_tile, t->partials, width, parts));
     ck_assert_uint_le(t->local_bytes, facts->local_bytes);
-    ck_assert_uint_eq(t->query_stride * 2, MATRIX_UP(width));
+    ck_assert_uint_eq(t->query_stride, MATRIX_QUERY_STRIDE(width, parts));
+    ck_assert_uint_ge(t->query_stride * 4, width * 2 * parts);
 }
 
 START_TEST(every_device_gets_a_tile_that_fits) {
+    size_t i = (size_t)_i;
+    ck_assert_uint_eq(attend_matrix_parts(kept[i].format, kept[i].exact), kept[i].parts);
     static const uint32_t locals[] = {32, 48, 64, 128, 228}, groups[] = {256, 512, 1024},
                           rows[] = {1, 8, 16, 20, 40, 128, 1000};
     static const struct { uint32_t latent, rope; } widths[] = {{512, 64}, {512, 0}, {256, 64}, {37, 6}};
@@ -47,7 +59,8 @@ START_TEST(every_device_gets_a_tile_that_fits) {
                         clmla_device_facts facts = devices[d];
                         facts.local_bytes = locals[l] * KIB;
                         facts.max_group_size = groups[g];
-                        attend_tile_shape shape = {CLMLA_ROWS_F16, widths[w].latent, widths[w].rope, 0, rows[r]};
+                        attend_tile_shape shape = {kept[i].format, widths[w].latent, widths[w].rope, 0,
+                                                   rows[r],        kept[i].exact};
                         char reason[ATTEND_TILE_REASON_MAX];
                         attend_tile tile;
                         ck_assert_msg(attend_matrix_choose(&tile, reason, &facts, &(attend_tile_limits){0}, &shape),
@@ -59,7 +72,7 @@ END_TEST
 
 START_TEST(says_what_does_not_fit) {
     clmla_device_facts facts = devices[0];
-    attend_tile_shape shape = {CLMLA_ROWS_F16, 512, 64, 0, 128};
+    attend_tile_shape shape = {CLMLA_ROWS_F16, 512, 64, 0, 128, false};
     char reason[ATTEND_TILE_REASON_MAX];
     attend_tile tile;
     facts.local_bytes = 16 * KIB;
@@ -82,7 +95,7 @@ int main(void) {
     Suite *suite = suite_create("attend_matrix");
     TCase *tests = tcase_create("attend_matrix");
     SRunner *runner = srunner_create(suite);
-    tcase_add_test(tests, every_device_gets_a_tile_that_fits);
+    tcase_add_loop_test(tests, every_device_gets_a_tile_that_fits, 0, sizeof kept / sizeof *kept);
     tcase_add_test(tests, says_what_does_not_fit);
     suite_add_tcase(suite, tests);
     srunner_run_all(runner, CK_NORMAL);

@@ -63,8 +63,8 @@ START_TEST(every_device_gets_a_tile_that_fits) {
                     for (int format = 0; format < CLMLA_ROW_FORMAT_COUNT; format++)
                         for (uint32_t rows = 1; rows <= 128; rows += rows < 20 ? 1 : 9) {
                             clmla_device_facts facts = gpu(vendors[v], locals[l] * KIB, groups[g]);
-                            attend_tile_shape shape = {(clmla_row_format)format, widths[w].latent, widths[w].rope, 0,
-                                                       rows};
+                            attend_tile_shape shape = {
+                                (clmla_row_format)format, widths[w].latent, widths[w].rope, 0, rows, false};
                             attend_tile tile;
                             char reason[ATTEND_TILE_REASON_MAX];
                             ck_assert_msg(attend_tile_choose(&tile, reason, &facts, &(attend_tile_limits){0}, &shape),
@@ -80,7 +80,7 @@ END_TEST
 
 static attend_tile choose(const clmla_device_facts *facts, const attend_tile_limits *limits, clmla_row_format format,
                           uint32_t rows) {
-    attend_tile_shape shape = {format, 512, 64, 0, rows};
+    attend_tile_shape shape = {format, 512, 64, 0, rows, false};
     attend_tile tile;
     char reason[ATTEND_TILE_REASON_MAX];
     ck_assert_msg(attend_tile_choose(&tile, reason, facts, limits, &shape), "%s", reason);
@@ -155,7 +155,7 @@ START_TEST(cpus_get_few_tiles) {
 END_TEST
 
 static void refused(const clmla_device_facts *facts, uint32_t latent, const char *first, const char *second) {
-    attend_tile_shape shape = {CLMLA_ROWS_F32, latent, 64, 0, 16};
+    attend_tile_shape shape = {CLMLA_ROWS_F32, latent, 64, 0, 16, false};
     attend_tile tile;
     char reason[ATTEND_TILE_REASON_MAX];
     ck_assert(!attend_tile_choose(&tile, reason, facts, &(attend_tile_limits){0}, &shape));

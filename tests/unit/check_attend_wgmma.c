@@ -42,6 +42,8 @@ START_TEST(hoppers_choose_it) {
                                  .compute = CLMLA_COMPUTE_FAST};
             clmla_device_facts facts = hopper;
             ck_assert(wgmma(&facts, shape).chosen);
+            shape.compute = CLMLA_COMPUTE_EXACT;
+            ck_assert(wgmma(&facts, shape).chosen == (formats[f] == CLMLA_ROWS_F16));
             facts.compute_capability = 100;
             ck_assert(!wgmma(&facts, shape).accepted);
         }
@@ -54,7 +56,7 @@ START_TEST(says_what_it_does_not_serve) {
         clmla_shape shape;
         const char *says;
     } refused[] = {
-        {{.format = CLMLA_ROWS_F16, .latent_dim = 512, .rope_dim = 64}, "fast compute"},
+        {{.format = CLMLA_ROWS_BF16, .latent_dim = 512, .rope_dim = 64}, "exact compute"},
         {{.format = CLMLA_ROWS_Q8, .latent_dim = 512, .rope_dim = 64, .compute = CLMLA_COMPUTE_FAST},
          "f16 or bf16 rows"},
         {{.format = CLMLA_ROWS_F16, .latent_dim = 128, .rope_dim = 64, .compute = CLMLA_COMPUTE_FAST}, "256 nor 512"},
@@ -90,11 +92,12 @@ END_TEST
 
 START_TEST(its_tile_fits) {
     for (uint32_t latent = 256; latent <= 512; latent *= 2) {
-        attend_tile tile = attend_wgmma_tile(latent, 64);
+        attend_tile tile = attend_wgmma_tile(latent, 64, _i);
+        uint32_t parts = _i ? 2 : 1;
         ck_assert_uint_eq(tile.group, 256);
-        ck_assert_uint_eq(tile.row_tile, 64);
+        ck_assert_uint_eq(tile.row_tile * parts, 64);
         ck_assert_uint_eq(tile.key_tile, 64);
-        ck_assert_uint_eq(tile.query_stride * 2, latent + 64);
+        ck_assert_uint_eq(tile.query_stride, (latent + 64) * parts / 2 + (_i ? 1 : 0));
         ck_assert_uint_ge(tile.local_bytes, 3ull * 64 * 2 * (latent + 64));
         ck_assert_uint_le(tile.local_bytes, SM_90A_LOCAL);
     }
@@ -108,7 +111,7 @@ int main(void) {
     tcase_add_test(tests, hoppers_choose_it);
     tcase_add_test(tests, says_what_it_does_not_serve);
     tcase_add_test(tests, other_devices_need_room);
-    tcase_add_test(tests, its_tile_fits);
+    tcase_add_loop_test(tests, its_tile_fits, 0, 2); // of fast and of exact compute
     suite_add_tcase(suite, tests);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "info_fast.h"
+#include "info_attend.h"
 #include "info_variants.h"
 #include <stdio.h>
 
+// Of exact compute matrix units serve the first two alone.
 static const clmla_row_format formats[] = {CLMLA_ROWS_F16, CLMLA_ROWS_BF16, CLMLA_ROWS_Q8};
-#define FORMATS (sizeof formats / sizeof formats[0])
+static const struct {
+    clmla_compute compute;
+    const char *member; // of the JSON
+    size_t formats;
+} computes[] = {{CLMLA_COMPUTE_EXACT, "attend_exact", 2}, {CLMLA_COMPUTE_FAST, "attend_fast", 3}};
+#define COMPUTES (sizeof computes / sizeof computes[0])
 
 static clmla_context *open_device(const clmla_device_facts *facts) {
     char query[32];
@@ -26,9 +32,9 @@ static size_t list_of(clmla_variant *out, const clmla_device_facts *facts, clmla
 }
 
 // DeepSeek's row.
-static size_t list(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context,
+static size_t list(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context, clmla_compute compute,
                    clmla_row_format format) {
-    clmla_shape shape = {.format = format, .latent_dim = 512, .rope_dim = 64, .compute = CLMLA_COMPUTE_FAST};
+    clmla_shape shape = {.format = format, .latent_dim = 512, .rope_dim = 64, .compute = compute};
     return list_of(out, facts, context, CLMLA_OP_ATTEND, &shape);
 }
 
@@ -38,15 +44,17 @@ static size_t list_heads(clmla_variant *out, const clmla_device_facts *facts, cl
     return list_of(out, facts, context, CLMLA_OP_ATTEND_HEADS, &shape);
 }
 
-void info_fast_print(const clmla_device_facts *facts) {
+void info_attend_print(const clmla_device_facts *facts) {
     clmla_context *context = open_device(facts);
-    printf("  attend of fast compute, instructions tried on the device\n");
-    for (size_t f = 0; f < FORMATS; f++) {
-        clmla_variant variants[INFO_VARIANTS_LISTED];
-        size_t count = list(variants, facts, context, formats[f]);
-        char text[1024];
-        info_variants_text(text, sizeof text, variants, count);
-        printf("    %-10s %s\n", clmla_row_format_name(formats[f]), text);
+    for (size_t c = 0; c < COMPUTES; c++) {
+        printf("  attend of %s compute, instructions tried on the device\n", clmla_compute_name(computes[c].compute));
+        for (size_t f = 0; f < computes[c].formats; f++) {
+            clmla_variant variants[INFO_VARIANTS_LISTED];
+            size_t count = list(variants, facts, context, computes[c].compute, formats[f]);
+            char text[1024];
+            info_variants_text(text, sizeof text, variants, count);
+            printf("    %-10s %s\n", clmla_row_format_name(formats[f]), text);
+        }
     }
     clmla_variant variants[INFO_VARIANTS_LISTED];
     char text[1024];
@@ -55,16 +63,18 @@ void info_fast_print(const clmla_device_facts *facts) {
     clmla_context_destroy(&context);
 }
 
-void info_fast_json(cJSON *device, const clmla_device_facts *facts) {
+void info_attend_json(cJSON *device, const clmla_device_facts *facts) {
     clmla_context *context = open_device(facts);
-    cJSON *entries = cJSON_AddArrayToObject(device, "attend_fast");
-    for (size_t f = 0; f < FORMATS; f++) {
-        clmla_variant variants[INFO_VARIANTS_LISTED];
-        size_t count = list(variants, facts, context, formats[f]);
-        cJSON *entry = cJSON_CreateObject();
-        cJSON_AddStringToObject(entry, "format", clmla_row_format_name(formats[f]));
-        info_variants_json(entry, variants, count);
-        cJSON_AddItemToArray(entries, entry);
+    for (size_t c = 0; c < COMPUTES; c++) {
+        cJSON *entries = cJSON_AddArrayToObject(device, computes[c].member);
+        for (size_t f = 0; f < computes[c].formats; f++) {
+            clmla_variant variants[INFO_VARIANTS_LISTED];
+            size_t count = list(variants, facts, context, computes[c].compute, formats[f]);
+            cJSON *entry = cJSON_CreateObject();
+            cJSON_AddStringToObject(entry, "format", clmla_row_format_name(formats[f]));
+            info_variants_json(entry, variants, count);
+            cJSON_AddItemToArray(entries, entry);
+        }
     }
     clmla_variant variants[INFO_VARIANTS_LISTED];
     info_variants_json(cJSON_AddObjectToObject(device, "attend_heads_fast"), variants,
