@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 // Of cl/project_vector_many.cl
-#define BLOCK_ROWS 32
+#define BLOCK_ROWS 36
 #define ITEM_TOKENS 192 // their inputs of a run of columns stay in the second-level cache
 
 // Of cl/project_vector.cl
