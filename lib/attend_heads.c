@@ -7,9 +7,11 @@
 #include <math.h>
 #include <stdio.h>
 
-// Of cl/attend_heads_vector.cl: 128 tokens and 48 keys of 192 + 128 stay in a second-level cache.
-#define ROW_TILE 128
+// Of cl/attend_heads_vector.cl: 128 tokens and 48 keys of 192 + 128 stay in a second-level cache. The kernel sums 4 rows at a time
+// with vectors of 16 floats, 6 with shorter ones.
 #define BLOCK_KEYS 48
+#define ROW_TILE 128
+#define ROW_TILE_SHORT_VECTORS 96
 
 static clmla_status check_numbers(clmla_context *context, const clmla_attend_heads_params *p) {
     const clmla_log *log = &context->host.log;
@@ -104,9 +106,10 @@ static clmla_status launch(clmla_context *context, const clmla_attend_heads_para
                            host_chain *chain) {
     bool vector = chosen->method == VARIANT_VECTOR;
     attend_heads_call call = call_of(p);
+    uint32_t row_tile = variant_vector_width(&context->host.facts) == 16 ? ROW_TILE : ROW_TILE_SHORT_VECTORS;
     char options[OPTIONS_MAX], more[128];
-    snprintf(more, sizeof more, "-DNOPE_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u -DROW_TILE=%d -DBLOCK_KEYS=%d", p->nope_dim,
-             p->rope_dim, p->value_dim, ROW_TILE, BLOCK_KEYS);
+    snprintf(more, sizeof more, "-DNOPE_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u -DROW_TILE=%u -DBLOCK_KEYS=%d", p->nope_dim,
+             p->rope_dim, p->value_dim, row_tile, BLOCK_KEYS);
     operation_options(options, context, chosen, NULL, vector ? more : NULL);
     host_launch launch =
         host_launch_begin(&context->host, "attend_heads", chosen->source, options, chosen->source->name);
@@ -118,7 +121,7 @@ static clmla_status launch(clmla_context *context, const clmla_attend_heads_para
     host_arg_buffer(&launch, p->lse.memory);
     host_arg_bytes(&launch, sizeof call, &call);
     size_t per_row[2] = {p->head_count, p->token_count}, alone[2] = {1, 1};
-    size_t per_tile[2] = {((size_t)p->token_count + ROW_TILE - 1) / ROW_TILE, p->head_count};
+    size_t per_tile[2] = {((size_t)p->token_count + row_tile - 1) / row_tile, p->head_count};
     if (vector) return host_launch_enqueue(&launch, chain, 2, per_tile, alone);
     return operation_launch_items(&launch, chain, 2, per_row);
 }
