@@ -3,18 +3,19 @@
 // many tokens: a run of weights is converted to f32 once for all of them, then taken tile by tile, TILE_ROWS rows by TILE_TOKENS
 // tokens in registers. Each sum is made in the order of common/product.clh: its bits are project_vector's.
 //                                                                                           ref: tests/ref/ref_project.c
-// private memory: BLOCK_ROWS * PRODUCT_COLUMNS * 4 bytes = 128 KiB
+// private memory: BLOCK_ROWS * PRODUCT_COLUMNS * 4 bytes: 128 KiB, or 144
 // grid: global (ceil(rows / BLOCK_ROWS), ceil(row_count / item_tokens)), local (1, 1).   options: ELEMENT_*, VECTOR_WIDTH
 #include "common/vector.clh"
 #include "common/element.clh"
 #include "common/scale.clh"
 #include "common/product.clh"
 
-#define BLOCK_ROWS 36
 #if VECTOR_REGISTERS >= 32
+#define BLOCK_ROWS 32 // a multiple of TILE_ROWS
 #define TILE_ROWS 4
 #define TILE_TOKENS 6
 #else
+#define BLOCK_ROWS 36
 #define TILE_ROWS 3
 #define TILE_TOKENS 4
 #endif
