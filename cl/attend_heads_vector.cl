@@ -9,7 +9,7 @@
 //
 // private memory: 4 bytes * ((ROW_TILE + BLOCK_KEYS) * (NOPE_DIM + ROPE_DIM + VALUE_DIM) + BLOCK_KEYS * ROW_TILE)
 // grid: global (ceil(token_count / ROW_TILE), head_count), local (1, 1)
-// options: VECTOR_WIDTH, NOPE_DIM, ROPE_DIM, VALUE_DIM, ROW_TILE (a multiple of 32), BLOCK_KEYS (of 12)
+// options: VECTOR_WIDTH, NOPE_DIM, ROPE_DIM, VALUE_DIM, ROW_TILE (a multiple of 32 and of VALUE_ROWS), BLOCK_KEYS (of SCORE_KEYS)
 #include "common/vector.clh"
 #include "common/attend_heads.clh"
 #if !defined(NOPE_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(ROW_TILE) || !defined(BLOCK_KEYS)
@@ -19,10 +19,17 @@
 #define KEY_WIDTH (NOPE_DIM + ROPE_DIM)
 #define ALIGNED __attribute__((aligned(64)))
 #define SCORE_ROWS (2 * VECTOR_WIDTH)
-#define SCORE_KEYS 12 // by 2 vectors of rows: 24 sums in registers
-#define SCORE_RUN 96  // products that are summed apart; so long a run of queries stays in the first-level cache
+// Sums in registers: SCORE_KEYS keys by 2 vectors of rows, VALUE_ROWS rows by VALUE_VECTORS vectors of columns.
+#if VECTOR_REGISTERS >= 32
+#define SCORE_KEYS 12
 #define VALUE_ROWS 4
 #define VALUE_VECTORS 4
+#else
+#define SCORE_KEYS 6
+#define VALUE_ROWS 6
+#define VALUE_VECTORS 2
+#endif
+#define SCORE_RUN 96  // products that are summed apart; so long a run of queries stays in the first-level cache
 
 // PoCL stores a vector at any alignment in four parts.
 #define store_aligned(value, pointer) (*(floatv *)(pointer) = (value))

@@ -3,22 +3,22 @@
 // many tokens: a run of weights is converted to f32 once for all of them, then taken tile by tile, TILE_ROWS rows by TILE_TOKENS
 // tokens in registers. Each sum is made in the order of common/product.clh: its bits are project_vector's.
 //                                                                                           ref: tests/ref/ref_project.c
-// private memory: BLOCK_ROWS * PRODUCT_COLUMNS * 4 bytes = 128 KiB
+// private memory: BLOCK_ROWS * PRODUCT_COLUMNS * 4 bytes: 128 KiB, or 144
 // grid: global (ceil(rows / BLOCK_ROWS), ceil(row_count / item_tokens)), local (1, 1).   options: ELEMENT_*, VECTOR_WIDTH
 #include "common/vector.clh"
 #include "common/element.clh"
 #include "common/scale.clh"
 #include "common/product.clh"
 
-#define BLOCK_ROWS 32
-#if VECTOR_WIDTH == 16 // 32 registers
+#if VECTOR_REGISTERS >= 32
+#define BLOCK_ROWS 32 // a multiple of TILE_ROWS
 #define TILE_ROWS 4
 #define TILE_TOKENS 6
 #else
-#define TILE_ROWS 2
+#define BLOCK_ROWS 36
+#define TILE_ROWS 3
 #define TILE_TOKENS 4
 #endif
-#define LINE_ELEMENTS (CACHE_LINE / (int)sizeof(element_t))
 
 typedef struct tile_run {
     int begin, end;  // columns of whole vectors
@@ -32,9 +32,14 @@ static inline void tile_convert(float *packed, const product_block *b, tile_run 
         int of = min(b->first_row + row, b->end_row - 1);
         const __global element_t *weights = b->weights + of * b->row_stride;
         float *to = packed + (row / TILE_ROWS) * TILE_ROWS * PRODUCT_COLUMNS + row % TILE_ROWS * VECTOR_WIDTH;
-        for (int column = run.begin; column < run.end; column += VECTOR_WIDTH) {
-            store_floatv(product_weights(weights, of, column, b->grid), to);
-            to += TILE_ROWS * VECTOR_WIDTH;
+        for (int column = run.begin; column < run.end;) {
+            int segment = scale_segment_end(b->grid, column, run.end);
+            float scale = product_scale(b->grid, of, column);
+            for (; column < segment; column += VECTOR_WIDTH) {
+                floatv w = element_load_vector(weights, column);
+                store_floatv(ELEMENT_SCALE != 1.0f ? w * scale : w, to);
+                to += TILE_ROWS * VECTOR_WIDTH;
+            }
         }
     }
 }
@@ -56,8 +61,7 @@ static inline __attribute__((always_inline)) void tile_sums(float *sums, const f
             for (int r = 0; r < TILE_ROWS; r++) total[r * TILE_TOKENS + t] = fma(w[r], x, total[r * TILE_TOKENS + t]);
         }
     }
-#pragma unroll
-    for (int i = 0; i < TILE_ROWS * TILE_TOKENS; i++) sums[i] = sum_floatv(total[i]);
+    product_lanes(sums, total, TILE_ROWS * TILE_TOKENS);
 }
 
 // Adds a run to the sums in the output.

@@ -10,9 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-// Of cl/attend_heads_vector.cl: 128 tokens and 48 keys of 192 + 128 stay in a second-level cache.
-#define ROW_TILE 128
+// Of cl/attend_heads_vector.cl: 128 tokens and 48 keys of 192 + 128 stay in a second-level cache. The kernel sums 4 rows at a time
+// with vectors of 16 floats, 6 with shorter ones.
 #define BLOCK_KEYS 48
+#define ROW_TILE 128
+#define ROW_TILE_SHORT_VECTORS 96
 
 static clmla_status check_numbers(clmla_context *context, const clmla_attend_heads_params *p) {
     const clmla_log *log = &context->host.log;
@@ -124,13 +126,14 @@ static heads_form form_naive(clmla_context *context, const clmla_attend_heads_pa
 }
 
 static heads_form form_vector(clmla_context *context, const clmla_attend_heads_params *p, const variant *chosen) {
+    uint32_t row_tile = variant_vector_width(&context->host.facts) == 16 ? ROW_TILE : ROW_TILE_SHORT_VECTORS;
     heads_form form = {.dimensions = 2,
-                       .global = {((size_t)p->token_count + ROW_TILE - 1) / ROW_TILE, p->head_count},
+                       .global = {((size_t)p->token_count + row_tile - 1) / row_tile, p->head_count},
                        .local = {1, 1},
                        .is_grid = true};
     char more[128];
-    snprintf(more, sizeof more, "-DNOPE_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u -DROW_TILE=%d -DBLOCK_KEYS=%d", p->nope_dim,
-             p->rope_dim, p->value_dim, ROW_TILE, BLOCK_KEYS);
+    snprintf(more, sizeof more, "-DNOPE_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u -DROW_TILE=%u -DBLOCK_KEYS=%d", p->nope_dim,
+             p->rope_dim, p->value_dim, row_tile, BLOCK_KEYS);
     operation_options(form.options, context, chosen, NULL, more);
     return form;
 }

@@ -10,6 +10,9 @@
 // Of cl/project_vector_many.cl
 #define BLOCK_ROWS 32
 #define ITEM_TOKENS 192 // their inputs of a run of columns stay in the second-level cache
+// The same for CPUs with shorter vectors than 16 floats: tiles of 3 rows, half the cache.
+#define BLOCK_ROWS_SHORT_VECTORS 36
+#define ITEM_TOKENS_SHORT_VECTORS 96
 
 // Of cl/project_vector.cl
 #define ROWS_STEP 12 // a multiple of the rows of each of its tiles
@@ -60,13 +63,16 @@ static clmla_status launch_grid(host_launch *launch, host_chain *chain, const cl
     size_t per_sum[2] = {rows, tokens}, local[2] = {1, 1};
     // One after the other, all tokens of some rows: from the second tile on their weights are in the second-level cache.
     size_t per_strip[2] = {pieces(tokens, TILE_TOKENS), pieces(rows, of_item)};
-    size_t per_block[2] = {pieces(rows, BLOCK_ROWS), pieces(tokens, ITEM_TOKENS)};
+    bool long_vectors = variant_vector_width(&context->host.facts) == 16;
+    uint32_t block = long_vectors ? BLOCK_ROWS : BLOCK_ROWS_SHORT_VECTORS;
+    uint32_t of_block = long_vectors ? ITEM_TOKENS : ITEM_TOKENS_SHORT_VECTORS;
+    size_t per_block[2] = {pieces(rows, block), pieces(tokens, of_block)};
     switch (chosen->method) {
     case VARIANT_VECTOR:
         host_arg_int(launch, (int32_t)of_item);
         return host_launch_enqueue(launch, chain, 2, per_strip, local);
     case VARIANT_VECTOR_MANY:
-        host_arg_int(launch, ITEM_TOKENS);
+        host_arg_int(launch, (int32_t)of_block);
         return host_launch_enqueue(launch, chain, 2, per_block, local);
     case VARIANT_GROUP:
         return launch_groups(launch, chain, params, context);

@@ -18,8 +18,6 @@
 // Below this many rows CLBlast's general product does not pay its launches.
 #define CLBLAST_LEAST_ROWS 32
 #define PROJECT_TILE_LEAST_ROWS 32
-// Of fp8 weights so many rows pay a conversion apart, of others VARIANT_MANY_ROWS.
-#define VECTOR_MANY_LEAST_ROWS_F8 17
 // An instruction by inline assembly that gives less than this is not worth its rounding. Tiles have more around them that is
 // no product.
 #define INSTRUCTION_LEAST_GAIN 1.25f
@@ -45,9 +43,16 @@ static const char *refuse_unless_cpu(const clmla_device_facts *facts, const clml
 }
 
 static const char *refuse_project_vector_many(const clmla_device_facts *facts, const clmla_shape *shape) {
-    bool fp8 = shape->weights == CLMLA_TYPE_F8_E4M3;
-    if (shape->row_count != 0 && shape->row_count < (fp8 ? VECTOR_MANY_LEAST_ROWS_F8 : VARIANT_MANY_ROWS))
-        return fp8 ? "fewer than 17 rows" : "fewer than 49 rows";
+    // So many rows pay a conversion apart, fewer of fp8 weights. Of shorter vectors than 16 floats there are 16 registers, and
+    // project_vector converts weights for 4 rows at a time, not for 8.
+    static const struct {
+        uint32_t rows;
+        const char *refusal;
+    } least[2][2] = {{{VARIANT_MANY_ROWS, "fewer than 49 rows"}, {17, "fewer than 17 rows"}},
+                     {{17, "fewer than 17 rows"}, {5, "fewer than 5 rows"}}};
+    int short_vectors = variant_vector_width(facts) < 16, fp8 = shape->weights == CLMLA_TYPE_F8_E4M3;
+    if (shape->row_count != 0 && shape->row_count < least[short_vectors][fp8].rows)
+        return least[short_vectors][fp8].refusal;
     return refuse_unless_cpu(facts, shape);
 }
 

@@ -18,8 +18,8 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
     bench_request *r = &out->request;
     const option table[] = {
         {"--op", OPTION_TEXT, &r->op, "NAME,..",
-         "attend, attend_mixed, project, absorb, output, append, gather, merge, layer, layer_replayed, prefill, "
-         "prefill_absorbed, prefill_reconstructed (attend)",
+         "attend, attend_mixed, project, absorb, output, append, gather, attend_heads, merge, layer, "
+         "layer_replayed, prefill, prefill_absorbed, prefill_reconstructed (attend)",
          0, 0},
         {"--format", OPTION_TEXT, &r->format, "NAME,..", "of cached rows, weights or states, or all", 0, 0},
         {"--heads", OPTION_TEXT, &r->heads, "N,..", "query heads (128)", 0, 0},

@@ -80,8 +80,8 @@ class Bench(tool.ToolTest):
 
     def test_all_operations_and_formats(self):
         picture = self.here / 'all.svg'
-        ops = ('attend', 'attend_mixed', 'project', 'absorb', 'output', 'append', 'gather', 'merge', 'layer', 'layer_replayed',
-               'prefill', 'prefill_absorbed', 'prefill_reconstructed')
+        ops = ('attend', 'attend_mixed', 'project', 'absorb', 'output', 'append', 'gather', 'attend_heads', 'merge',
+               'layer', 'layer_replayed', 'prefill', 'prefill_absorbed', 'prefill_reconstructed')
         answer = self.run_json('bench', '--op', ','.join(ops), '--format', 'all', '--heads', 4, '--tokens', 40, '--batch', 2,
                                '--repeat', 1, '--plot', picture, timeout=300)
         self.check_answer(answer)
@@ -89,7 +89,7 @@ class Bench(tool.ToolTest):
         formats = [f['name'] for f in self.run_json('info')['row_formats']]
         weights, states = ['f32', 'f16', 'bf16', 'f8_e4m3'], ['f32', 'f16', 'bf16']
         for op in ops:
-            kind = weights if op in ('project', 'absorb', 'output') else states if op == 'merge' else formats
+            kind = weights if op in ('project', 'absorb', 'output') else states if op == 'merge' else ['f32'] if op == 'attend_heads' else formats
             cases = [c for c in answer['cases'] if c['op'] == op]
             self.assertEqual([c['format'] for c in cases], kind)
             for case in cases:
@@ -103,7 +103,8 @@ class Bench(tool.ToolTest):
         absorb, values = 2 * new * 4 * NOPE * LATENT, 2 * new * 4 * VALUE * LATENT
         project, output = 2 * new * queries * hidden, 2 * new * hidden * 4 * VALUE
         flops = {'attend': attend, 'attend_mixed': attend, 'project': project, 'absorb': absorb, 'output': values + output,
-                 'append': 0, 'gather': 0, 'merge': 2 * 4 * new * 4 * LATENT}
+                 'append': 0, 'gather': 0, 'merge': 2 * 4 * new * 4 * LATENT,
+                 'attend_heads': 2 * 2 * 4 * (40 * 41 // 2) * (NOPE + ROPE + VALUE)}
         layer = project + 2 * new * hidden * (LATENT + ROPE) + absorb + attend + values + output
         if op.startswith('prefill'):
             # All 40 tokens of both sequences are new; the mask leaves about half of the pairs.
@@ -115,8 +116,8 @@ class Bench(tool.ToolTest):
         self.assertGreater(case['cache_gbps'], 0)
         self.assertEqual(case['heads'], 0 if op in ('append', 'gather') else 4)
         self.assertEqual(case['tokens'], 0 if op in ('project', 'absorb', 'output', 'merge') else 40)
-        self.assertEqual(case['page'], 0 if op in ('project', 'absorb', 'output', 'merge') else 64)
-        self.assertEqual(case['query_tokens'], 0 if op == 'gather' or op.startswith('prefill') else 1)
+        self.assertEqual(case['page'], 0 if op in ('project', 'absorb', 'output', 'merge', 'attend_heads') else 64)
+        self.assertEqual(case['query_tokens'], 0 if op in ('gather', 'attend_heads') or op.startswith('prefill') else 1)
 
     def test_table(self):
         result = self.run_tool('bench', '--op=attend', '--heads=2', '--tokens=20', '--variant=naive', '--seconds=0.01')

@@ -21,7 +21,12 @@ typedef struct bench_result {
 } bench_result;
 
 // An operation that can be timed, and what --format means for it.
-typedef enum bench_format_kind { BENCH_FORMAT_ROWS, BENCH_FORMAT_WEIGHTS, BENCH_FORMAT_STATES } bench_format_kind;
+typedef enum bench_format_kind {
+    BENCH_FORMAT_ROWS,
+    BENCH_FORMAT_WEIGHTS,
+    BENCH_FORMAT_STATES,
+    BENCH_FORMAT_F32 // there is no other
+} bench_format_kind;
 
 // Which numbers of a case an operation looks at; the others are 0. All look at batch.
 enum { BENCH_USES_HEADS = 1, BENCH_USES_TOKENS = 2, BENCH_USES_QUERIES = 4, BENCH_USES_PAGE = 8 };

@@ -84,7 +84,7 @@ static const clmla_type weight_types[] = {CLMLA_TYPE_F32, CLMLA_TYPE_F16, CLMLA_
 
 // Format `index` of a kind; NULL past the last.
 static const char *kind_name(bench_format_kind kind, size_t index) {
-    size_t types = kind == BENCH_FORMAT_WEIGHTS ? 4 : 3; // no states in fp8
+    size_t types = kind == BENCH_FORMAT_WEIGHTS ? 4 : kind == BENCH_FORMAT_STATES ? 3 : 1; // no states in fp8
     if (kind == BENCH_FORMAT_ROWS)
         return index < CLMLA_ROW_FORMAT_COUNT ? clmla_row_format_name((clmla_row_format)index) : NULL;
     return index < types ? clmla_type_name(weight_types[index]) : NULL;

@@ -23,6 +23,7 @@ const bench_request *bench_default_requests(size_t *count) {
         {.op = "merge", .heads = "128", .batch = "8"},
         {.op = "layer,layer_replayed", .heads = "128,16"},
         {.op = "layer", .heads = "128", .batch = "8"},
+        {.op = "attend_heads", .heads = "16", .tokens = "1024"},
         // A prompt, as the plan chooses and either way.
         {.op = "prefill,prefill_absorbed,prefill_reconstructed", .heads = "16"},
         {.op = "attend_mixed", .heads = "128,16", .tokens = "8192", .batch = "16"},

@@ -6,6 +6,7 @@ enum {
     GATHER_USES = BENCH_USES_TOKENS | BENCH_USES_PAGE,
     APPEND_USES = GATHER_USES | BENCH_USES_QUERIES,
     ATTEND_USES = APPEND_USES | BENCH_USES_HEADS,
+    HEADS_USES = BENCH_USES_TOKENS | BENCH_USES_HEADS,
     PROMPT_USES = GATHER_USES | BENCH_USES_HEADS,
 };
 
@@ -18,6 +19,7 @@ const bench_operation *bench_operations(size_t *count) {
         {"output", BENCH_FORMAT_WEIGHTS, PRODUCT_USES, bench_part, CLMLA_OP_OUTPUT},
         {"append", BENCH_FORMAT_ROWS, APPEND_USES, bench_part, CLMLA_OP_APPEND},
         {"gather", BENCH_FORMAT_ROWS, GATHER_USES, bench_part, CLMLA_OP_GATHER},
+        {"attend_heads", BENCH_FORMAT_F32, HEADS_USES, bench_part, CLMLA_OP_ATTEND_HEADS},
         {"merge", BENCH_FORMAT_STATES, PRODUCT_USES, bench_part, CLMLA_OP_MERGE},
         {"layer", BENCH_FORMAT_ROWS, ATTEND_USES, bench_layer, CLMLA_OP_ATTEND},
         {"layer_replayed", BENCH_FORMAT_ROWS, ATTEND_USES, bench_layer_replayed, CLMLA_OP_ATTEND},

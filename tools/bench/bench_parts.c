@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The operations around attention, each alone: project, absorb, output, append, gather, merge.
+// The operations around attention, each alone: project, absorb, output, append, gather, attend_heads, merge.
 #include "bench.h"
 #include "bench_data.h"
 #include "bench_model.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,6 +22,7 @@ typedef struct part {
         clmla_output_params output;
         clmla_append_params append;
         clmla_gather_params gather;
+        clmla_attend_heads_params attend_heads;
         clmla_merge_params merge;
     } params;
     double flops, bytes;
@@ -205,6 +207,56 @@ static bool run_gather(void *payload, failure *failure) {
            failure_library(failure);
 }
 
+// --- keys and values of all heads
+// --------------------------------------------------------------------------------------
+
+// A prompt's own attention: every token sees those before it. Keys and values lie as kv_b_proj gives them.
+static bool make_attend_heads(part *p, failure *failure) {
+    const bench_case *b = p->bench;
+    uint64_t width = BENCH_NOPE_DIM + b->rope_dim, pair = BENCH_NOPE_DIM + BENCH_VALUE_DIM,
+             rows = b->heads * (uint64_t)b->tokens;
+    double pairs = 0.5 * b->tokens * (b->tokens + 1.0) * b->heads * b->batch;
+    if (!values(p, 0, rows * width, failure) || !values(p, 1, rows * pair, failure) ||
+        (b->rope_dim && !values(p, 2, (uint64_t)b->tokens * b->rope_dim, failure)) ||
+        !values(p, 3, rows * BENCH_VALUE_DIM, failure))
+        return false;
+    p->flops = 2.0 * pairs * (double)(width + BENCH_VALUE_DIM);
+    p->bytes = sizeof(float) * (double)b->batch * (double)(rows * pair + (uint64_t)b->tokens * b->rope_dim);
+    p->params.attend_heads = (clmla_attend_heads_params){.token_count = b->tokens,
+                                                         .key_count = b->tokens,
+                                                         .head_count = b->heads,
+                                                         .nope_dim = BENCH_NOPE_DIM,
+                                                         .rope_dim = b->rope_dim,
+                                                         .value_dim = BENCH_VALUE_DIM,
+                                                         .query = {p->buffers[0], 0},
+                                                         .query_token_stride = b->heads * width,
+                                                         .query_head_stride = width,
+                                                         .key = {p->buffers[1], 0},
+                                                         .key_token_stride = b->heads * pair,
+                                                         .key_head_stride = pair,
+                                                         .key_rope = {p->buffers[2], 0},
+                                                         .key_rope_stride = b->rope_dim,
+                                                         .value = {p->buffers[1], BENCH_NOPE_DIM * sizeof(float)},
+                                                         .value_token_stride = b->heads * pair,
+                                                         .value_head_stride = pair,
+                                                         .softmax_scale = 1.0f / sqrtf((float)width),
+                                                         .output = {p->buffers[3], 0},
+                                                         .output_token_stride = (uint64_t)b->heads * BENCH_VALUE_DIM,
+                                                         .output_head_stride = BENCH_VALUE_DIM,
+                                                         .variant = b->variant};
+    return true;
+}
+
+// One call a sequence.
+static bool run_attend_heads(void *payload, failure *failure) {
+    part *p = payload;
+    for (uint32_t s = 0; s < p->bench->batch; s++)
+        if (clmla_attend_heads(p->session->context, &p->params.attend_heads, p->session->queue, 0, NULL, NULL) !=
+            CLMLA_OK)
+            return failure_library(failure);
+    return true;
+}
+
 // --- states
 // ------------------------------------------------------------------------------------------------------------
 
@@ -248,6 +300,10 @@ static bool name_variant(bench_result *out, const part *p, clmla_operation opera
                          .rope_dim = b->rope_dim,
                          .head_count = b->heads,
                          .row_count = new_tokens(b)};
+    if (operation == CLMLA_OP_ATTEND_HEADS) {
+        shape.latent_dim = BENCH_NOPE_DIM;
+        shape.value_dim = BENCH_VALUE_DIM;
+    }
     snprintf(out->variant, sizeof out->variant, "%s", b->variant ? b->variant : "");
     if (b->variant) return true;
     if (clmla_variant_list(variants, 16, &count, clmla_context_facts(p->session->context), operation, &shape) !=
@@ -266,10 +322,13 @@ static void release(part *p) {
 
 bool bench_part(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
                 failure *failure) {
-    static const part_kind kinds[] = {
-        {CLMLA_OP_PROJECT, make_project, run_project}, {CLMLA_OP_ABSORB, make_absorb, run_absorb},
-        {CLMLA_OP_OUTPUT, make_output, run_output},    {CLMLA_OP_APPEND, make_append, run_append},
-        {CLMLA_OP_GATHER, make_gather, run_gather},    {CLMLA_OP_MERGE, make_merge, run_merge}};
+    static const part_kind kinds[] = {{CLMLA_OP_PROJECT, make_project, run_project},
+                                      {CLMLA_OP_ABSORB, make_absorb, run_absorb},
+                                      {CLMLA_OP_OUTPUT, make_output, run_output},
+                                      {CLMLA_OP_APPEND, make_append, run_append},
+                                      {CLMLA_OP_GATHER, make_gather, run_gather},
+                                      {CLMLA_OP_MERGE, make_merge, run_merge},
+                                      {CLMLA_OP_ATTEND_HEADS, make_attend_heads, run_attend_heads}};
     const part_kind *kind = kinds;
     while (kind->operation != bench->operation->operation) kind++;
     part p = {.session = session, .bench = bench};

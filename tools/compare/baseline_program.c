@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "baseline_program.h"
 #include "baseline_tile_text.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,10 +21,13 @@ bool baseline_build(cl_program *out, const session *session, const char *const *
     memcpy(text, baseline_tile_text, sizeof baseline_tile_text);
     memcpy(text + BASELINE_TILE_TEXT_LINES, lines, line_count * sizeof *lines);
     cl_int code;
+    char all[512];
+    int registers = clmla_context_facts(session->context)->float_vector_width >= 16 ? 32 : 16;
+    snprintf(all, sizeof all, "-DVECTOR_REGISTERS=%d %s", registers, options);
     *out = clCreateProgramWithSource(clmla_context_opencl(session->context), total, text, NULL, &code);
     free(text);
     if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateProgramWithSource", code);
-    code = clBuildProgram(*out, 1, &device, options, NULL, NULL);
+    code = clBuildProgram(*out, 1, &device, all, NULL, NULL);
     return code == CL_SUCCESS || build_failed(*out, device, code, failure);
 }
 

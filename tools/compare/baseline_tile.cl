@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the baseline attentions share: loads, packed operands and the two register tiles. For CPU devices: one work-item a
 // group, float16 vectors. The text of baseline_attention.cl or baseline_latent.cl follows it.
-// options: KEYS_F32, KEYS_F16 or KEYS_BF16, the type of cached keys and values
+// options: KEYS_F32, KEYS_F16 or KEYS_BF16, the type of cached keys and values; VECTOR_REGISTERS, 32 of 16 floats or 16 of 8
 #if defined(KEYS_F32)
 typedef float element_t;
 static inline float16 load_elements(const __global element_t *from) {
@@ -34,15 +34,32 @@ static inline void store_element(__global element_t *to, float value) {
 #define ALIGNED __attribute__((aligned(64)))
 #define INLINE static inline __attribute__((always_inline))
 #define ONE_ITEM __attribute__((reqd_work_group_size(1, 1, 1)))
-#define DOT_SUMS 24 // registers: 2 vectors of rows by 12 keys, or 1 by 24
-#define DOT_RUN 64  // columns summed before the next rows: their operands stay in the first-level cache
+#ifndef VECTOR_REGISTERS
+#error "VECTOR_REGISTERS is missing"
+#endif
+#define DOT_RUN 64 // columns summed before the next rows: their operands stay in the first-level cache
 #define VALUE_ROWS 4
+#if VECTOR_REGISTERS >= 32
+#define DOT_SUMS 24 // in registers: DOT_VECTORS vectors of rows by 12 keys, or 1 by 24
+#define DOT_VECTORS 2
 #define VALUE_VECTORS 4
+#else // a vector takes two registers
+#define DOT_SUMS 6
+#define DOT_VECTORS 1
+#define VALUE_VECTORS 1
+#endif
 
 INLINE float sum16(float16 v) {
     float8 a = v.lo + v.hi;
     float4 b = a.lo + a.hi;
     return (b.x + b.y) + (b.z + b.w);
+}
+
+INLINE float4 sum16_four(float16 a, float16 b, float16 c, float16 d) {
+    float8 a8 = a.lo + a.hi, b8 = b.lo + b.hi, c8 = c.lo + c.hi, d8 = d.lo + d.hi;
+    float8 ab = (float8)(a8.lo, b8.lo) + (float8)(a8.hi, b8.hi), cd = (float8)(c8.lo, d8.lo) + (float8)(c8.hi, d8.hi);
+    float8 pairs = (float8)(ab.even, cd.even) + (float8)(ab.odd, cd.odd);
+    return pairs.even + pairs.odd;
 }
 
 INLINE float max16(float16 v) {
@@ -100,12 +117,12 @@ INLINE void dot_run(const int vectors, const int keys, const __global float *pac
 INLINE void dot_block(const __global float *packed, int tiles, const float *block, int count, const int width, float *out,
                       int out_stride) {
     long tile_stride = (long)width * 16;
-    for (int v = 0; v < tiles; v += 2)
+    for (int v = 0; v < tiles; v += DOT_VECTORS)
         for (int d = 0; d < width; d += DOT_RUN) {
             int run = min(DOT_RUN, width - d);
             const __global float *a = packed + v * tile_stride + (long)d * 16;
             float *to = out + v * 16;
-            if (v + 1 < tiles)
+            if (DOT_VECTORS == 2 && v + 1 < tiles)
                 for (int i = 0; i < count; i += DOT_SUMS / 2)
                     dot_run(2, DOT_SUMS / 2, a, tile_stride, block + i * width + d, width, run, to + i * out_stride, out_stride,
                             d == 0);
