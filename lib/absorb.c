@@ -1,21 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cl/common/rotation_call.h"
 #include "host/error.h"
 #include "host/memory.h"
 #include "lib/kv_b.h"
 #include "lib/matrix.h"
 #include "lib/operation.h"
+#include <clmla/config.h>
 
 #define GROUP_STRIP 64u // columns a group takes: of cl/common/absorb_group.clh
+
+// What rope says of its table holds here too.
+static clmla_status check_rotation(clmla_context *context, const clmla_absorb_params *params) {
+    const char *op = "absorb";
+    const clmla_log *log = &context->host.log;
+    uint32_t width = params->rope_dim, rows = params->rope_table_rows;
+    if (width == 0) return CLMLA_OK;
+    if (width % 2 != 0 || width > CLMLA_MAX_ROPE_DIM)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: rope_dim must be even, from 0 to %d, not %u", op,
+                         CLMLA_MAX_ROPE_DIM, width);
+    if ((unsigned)params->input_order > CLMLA_ROPE_HALVES || (unsigned)params->output_order > CLMLA_ROPE_HALVES)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: input_order %d, output_order %d: not an order", op,
+                         (int)params->input_order, (int)params->output_order);
+    uint32_t least = params->rope_positions.memory && params->token_count > 0 ? 1 : params->token_count;
+    if (rows < least)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: rope_table_rows is %u, at least %u needed", op, rows, least);
+    STATUS_OR_RETURN(operation_check_count(context, rows, op, "rope_table_rows"));
+    STATUS_OR_RETURN(operation_check_rows(context, params->rope_table, rows, width, width, op, "rope_table"));
+    if (!params->rope_positions.memory) return CLMLA_OK;
+    return operation_check_rows(context, params->rope_positions, 1, params->token_count, params->token_count, op,
+                                "rope_positions");
+}
 
 static clmla_status check(clmla_context *context, const clmla_absorb_params *params) {
     const char *op = "absorb";
     STATUS_OR_RETURN(kv_b_check(context, &params->kv_b, params->token_count, params->head_count, params->nope_dim,
                                 params->value_dim, op));
+    STATUS_OR_RETURN(check_rotation(context, params));
     STATUS_OR_RETURN(operation_check_heads(context, params->query, params->token_count, params->query_token_stride,
-                                           params->head_count, params->query_head_stride, params->nope_dim, op,
-                                           "query"));
+                                           params->head_count, params->query_head_stride,
+                                           (uint64_t)params->nope_dim + params->rope_dim, op, "query"));
     return operation_check_heads(context, params->output, params->token_count, params->output_token_stride,
-                                 params->head_count, params->output_head_stride, params->kv_b.columns, op, "output");
+                                 params->head_count, params->output_head_stride,
+                                 (uint64_t)params->kv_b.columns + params->rope_dim, op, "output");
+}
+
+static void rotation_arguments(host_launch *launch, const clmla_absorb_params *params) {
+    rotation_call call = {
+        .table = (int64_t)(params->rope_table.offset / sizeof(float)),
+        .positions = (int64_t)(params->rope_positions.offset / sizeof(int32_t)),
+        .width = (int32_t)params->rope_dim,
+        .table_rows = (int32_t)params->rope_table_rows,
+        .input_halves = params->input_order == CLMLA_ROPE_HALVES,
+        .output_halves = params->output_order == CLMLA_ROPE_HALVES,
+    };
+    host_arg_buffer(launch, params->rope_dim ? params->rope_table.memory : NULL);
+    host_arg_buffer(launch, params->rope_dim ? params->rope_positions.memory : NULL);
+    host_arg_bytes(launch, sizeof call, &call);
 }
 
 clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *params, host_chain *chain) {
@@ -41,10 +81,12 @@ clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *p
     host_arg_long(&launch, (int64_t)params->output_head_stride);
     host_arg_int(&launch, (int32_t)params->head_count);
     host_arg_int(&launch, (int32_t)params->token_count);
-    if (chosen->method == VARIANT_GROUP)
+    rotation_arguments(&launch, params);
+    if (chosen->method == VARIANT_GROUP) // what is rotated has groups of its own, behind the last head
         return kv_b_enqueue_groups(&launch, chain, (params->kv_b.columns + GROUP_STRIP - 1) / GROUP_STRIP,
-                                   params->head_count, params->token_count);
-    return kv_b_enqueue(&launch, chain, chosen, params->kv_b.columns, params->head_count, params->token_count);
+                                   params->head_count + (params->rope_dim > 0), params->token_count);
+    return kv_b_enqueue(&launch, chain, chosen, params->kv_b.columns + params->rope_dim, params->head_count,
+                        params->token_count);
 }
 
 clmla_status clmla_absorb(clmla_context *context, const clmla_absorb_params *params, cl_command_queue queue,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One step of a layer: project, norm, rotate, append, absorb, attend, output, on one chain. Prompts of the plan are attended by
+// One step of a layer: project, norm and append, absorb and rotate, attend, output, on one chain. Prompts of the plan are attended by
 // reconstructed keys (layer_prefill.c); what lies between them in the batch is absorbed.
 #include "lib/layer_step.h"
 #include "host/error.h"
@@ -102,31 +102,31 @@ static bool next_span(step_span *span, const layer_step *step) {
     return span->count > 0;
 }
 
-// Where heads of R values are: `stride` from one token to the next, `head` from one head to the next.
-typedef struct step_heads {
-    clmla_buffer memory;
-    uint64_t stride, head;
-} step_heads;
+// {cos, sin} of the span's tokens.
+static clmla_buffer angles_of(const layer_step *step, const step_span *span) {
+    uint64_t before = (uint64_t)span->first * step->layer->config.qk_rope_head_dim * sizeof(float);
+    return (clmla_buffer){step->plan->step, step->plan->offsets.angles + before};
+}
 
-// Rotates a span's heads, whose pairs stand as in the weights, into the cache's order. In place too.
-static clmla_status rotate(const layer_step *step, const step_span *span, step_heads input, step_heads output,
-                           host_chain *chain) {
-    const clmla_config *config = &step->layer->config;
-    uint64_t angles = (uint64_t)span->first * config->qk_rope_head_dim * sizeof(float);
-    if (config->qk_rope_head_dim == 0) return CLMLA_OK;
+// Rotates q_pe of a prompt, whose pairs stand as in the weights, in place into the cache's order.
+static clmla_status rotate_prompt(const layer_step *step, const step_span *span, host_chain *chain) {
+    const clmla_config *c = &step->layer->config;
+    clmla_buffer q_pe = step_at(step->q, span->first * step->q.stride + c->qk_nope_head_dim);
+    uint64_t head = (uint64_t)c->qk_nope_head_dim + c->qk_rope_head_dim;
+    if (c->qk_rope_head_dim == 0) return CLMLA_OK;
     clmla_rope_params params = {
         .token_count = span->count,
         .head_count = step->layer->head_count,
-        .rope_dim = config->qk_rope_head_dim,
-        .input = input.memory,
-        .input_token_stride = input.stride,
-        .input_head_stride = input.head,
-        .output = output.memory,
-        .output_token_stride = output.stride,
-        .output_head_stride = output.head,
-        .table = {step->plan->step, step->plan->offsets.angles + angles},
+        .rope_dim = c->qk_rope_head_dim,
+        .input = q_pe,
+        .input_token_stride = step->q.stride,
+        .input_head_stride = head,
+        .output = q_pe,
+        .output_token_stride = step->q.stride,
+        .output_head_stride = head,
+        .table = angles_of(step, span),
         .table_rows = span->count,
-        .input_order = config->rope_order,
+        .input_order = c->rope_order,
         .output_order = step->cache->layout.rope_order,
     };
     return rope_enqueue(step->context, &params, chain);
@@ -155,9 +155,8 @@ static clmla_status append_rows(const layer_step *step, const clmla_rows *rows, 
 }
 
 // q_nope through W_UK and q_pe through the rotation, side by side: what attend takes.
-static clmla_status absorb_queries(const layer_step *step, const step_span *span, step_heads q_pe, host_chain *chain) {
+static clmla_status absorb_queries(const layer_step *step, const step_span *span, host_chain *chain) {
     const clmla_config *c = &step->layer->config;
-    uint64_t width = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim, to = span->absorbed_before * step->query.stride;
     clmla_absorb_params params = {
         .token_count = span->count,
         .head_count = step->layer->head_count,
@@ -166,25 +165,23 @@ static clmla_status absorb_queries(const layer_step *step, const step_span *span
         .kv_b = step->layer->kv_b,
         .query = step_at(step->q, span->first * step->q.stride),
         .query_token_stride = step->q.stride,
-        .query_head_stride = q_pe.head,
-        .output = step_at(step->query, to),
+        .query_head_stride = (uint64_t)c->qk_nope_head_dim + c->qk_rope_head_dim,
+        .output = step_at(step->query, span->absorbed_before * step->query.stride),
         .output_token_stride = step->query.stride,
-        .output_head_stride = width,
+        .output_head_stride = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim,
+        .rope_dim = c->qk_rope_head_dim,
+        .rope_table = angles_of(step, span),
+        .rope_table_rows = span->count,
+        .input_order = c->rope_order,
+        .output_order = step->cache->layout.rope_order,
     };
-    step_heads rotated = {step_at(step->query, to + c->kv_lora_rank), step->query.stride, width};
-    STATUS_OR_RETURN(absorb_enqueue(step->context, &params, chain));
-    return rotate(step, span, q_pe, rotated, chain);
+    return absorb_enqueue(step->context, &params, chain);
 }
 
 static clmla_status prepare_queries(const layer_step *step, host_chain *chain) {
-    const clmla_config *c = &step->layer->config;
     step_span span = {0};
-    while (next_span(&span, step)) {
-        step_heads q_pe = {step_at(step->q, span.first * step->q.stride + c->qk_nope_head_dim), step->q.stride,
-                           (uint64_t)c->qk_nope_head_dim + c->qk_rope_head_dim};
-        STATUS_OR_RETURN(span.absorbed ? absorb_queries(step, &span, q_pe, chain)
-                                       : rotate(step, &span, q_pe, q_pe, chain));
-    }
+    while (next_span(&span, step))
+        STATUS_OR_RETURN(span.absorbed ? absorb_queries(step, &span, chain) : rotate_prompt(step, &span, chain));
     return CLMLA_OK;
 }
 
