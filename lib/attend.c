@@ -260,14 +260,22 @@ static clmla_status launch_merge(attend_job *job) {
     return enqueue_rows(&launch, job, plan->grid_items);
 }
 
-clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {
+static clmla_status run(clmla_plan *plan, const clmla_attend_params *params, bool merged, host_chain *chain) {
     STATUS_OR_RETURN(attend_check(plan, params));
     if (plan->extent.query_tokens == 0) return CLMLA_OK;
     attend_job job = begin(plan, params, chain);
     STATUS_OR_RETURN(plan_attend_space(&job.space.memory, plan));
     STATUS_OR_RETURN(prepare_queries(&job));
     STATUS_OR_RETURN(launch_attend(&job));
-    return plan->grid_items > 0 ? launch_merge(&job) : CLMLA_OK;
+    return merged && plan->grid_items > 0 ? launch_merge(&job) : CLMLA_OK;
+}
+
+clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {
+    return run(plan, params, true, chain);
+}
+
+clmla_status attend_enqueue_states(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {
+    return run(plan, params, false, chain);
 }
 
 clmla_status clmla_attend(clmla_plan *plan, const clmla_attend_params *params, cl_command_queue queue,

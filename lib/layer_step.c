@@ -185,7 +185,12 @@ static clmla_status prepare_queries(const layer_step *step, host_chain *chain) {
     return CLMLA_OK;
 }
 
-// All tokens that are absorbed; beside prompts a plan of their own has their schedule.
+// The plan of the tokens that are absorbed: beside prompts one of their own has their schedule.
+static clmla_plan *absorbed_plan(const layer_step *step) {
+    return plan_prefill_is_mixed(step->plan) ? step->plan->rest : step->plan;
+}
+
+// All tokens that are absorbed.
 static clmla_status attend_rows(const layer_step *step, const clmla_rows *rows, host_chain *chain) {
     const clmla_config *c = &step->layer->config;
     uint64_t width = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim;
@@ -198,7 +203,7 @@ static clmla_status attend_rows(const layer_step *step, const clmla_rows *rows, 
         .softmax_scale = (float)step->layer->values.softmax_scale,
         .output = step->attended.memory,
     };
-    return attend_enqueue(plan_prefill_is_mixed(step->plan) ? step->plan->rest : step->plan, &params, chain);
+    return (step->merged_in_output ? attend_enqueue_states : attend_enqueue)(absorbed_plan(step), &params, chain);
 }
 
 // o_proj of a prompt's heads.
@@ -215,9 +220,9 @@ static clmla_status write_prompt(const layer_step *step, const step_span *span, 
     return project_enqueue(step->context, &params, chain);
 }
 
-static clmla_status write_absorbed(const layer_step *step, const step_span *span, host_chain *chain) {
+static clmla_output_params output_of(const layer_step *step, const step_span *span) {
     const clmla_config *c = &step->layer->config;
-    clmla_output_params params = {
+    return (clmla_output_params){
         .token_count = span->count,
         .head_count = step->layer->head_count,
         .nope_dim = c->qk_nope_head_dim,
@@ -229,7 +234,12 @@ static clmla_status write_absorbed(const layer_step *step, const step_span *span
         .output = {step->output.memory, step->output.offset + (uint64_t)span->first * c->hidden_size * sizeof(float)},
         .output_stride = c->hidden_size,
     };
-    return output_enqueue(step->context, &params, chain);
+}
+
+static clmla_status write_absorbed(const layer_step *step, const step_span *span, host_chain *chain) {
+    clmla_output_params params = output_of(step, span);
+    output_states states = {absorbed_plan(step), span->absorbed_before};
+    return output_enqueue(step->context, &params, step->merged_in_output ? &states : NULL, chain);
 }
 
 static clmla_status write_output(const layer_step *step, host_chain *chain) {
@@ -239,8 +249,19 @@ static clmla_status write_output(const layer_step *step, host_chain *chain) {
     return CLMLA_OK;
 }
 
-static clmla_status run(const layer_step *step, host_chain *chain) {
+// All absorbed spans are merged one way: attention is one call for all of them.
+static bool merges_in_output(const layer_step *step) {
+    step_span span = {0};
+    while (next_span(&span, step)) {
+        clmla_output_params params = output_of(step, &span);
+        if (span.absorbed && output_merge_refusal(step->context, &params, absorbed_plan(step))) return false;
+    }
+    return true;
+}
+
+static clmla_status run(layer_step *step, host_chain *chain) {
     clmla_rows rows;
+    step->merged_in_output = merges_in_output(step);
     STATUS_OR_RETURN(clmla_cache_rows(&rows, step->cache, step->layer->cache_layer));
     STATUS_OR_RETURN(project_input(step, chain));
     STATUS_OR_RETURN(make_queries(step, chain));

@@ -36,7 +36,8 @@ typedef struct layer_step {
     uint32_t tokens;
     clmla_buffer input, output;
     step_rows q_a, q, row, query, attended, heads, joint;
-    step_chunk chunk; // with prompts
+    step_chunk chunk;      // with prompts
+    bool merged_in_output; // rows whose keys attend cut
 } layer_step;
 
 static inline clmla_buffer step_at(step_rows rows, uint64_t elements) {

@@ -53,10 +53,20 @@ clmla_status rope_enqueue(clmla_context *context, const clmla_rope_params *param
 clmla_status gather_enqueue(clmla_context *context, const clmla_gather_params *params, host_chain *chain);
 clmla_status append_enqueue(clmla_context *context, const clmla_append_params *params, host_chain *chain);
 clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *params, host_chain *chain);
-clmla_status output_enqueue(clmla_context *context, const clmla_output_params *params, host_chain *chain);
+// states: of rows whose keys attend cut, which it left unmerged (attend_enqueue_states); NULL = attended holds all rows.
+typedef struct output_states {
+    clmla_plan *plan;
+    uint32_t first_token; // of the plan's step: token 0 of the output
+} output_states;
+clmla_status output_enqueue(clmla_context *context, const clmla_output_params *params, const output_states *states,
+                            host_chain *chain);
+// Why output does not merge what attend of the plan leaves; NULL when it does. A constant.
+const char *output_merge_refusal(clmla_context *context, const clmla_output_params *params, const clmla_plan *plan);
 clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_heads_params *params, host_chain *chain);
 clmla_status merge_enqueue(clmla_context *context, const clmla_merge_params *params, host_chain *chain);
 // The chain must already wait for the plan's upload (plan_chain_begin).
 clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain);
+// The same without the merge of rows whose keys were cut: their states stay in the plan's workspace.
+clmla_status attend_enqueue_states(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain);
 
 #endif
