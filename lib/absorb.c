@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cl/common/packed_call.h"
 #include "cl/common/rotation_call.h"
 #include "host/error.h"
 #include "host/memory.h"
+#include "lib/attend.h"
 #include "lib/kv_b.h"
 #include "lib/matrix.h"
 #include "lib/operation.h"
@@ -58,14 +60,51 @@ static void rotation_arguments(host_launch *launch, const clmla_absorb_params *p
     host_arg_bytes(launch, sizeof call, &call);
 }
 
-clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *params, host_chain *chain) {
-    const variant *chosen;
+static clmla_status choose(const variant **out, clmla_context *context, const clmla_absorb_params *params) {
     clmla_shape shape = {.weights = params->kv_b.type,
                          .latent_dim = params->kv_b.columns,
                          .head_count = params->head_count,
                          .row_count = params->token_count};
+    return variant_choose(out, context, CLMLA_OP_ABSORB, &shape, params->variant);
+}
+
+const char *absorb_pack_refusal(clmla_context *context, const clmla_absorb_params *params, const clmla_plan *plan) {
+    const variant *chosen;
+    if (plan->grid_tiles == 0) return "attend reads queries as they are";
+    if (plan->attend->method != VARIANT_VECTOR) return "attend's variant has a layout of its own for queries";
+    if (plan->rules.kv_head_count != 1) return "rows have several kv heads";
+    if (plan->packed_width != params->kv_b.columns + params->rope_dim) return "queries have another width";
+    if (choose(&chosen, context, params) != CLMLA_OK) return "no variant of absorb";
+    return chosen->method == VARIANT_VECTOR ? NULL : "absorb's variant leaves queries to attend";
+}
+
+// In the order of PACKED_ARGUMENTS in cl/common/packed.clh.
+static clmla_status packed_arguments(host_launch *launch, const absorb_packed *packed, uint32_t head_count) {
+    cl_mem space = NULL;
+    packed_call call = {.unused = 0};
+    if (packed) {
+        const clmla_plan *plan = packed->plan;
+        STATUS_OR_RETURN(plan_attend_space(&space, packed->plan));
+        call = (packed_call){
+            .header = (int64_t)(plan->offsets.header / sizeof(int32_t)),
+            .tiles = (int64_t)(plan->offsets.tiles / sizeof(int32_t)),
+            .packed = (int64_t)(plan->space.packed / sizeof(float)),
+            .first_token = (int32_t)packed->first_token,
+            .head_count = (int32_t)head_count,
+            .factor = packed->softmax_scale * LOG2_E,
+        };
+    }
+    host_arg_buffer(launch, packed ? packed->plan->step : NULL);
+    host_arg_buffer(launch, space);
+    host_arg_bytes(launch, sizeof call, &call);
+    return CLMLA_OK;
+}
+
+clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *params, const absorb_packed *packed,
+                            host_chain *chain) {
+    const variant *chosen;
     STATUS_OR_RETURN(check(context, params));
-    STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_ABSORB, &shape, params->variant));
+    STATUS_OR_RETURN(choose(&chosen, context, params));
     if (params->token_count == 0) return CLMLA_OK;
 
     char options[OPTIONS_MAX], kernel[KERNEL_NAME_MAX];
@@ -82,6 +121,10 @@ clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *p
     host_arg_int(&launch, (int32_t)params->head_count);
     host_arg_int(&launch, (int32_t)params->token_count);
     rotation_arguments(&launch, params);
+    if (chosen->method == VARIANT_VECTOR) {
+        clmla_status status = packed_arguments(&launch, packed, params->head_count);
+        if (launch.status == CLMLA_OK) launch.status = status;
+    }
     if (chosen->method == VARIANT_GROUP) // what is rotated has groups of its own, behind the last head
         return kv_b_enqueue_groups(&launch, chain, (params->kv_b.columns + GROUP_STRIP - 1) / GROUP_STRIP,
                                    params->head_count + (params->rope_dim > 0), params->token_count);
@@ -93,5 +136,5 @@ clmla_status clmla_absorb(clmla_context *context, const clmla_absorb_params *par
                           cl_uint wait_count, const cl_event *wait, cl_event *event) {
     host_chain chain;
     STATUS_OR_RETURN(operation_begin(&chain, context, params, "absorb", queue, wait_count, wait, event));
-    return host_chain_finish(&chain, absorb_enqueue(context, params, &chain), event);
+    return host_chain_finish(&chain, absorb_enqueue(context, params, NULL, &chain), event);
 }

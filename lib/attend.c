@@ -8,8 +8,6 @@
 #include "lib/rows.h"
 #include <stdio.h>
 
-#define LOG2_E 1.44269504088896340736f // the softmax of attend_vector and attend_tile is one of powers of two
-
 static int64_t elements(uint64_t bytes) {
     return (int64_t)(bytes / sizeof(int32_t));
 }
@@ -260,22 +258,19 @@ static clmla_status launch_merge(attend_job *job) {
     return enqueue_rows(&launch, job, plan->grid_items);
 }
 
-static clmla_status run(clmla_plan *plan, const clmla_attend_params *params, bool merged, host_chain *chain) {
+clmla_status attend_enqueue_between(clmla_plan *plan, const clmla_attend_params *params, attend_neighbours neighbours,
+                                    host_chain *chain) {
     STATUS_OR_RETURN(attend_check(plan, params));
     if (plan->extent.query_tokens == 0) return CLMLA_OK;
     attend_job job = begin(plan, params, chain);
     STATUS_OR_RETURN(plan_attend_space(&job.space.memory, plan));
-    STATUS_OR_RETURN(prepare_queries(&job));
+    if (!neighbours.packed) STATUS_OR_RETURN(prepare_queries(&job));
     STATUS_OR_RETURN(launch_attend(&job));
-    return merged && plan->grid_items > 0 ? launch_merge(&job) : CLMLA_OK;
+    return plan->grid_items > 0 && !neighbours.merges ? launch_merge(&job) : CLMLA_OK;
 }
 
 clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {
-    return run(plan, params, true, chain);
-}
-
-clmla_status attend_enqueue_states(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {
-    return run(plan, params, false, chain);
+    return attend_enqueue_between(plan, params, (attend_neighbours){0}, chain);
 }
 
 clmla_status clmla_attend(clmla_plan *plan, const clmla_attend_params *params, cl_command_queue queue,

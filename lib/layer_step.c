@@ -154,10 +154,14 @@ static clmla_status append_rows(const layer_step *step, const clmla_rows *rows, 
     return append_enqueue(step->context, &params, chain);
 }
 
-// q_nope through W_UK and q_pe through the rotation, side by side: what attend takes.
-static clmla_status absorb_queries(const layer_step *step, const step_span *span, host_chain *chain) {
+// The plan of the tokens that are absorbed: beside prompts one of their own has their schedule.
+static clmla_plan *absorbed_plan(const layer_step *step) {
+    return plan_prefill_is_mixed(step->plan) ? step->plan->rest : step->plan;
+}
+
+static clmla_absorb_params absorb_of(const layer_step *step, const step_span *span) {
     const clmla_config *c = &step->layer->config;
-    clmla_absorb_params params = {
+    return (clmla_absorb_params){
         .token_count = span->count,
         .head_count = step->layer->head_count,
         .nope_dim = c->qk_nope_head_dim,
@@ -175,7 +179,13 @@ static clmla_status absorb_queries(const layer_step *step, const step_span *span
         .input_order = c->rope_order,
         .output_order = step->cache->layout.rope_order,
     };
-    return absorb_enqueue(step->context, &params, chain);
+}
+
+// q_nope through W_UK and q_pe through the rotation, side by side: what attend takes.
+static clmla_status absorb_queries(const layer_step *step, const step_span *span, host_chain *chain) {
+    clmla_absorb_params params = absorb_of(step, span);
+    absorb_packed packed = {absorbed_plan(step), span->absorbed_before, (float)step->layer->values.softmax_scale};
+    return absorb_enqueue(step->context, &params, step->neighbours.packed ? &packed : NULL, chain);
 }
 
 static clmla_status prepare_queries(const layer_step *step, host_chain *chain) {
@@ -183,11 +193,6 @@ static clmla_status prepare_queries(const layer_step *step, host_chain *chain) {
     while (next_span(&span, step))
         STATUS_OR_RETURN(span.absorbed ? absorb_queries(step, &span, chain) : rotate_prompt(step, &span, chain));
     return CLMLA_OK;
-}
-
-// The plan of the tokens that are absorbed: beside prompts one of their own has their schedule.
-static clmla_plan *absorbed_plan(const layer_step *step) {
-    return plan_prefill_is_mixed(step->plan) ? step->plan->rest : step->plan;
 }
 
 // All tokens that are absorbed.
@@ -203,7 +208,7 @@ static clmla_status attend_rows(const layer_step *step, const clmla_rows *rows, 
         .softmax_scale = (float)step->layer->values.softmax_scale,
         .output = step->attended.memory,
     };
-    return (step->merged_in_output ? attend_enqueue_states : attend_enqueue)(absorbed_plan(step), &params, chain);
+    return attend_enqueue_between(absorbed_plan(step), &params, step->neighbours, chain);
 }
 
 // o_proj of a prompt's heads.
@@ -239,7 +244,7 @@ static clmla_output_params output_of(const layer_step *step, const step_span *sp
 static clmla_status write_absorbed(const layer_step *step, const step_span *span, host_chain *chain) {
     clmla_output_params params = output_of(step, span);
     output_states states = {absorbed_plan(step), span->absorbed_before};
-    return output_enqueue(step->context, &params, step->merged_in_output ? &states : NULL, chain);
+    return output_enqueue(step->context, &params, step->neighbours.merges ? &states : NULL, chain);
 }
 
 static clmla_status write_output(const layer_step *step, host_chain *chain) {
@@ -249,19 +254,24 @@ static clmla_status write_output(const layer_step *step, host_chain *chain) {
     return CLMLA_OK;
 }
 
-// All absorbed spans are merged one way: attention is one call for all of them.
-static bool merges_in_output(const layer_step *step) {
+// Attention is one call for all spans that are absorbed: what is done of it beside is done for all of them.
+static attend_neighbours neighbours_of(const layer_step *step) {
+    const clmla_plan *plan = absorbed_plan(step);
+    attend_neighbours all = {true, true};
     step_span span = {0};
     while (next_span(&span, step)) {
-        clmla_output_params params = output_of(step, &span);
-        if (span.absorbed && output_merge_refusal(step->context, &params, absorbed_plan(step))) return false;
+        clmla_absorb_params absorb = absorb_of(step, &span);
+        clmla_output_params output = output_of(step, &span);
+        if (!span.absorbed) continue;
+        all.packed &= absorb_pack_refusal(step->context, &absorb, plan) == NULL;
+        all.merges &= output_merge_refusal(step->context, &output, plan) == NULL;
     }
-    return true;
+    return all;
 }
 
 static clmla_status run(layer_step *step, host_chain *chain) {
     clmla_rows rows;
-    step->merged_in_output = merges_in_output(step);
+    step->neighbours = neighbours_of(step);
     STATUS_OR_RETURN(clmla_cache_rows(&rows, step->cache, step->layer->cache_layer));
     STATUS_OR_RETURN(project_input(step, chain));
     STATUS_OR_RETURN(make_queries(step, chain));

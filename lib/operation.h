@@ -52,7 +52,16 @@ clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_param
 clmla_status rope_enqueue(clmla_context *context, const clmla_rope_params *params, host_chain *chain);
 clmla_status gather_enqueue(clmla_context *context, const clmla_gather_params *params, host_chain *chain);
 clmla_status append_enqueue(clmla_context *context, const clmla_append_params *params, host_chain *chain);
-clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *params, host_chain *chain);
+// packed: where attend of a plan wants its queries, besides the output; NULL = nowhere.
+typedef struct absorb_packed {
+    clmla_plan *plan;
+    uint32_t first_token; // of the plan's step: token 0 of the call
+    float softmax_scale;
+} absorb_packed;
+clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *params, const absorb_packed *packed,
+                            host_chain *chain);
+// Why absorb does not pack queries for attend of the plan; NULL when it does. A constant.
+const char *absorb_pack_refusal(clmla_context *context, const clmla_absorb_params *params, const clmla_plan *plan);
 // states: of rows whose keys attend cut, which it left unmerged (attend_enqueue_states); NULL = attended holds all rows.
 typedef struct output_states {
     clmla_plan *plan;
@@ -66,7 +75,12 @@ clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_hea
 clmla_status merge_enqueue(clmla_context *context, const clmla_merge_params *params, host_chain *chain);
 // The chain must already wait for the plan's upload (plan_chain_begin).
 clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain);
-// The same without the merge of rows whose keys were cut: their states stay in the plan's workspace.
-clmla_status attend_enqueue_states(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain);
+// The same between operations that do some of it.
+typedef struct attend_neighbours {
+    bool packed; // the queries are packed
+    bool merges; // rows whose keys were cut are merged later: their states stay in the plan's workspace
+} attend_neighbours;
+clmla_status attend_enqueue_between(clmla_plan *plan, const clmla_attend_params *params, attend_neighbours neighbours,
+                                    host_chain *chain);
 
 #endif

@@ -44,7 +44,7 @@ static clmla_status enqueue_merging(void *payload, cl_command_queue queue, cl_ui
     host_chain chain;
     clmla_status status = plan_chain_begin(&chain, plan, queue, count, wait);
     if (status != CLMLA_OK) return status;
-    status = attend_enqueue_states(plan, &f->attend.params, &chain);
+    status = attend_enqueue_between(plan, &f->attend.params, (attend_neighbours){.merges = true}, &chain);
     for (int part = 0; part < 2 && status == CLMLA_OK; part++) {
         output_states states = {plan, part ? first : 0};
         clmla_output_params params = output_of(f, states.first_token, part ? tokens - first : first);
