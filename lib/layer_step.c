@@ -65,10 +65,10 @@ static clmla_status project_input(const layer_step *step, host_chain *chain) {
     return project(step, &layer->kv_a, input, step->row, chain);
 }
 
-static clmla_status make_queries(const layer_step *step, host_chain *chain) {
+// Of q_a, in place.
+static clmla_rms_norm_params norm_of(const layer_step *step) {
     const clmla_layer *layer = step->layer;
-    if (layer->config.q_lora_rank == 0) return CLMLA_OK;
-    clmla_rms_norm_params params = {
+    return (clmla_rms_norm_params){
         .row_count = step->tokens,
         .width = layer->config.q_lora_rank,
         .input = step->q_a.memory,
@@ -78,8 +78,6 @@ static clmla_status make_queries(const layer_step *step, host_chain *chain) {
         .output = step->q_a.memory,
         .output_stride = step->q_a.stride,
     };
-    STATUS_OR_RETURN(rms_norm_enqueue(step->context, &params, chain));
-    return project(step, &layer->q, step->q_a, step->q, chain);
 }
 
 // Tokens of the step that lie together and are attended one way.
@@ -132,6 +130,7 @@ static clmla_status rotate_prompt(const layer_step *step, const step_span *span,
     return rope_enqueue(step->context, &params, chain);
 }
 
+// New rows to the cache, and beside them the norm of q_a: both take what the first products gave, so that they are one launch.
 static clmla_status append_rows(const layer_step *step, const clmla_rows *rows, host_chain *chain) {
     const clmla_config *c = &step->layer->config;
     uint32_t latent = c->kv_lora_rank, rope = c->qk_rope_head_dim;
@@ -151,7 +150,10 @@ static clmla_status append_rows(const layer_step *step, const clmla_rows *rows, 
         params.rope_table = (clmla_buffer){step->plan->step, step->plan->offsets.angles};
         params.rope_table_rows = step->tokens;
     }
-    return append_enqueue(step->context, &params, chain);
+    clmla_rms_norm_params norm = norm_of(step);
+    bool beside = c->q_lora_rank && !append_norm_refusal(step->context, &params);
+    if (c->q_lora_rank && !beside) STATUS_OR_RETURN(rms_norm_enqueue(step->context, &norm, chain));
+    return append_enqueue(step->context, &params, beside ? &norm : NULL, chain);
 }
 
 // The plan of the tokens that are absorbed: beside prompts one of their own has their schedule.
@@ -274,8 +276,8 @@ static clmla_status run(layer_step *step, host_chain *chain) {
     step->neighbours = neighbours_of(step);
     STATUS_OR_RETURN(clmla_cache_rows(&rows, step->cache, step->layer->cache_layer));
     STATUS_OR_RETURN(project_input(step, chain));
-    STATUS_OR_RETURN(make_queries(step, chain));
     STATUS_OR_RETURN(append_rows(step, &rows, chain));
+    if (step->layer->config.q_lora_rank) STATUS_OR_RETURN(project(step, &step->layer->q, step->q_a, step->q, chain));
     STATUS_OR_RETURN(prepare_queries(step, chain));
     STATUS_OR_RETURN(attend_rows(step, &rows, chain));
     STATUS_OR_RETURN(layer_prefill_attend(step, &rows, chain));
