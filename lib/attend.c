@@ -33,6 +33,7 @@ static void call_plan(attend_call *call, const clmla_plan *plan) {
     call->head_count = (int32_t)plan->params.head_count;
     call->group_heads = (int32_t)plan->group_heads;
     call->full = plan->params.full;
+    call->units = (int32_t)plan->rules.units;
     call->window = plan->params.window;
     call->rank = (int32_t)parallel->rank;
     call->world = parallel->world ? (int32_t)parallel->world : 1;
@@ -226,7 +227,8 @@ static clmla_status launch_attend(attend_job *job) {
     host_arg_buffer(&launch, job->space.memory);
     results_arguments(&launch, job->params);
     host_arg_bytes(&launch, sizeof job->call, &job->call);
-    size_t per_part = plan->grid_parts, local = 1;
+    size_t units = plan->rules.units, local = 1,
+           per_part = plan->grid_parts <= units ? plan->grid_parts : (plan->grid_parts + units - 1) / units * units;
     if (variant_has_vectors(plan->attend)) return host_launch_enqueue(&launch, job->chain, 1, &per_part, &local);
     if (variant_has_tiles(plan->attend)) {
         size_t group = plan->tile.group, items = group * plan->grid_parts;
