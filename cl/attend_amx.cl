@@ -396,7 +396,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_amx(ATTEND_A
     row_turner turner;
     turner.delta = 0;
 
-    int part = part_of_group(&call);
+    int part = part_of_group(step, &call);
     if (part >= step[call.header + HEADER_PARTS]) return;
     for (int w = 0; w < KEY_WORDS; w++) block.zeros[w] = 0;
     amx_begin();

@@ -215,7 +215,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_bf16_dot(ATT
     block_view view;
     key_fetch fetch;
 
-    int part = part_of_group(&call);
+    int part = part_of_group(step, &call);
     if (part >= step[call.header + HEADER_PARTS]) return;
     for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
         work_item item = work_item_load(step + call.works, w);
