@@ -19,7 +19,7 @@ __kernel void append_naive(APPEND_ARGUMENTS) {
     row_store_at(&at, &memory, place.page, place.row, kv_head, call.power_of_two);
     if (piece < latent_pieces) {
         append_latent of;
-    append_latent_fill(&of, latent, norm, &call, token, kv_head);
+        append_latent_fill(&of, latent, norm, &call, token, kv_head);
         append_latent_piece(&at, &of, piece);
     } else
         append_rope_piece(&at, rope, table, positions, call, token, kv_head, piece - latent_pieces);

@@ -16,7 +16,7 @@
 //                  32 columns the values, then what they leave. Steps of a part are whole ones, filled up with zeros
 //          sums, states, state_lse, state_max: as for attend_vector. While sums grow, their columns are in the order of
 //          interleave_words(); undo_interleaving() puts them right
-// grid: global (parts), local (1)
+// grid: global (parts, filled up to a multiple of units), local (1)
 // options: ROWS_*, SPARSE, VECTOR_WIDTH=16, LATENT_DIM (a multiple of 64), ROPE_DIM (of 2), VALUE_DIM = LATENT_DIM,
 // BLOCK_TOKENS (of 64), ROW_TILE (of 32)
 #include "common/vector.clh"
@@ -396,7 +396,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_amx(ATTEND_A
     row_turner turner;
     turner.delta = 0;
 
-    int part = get_global_id(0);
+    int part = part_of_group(step, &call);
     if (part >= step[call.header + HEADER_PARTS]) return;
     for (int w = 0; w < KEY_WORDS; w++) block.zeros[w] = 0;
     amx_begin();

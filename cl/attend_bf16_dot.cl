@@ -11,7 +11,7 @@
 //                  attend_queries.cl
 //          sums, states, state_lse, state_max: as for attend_vector. While sums grow, their columns are in the order of
 //          interleave_words(); undo_interleaving() puts them right
-// grid: global (parts), local (1)
+// grid: global (parts, filled up to a multiple of units), local (1)
 // options: ROWS_BF16, SPARSE, VECTOR_WIDTH=16, LATENT_DIM (a multiple of 64), ROPE_DIM (of 2), VALUE_DIM = LATENT_DIM,
 // BLOCK_TOKENS (of 24), ROW_TILE (of 32)
 #include "common/vector.clh"
@@ -215,7 +215,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_bf16_dot(ATT
     block_view view;
     key_fetch fetch;
 
-    int part = get_global_id(0);
+    int part = part_of_group(step, &call);
     if (part >= step[call.header + HEADER_PARTS]) return;
     for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
         work_item item = work_item_load(step + call.works, w);

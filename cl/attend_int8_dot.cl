@@ -12,7 +12,7 @@
 //   space: packed  [tile][ROW_WIDTH][VECTOR_WIDTH], of which [groups][INT8_GROUP_WORDS] are used: common/int8_call.h
 //          sums, states, state_lse, state_max: as for attend_vector. While sums grow, their columns are in the order of
 //          interleave_words(); undo_interleaving() puts them right
-// grid: global (parts), local (1)
+// grid: global (parts, filled up to a multiple of units), local (1)
 // options: ROWS_Q8, SPARSE, VECTOR_WIDTH=16, LATENT_DIM (a multiple of 64), ROPE_DIM, VALUE_DIM = LATENT_DIM, BLOCK_TOKENS (a
 // multiple of 12), ROW_TILE (of 32)
 #include "common/vector.clh"
@@ -279,7 +279,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_int8_dot(ATT
     row_turner turner;
     turner.delta = 0;
 
-    int part = get_global_id(0);
+    int part = part_of_group(step, &call);
     if (part >= step[call.header + HEADER_PARTS]) return;
     for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
         work_item item = work_item_load(step + call.works, w);

@@ -26,6 +26,7 @@ static inline scale_grid absorb_grid(const __global float *scales, const absorb_
 #ifdef VECTOR_WIDTH
 
 #include "common/absorb.clh"
+#include "common/packed.clh"
 
 // One row of a tile.
 typedef struct tile_lane {
@@ -43,11 +44,9 @@ static inline tile_lane tile_lane_at(const __global int *step, const attend_call
     return at;
 }
 
-// Where the values of a lane of a tile lie, and how far apart: those of a full pair of vectors side by side with the other rows',
-// those of the last rows one row after the other (attend_vector's score_lanes). Numbers, not a struct, for Oclgrind.
 static inline int tile_is_paired(const __global int *step, const attend_call *call, long tile) {
     const __global int *of = step + call->tiles + 4 * tile;
-    return of[1] < of[2] - of[2] % (2 * VECTOR_WIDTH);
+    return packed_is_paired(of[1], of[2]);
 }
 
 // Value d of `count` goes to out[d * apart], times factor.

@@ -11,7 +11,7 @@
 //          sums    [part][sum_rows][VALUE_DIM] f32: the running value sums; a piece's sums grow in its states
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
-// private memory: BLOCK_TOKENS*(ROW_WIDTH + ROW_TILE)*4 bytes.   grid: global (parts), local (1)
+// private memory: BLOCK_TOKENS*(ROW_WIDTH + ROW_TILE)*4 bytes. grid: global (parts, filled up to a multiple of units), local (1)
 // options: ROWS_*, SPARSE, VECTOR_WIDTH, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to ROW_WIDTH), BLOCK_TOKENS (a multiple
 // of 24), ROW_TILE (of 2*VECTOR_WIDTH)
 #include "common/vector.clh"
@@ -269,7 +269,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
     row_turner turner;
     turner.delta = 0;
 
-    int part = get_global_id(0);
+    int part = part_of_group(step, &call);
     if (part >= step[call.header + HEADER_PARTS]) return;
     for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
         work_item item = work_item_load(step + call.works, w);

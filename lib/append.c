@@ -86,8 +86,8 @@ static size_t store_pieces(const clmla_row_layout *layout) {
 }
 
 clmla_status append_store_launch(host_launch *launch, host_chain *chain, const variant *chosen, const clmla_rows *rows,
-                                 uint32_t token_count) {
-    size_t per_row[2] = {rows_kv_heads(rows), token_count}, alone[2] = {1, 1};
+                                 uint32_t token_count, bool beside) {
+    size_t per_row[2] = {rows_kv_heads(rows) + (beside ? 1 : 0), token_count}, alone[2] = {1, 1};
     if (chosen->method == VARIANT_VECTOR) return host_launch_enqueue(launch, chain, 2, per_row, alone);
     if (chosen->method == VARIANT_GROUP) {
         size_t group = group_size(&launch->context->facts), items = group * per_row[0] * per_row[1];
@@ -97,6 +97,15 @@ clmla_status append_store_launch(host_launch *launch, host_chain *chain, const v
     }
     size_t items = store_pieces(&rows->layout) * per_row[0] * per_row[1];
     return operation_launch_items(launch, chain, 1, &items);
+}
+
+// What the call says of rows normed beside.
+static void call_beside(append_call *call, const clmla_rms_norm_params *beside) {
+    call->normed = (int64_t)(beside->output.offset / sizeof(float));
+    call->normed_stride = (int64_t)beside->output_stride;
+    call->normed_weight = (int64_t)(beside->weight.offset / sizeof(float));
+    call->normed_width = (int32_t)beside->width;
+    call->normed_epsilon = beside->epsilon;
 }
 
 static append_call call_of(const clmla_append_params *params) {
@@ -123,10 +132,11 @@ static append_call call_of(const clmla_append_params *params) {
     };
 }
 
-static clmla_status launch_append(clmla_context *context, const clmla_append_params *params, const variant *chosen,
-                                  host_chain *chain) {
+static clmla_status launch_append(clmla_context *context, const clmla_append_params *params,
+                                  const clmla_rms_norm_params *beside, const variant *chosen, host_chain *chain) {
     const clmla_row_layout *layout = &params->rows.layout;
     append_call call = call_of(params);
+    if (beside) call_beside(&call, beside);
     char options[OPTIONS_MAX], more[40];
     snprintf(more, sizeof more, "-DSTORE_GROUP=%u", append_store_group(layout));
     operation_options(options, context, chosen, rows_option(layout->format), more);
@@ -138,25 +148,52 @@ static clmla_status launch_append(clmla_context *context, const clmla_append_par
     host_arg_buffer(&launch, params->rope_positions.memory);
     row_places_set(&launch, &params->places);
     rows_set(&launch, &params->rows);
+    host_arg_buffer(&launch, beside ? beside->output.memory : NULL);
+    host_arg_buffer(&launch, beside ? beside->weight.memory : NULL);
     host_arg_bytes(&launch, sizeof call, &call);
-    return append_store_launch(&launch, chain, chosen, &params->rows, params->token_count);
+    return append_store_launch(&launch, chain, chosen, &params->rows, params->token_count, beside != NULL);
 }
 
-clmla_status append_enqueue(clmla_context *context, const clmla_append_params *params, host_chain *chain) {
-    const variant *chosen;
+static clmla_status check_beside(clmla_context *context, const clmla_append_params *params,
+                                 const clmla_rms_norm_params *beside, const variant *chosen) {
+    const clmla_buffer *in = &beside->input, *out = &beside->output;
+    STATUS_OR_RETURN(rms_norm_check(context, beside));
+    if (chosen->method == VARIANT_NAIVE)
+        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "append: variant 'naive' norms no rows beside");
+    if (beside->row_count == params->token_count && in->memory == out->memory && in->offset == out->offset &&
+        beside->input_stride == beside->output_stride)
+        return CLMLA_OK;
+    return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0,
+                     "append: what is normed beside is a row a token, in place");
+}
+
+static clmla_status choose(const variant **out, clmla_context *context, const clmla_append_params *params) {
     const clmla_row_layout *layout = &params->rows.layout;
     clmla_shape shape = {.format = layout->format,
                          .latent_dim = layout->latent_dim,
                          .rope_dim = layout->rope_dim,
                          .row_count = params->token_count};
+    return variant_choose(out, context, CLMLA_OP_APPEND, &shape, params->variant);
+}
+
+const char *append_norm_refusal(clmla_context *context, const clmla_append_params *params) {
+    const variant *chosen;
+    if (choose(&chosen, context, params) != CLMLA_OK) return "no variant of append";
+    return chosen->method == VARIANT_NAIVE ? "the naive variant's work-items take a piece of a row each" : NULL;
+}
+
+clmla_status append_enqueue(clmla_context *context, const clmla_append_params *params,
+                            const clmla_rms_norm_params *beside, host_chain *chain) {
+    const variant *chosen;
     STATUS_OR_RETURN(check(context, params));
-    STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_APPEND, &shape, params->variant));
-    return params->token_count == 0 ? CLMLA_OK : launch_append(context, params, chosen, chain);
+    STATUS_OR_RETURN(choose(&chosen, context, params));
+    if (beside) STATUS_OR_RETURN(check_beside(context, params, beside, chosen));
+    return params->token_count == 0 ? CLMLA_OK : launch_append(context, params, beside, chosen, chain);
 }
 
 clmla_status clmla_append(clmla_context *context, const clmla_append_params *params, cl_command_queue queue,
                           cl_uint wait_count, const cl_event *wait, cl_event *event) {
     host_chain chain;
     STATUS_OR_RETURN(operation_begin(&chain, context, params, "append", queue, wait_count, wait, event));
-    return host_chain_finish(&chain, append_enqueue(context, params, &chain), event);
+    return host_chain_finish(&chain, append_enqueue(context, params, NULL, &chain), event);
 }

@@ -8,8 +8,6 @@
 #include "lib/rows.h"
 #include <stdio.h>
 
-#define LOG2_E 1.44269504088896340736f // the softmax of attend_vector and attend_tile is one of powers of two
-
 static int64_t elements(uint64_t bytes) {
     return (int64_t)(bytes / sizeof(int32_t));
 }
@@ -35,6 +33,7 @@ static void call_plan(attend_call *call, const clmla_plan *plan) {
     call->head_count = (int32_t)plan->params.head_count;
     call->group_heads = (int32_t)plan->group_heads;
     call->full = plan->params.full;
+    call->units = (int32_t)plan->rules.units;
     call->window = plan->params.window;
     call->rank = (int32_t)parallel->rank;
     call->world = parallel->world ? (int32_t)parallel->world : 1;
@@ -235,7 +234,8 @@ static clmla_status launch_attend(attend_job *job) {
     host_arg_buffer(&launch, job->space.memory);
     results_arguments(&launch, job->params);
     host_arg_bytes(&launch, sizeof job->call, &job->call);
-    size_t per_part = plan->grid_parts, local = 1;
+    size_t units = plan->rules.units, local = 1,
+           per_part = plan->grid_parts <= units ? plan->grid_parts : (plan->grid_parts + units - 1) / units * units;
     if (variant_has_vectors(plan->attend)) return host_launch_enqueue(&launch, job->chain, 1, &per_part, &local);
     if (variant_has_tiles(plan->attend)) {
         size_t group = plan->tile.group, items = group * plan->grid_parts;
@@ -267,14 +267,19 @@ static clmla_status launch_merge(attend_job *job) {
     return enqueue_rows(&launch, job, plan->grid_items);
 }
 
-clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {
+clmla_status attend_enqueue_between(clmla_plan *plan, const clmla_attend_params *params, attend_neighbours neighbours,
+                                    host_chain *chain) {
     STATUS_OR_RETURN(attend_check(plan, params));
     if (plan->extent.query_tokens == 0) return CLMLA_OK;
     attend_job job = begin(plan, params, chain);
     STATUS_OR_RETURN(plan_attend_space(&job.space.memory, plan));
-    STATUS_OR_RETURN(prepare_queries(&job));
+    if (!neighbours.packed) STATUS_OR_RETURN(prepare_queries(&job));
     STATUS_OR_RETURN(launch_attend(&job));
-    return plan->grid_items > 0 ? launch_merge(&job) : CLMLA_OK;
+    return plan->grid_items > 0 && !neighbours.merges ? launch_merge(&job) : CLMLA_OK;
+}
+
+clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {
+    return attend_enqueue_between(plan, params, (attend_neighbours){0}, chain);
 }
 
 clmla_status clmla_attend(clmla_plan *plan, const clmla_attend_params *params, cl_command_queue queue,

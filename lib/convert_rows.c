@@ -70,7 +70,7 @@ static clmla_status launch_convert(clmla_context *context, const clmla_convert_r
     host_arg_buffer(&launch, params->rope_turns.memory);
     rows_set(&launch, &params->to);
     host_arg_bytes(&launch, sizeof call, &call);
-    return append_store_launch(&launch, chain, chosen, &params->to, params->token_count);
+    return append_store_launch(&launch, chain, chosen, &params->to, params->token_count, false);
 }
 
 static clmla_status convert_enqueue(clmla_context *context, const clmla_convert_rows_params *params,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One step of a layer: project, norm, rotate, append, absorb, attend, output, on one chain. Prompts of the plan are attended by
+// One step of a layer: project, norm and append, absorb and rotate, attend, output, on one chain. Prompts of the plan are attended by
 // reconstructed keys (layer_prefill.c); what lies between them in the batch is absorbed.
 #include "lib/layer_step.h"
 #include "host/error.h"
@@ -65,10 +65,10 @@ static clmla_status project_input(const layer_step *step, host_chain *chain) {
     return project(step, &layer->kv_a, input, step->row, chain);
 }
 
-static clmla_status make_queries(const layer_step *step, host_chain *chain) {
+// Of q_a, in place.
+static clmla_rms_norm_params norm_of(const layer_step *step) {
     const clmla_layer *layer = step->layer;
-    if (layer->config.q_lora_rank == 0) return CLMLA_OK;
-    clmla_rms_norm_params params = {
+    return (clmla_rms_norm_params){
         .row_count = step->tokens,
         .width = layer->config.q_lora_rank,
         .input = step->q_a.memory,
@@ -78,8 +78,6 @@ static clmla_status make_queries(const layer_step *step, host_chain *chain) {
         .output = step->q_a.memory,
         .output_stride = step->q_a.stride,
     };
-    STATUS_OR_RETURN(rms_norm_enqueue(step->context, &params, chain));
-    return project(step, &layer->q, step->q_a, step->q, chain);
 }
 
 // Tokens of the step that lie together and are attended one way.
@@ -102,36 +100,37 @@ static bool next_span(step_span *span, const layer_step *step) {
     return span->count > 0;
 }
 
-// Where heads of R values are: `stride` from one token to the next, `head` from one head to the next.
-typedef struct step_heads {
-    clmla_buffer memory;
-    uint64_t stride, head;
-} step_heads;
+// {cos, sin} of the span's tokens.
+static clmla_buffer angles_of(const layer_step *step, const step_span *span) {
+    uint64_t before = (uint64_t)span->first * step->layer->config.qk_rope_head_dim * sizeof(float);
+    return (clmla_buffer){step->plan->step, step->plan->offsets.angles + before};
+}
 
-// Rotates a span's heads, whose pairs stand as in the weights, into the cache's order. In place too.
-static clmla_status rotate(const layer_step *step, const step_span *span, step_heads input, step_heads output,
-                           host_chain *chain) {
-    const clmla_config *config = &step->layer->config;
-    uint64_t angles = (uint64_t)span->first * config->qk_rope_head_dim * sizeof(float);
-    if (config->qk_rope_head_dim == 0) return CLMLA_OK;
+// Rotates q_pe of a prompt, whose pairs stand as in the weights, in place into the cache's order.
+static clmla_status rotate_prompt(const layer_step *step, const step_span *span, host_chain *chain) {
+    const clmla_config *c = &step->layer->config;
+    clmla_buffer q_pe = step_at(step->q, span->first * step->q.stride + c->qk_nope_head_dim);
+    uint64_t head = (uint64_t)c->qk_nope_head_dim + c->qk_rope_head_dim;
+    if (c->qk_rope_head_dim == 0) return CLMLA_OK;
     clmla_rope_params params = {
         .token_count = span->count,
         .head_count = step->layer->head_count,
-        .rope_dim = config->qk_rope_head_dim,
-        .input = input.memory,
-        .input_token_stride = input.stride,
-        .input_head_stride = input.head,
-        .output = output.memory,
-        .output_token_stride = output.stride,
-        .output_head_stride = output.head,
-        .table = {step->plan->step, step->plan->offsets.angles + angles},
+        .rope_dim = c->qk_rope_head_dim,
+        .input = q_pe,
+        .input_token_stride = step->q.stride,
+        .input_head_stride = head,
+        .output = q_pe,
+        .output_token_stride = step->q.stride,
+        .output_head_stride = head,
+        .table = angles_of(step, span),
         .table_rows = span->count,
-        .input_order = config->rope_order,
+        .input_order = c->rope_order,
         .output_order = step->cache->layout.rope_order,
     };
     return rope_enqueue(step->context, &params, chain);
 }
 
+// New rows to the cache, and beside them the norm of q_a: both take what the first products gave, so that they are one launch.
 static clmla_status append_rows(const layer_step *step, const clmla_rows *rows, host_chain *chain) {
     const clmla_config *c = &step->layer->config;
     uint32_t latent = c->kv_lora_rank, rope = c->qk_rope_head_dim;
@@ -151,14 +150,20 @@ static clmla_status append_rows(const layer_step *step, const clmla_rows *rows, 
         params.rope_table = (clmla_buffer){step->plan->step, step->plan->offsets.angles};
         params.rope_table_rows = step->tokens;
     }
-    return append_enqueue(step->context, &params, chain);
+    clmla_rms_norm_params norm = norm_of(step);
+    bool beside = c->q_lora_rank && !append_norm_refusal(step->context, &params);
+    if (c->q_lora_rank && !beside) STATUS_OR_RETURN(rms_norm_enqueue(step->context, &norm, chain));
+    return append_enqueue(step->context, &params, beside ? &norm : NULL, chain);
 }
 
-// q_nope through W_UK and q_pe through the rotation, side by side: what attend takes.
-static clmla_status absorb_queries(const layer_step *step, const step_span *span, step_heads q_pe, host_chain *chain) {
+// The plan of the tokens that are absorbed: beside prompts one of their own has their schedule.
+static clmla_plan *absorbed_plan(const layer_step *step) {
+    return plan_prefill_is_mixed(step->plan) ? step->plan->rest : step->plan;
+}
+
+static clmla_absorb_params absorb_of(const layer_step *step, const step_span *span) {
     const clmla_config *c = &step->layer->config;
-    uint64_t width = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim, to = span->absorbed_before * step->query.stride;
-    clmla_absorb_params params = {
+    return (clmla_absorb_params){
         .token_count = span->count,
         .head_count = step->layer->head_count,
         .nope_dim = c->qk_nope_head_dim,
@@ -166,29 +171,33 @@ static clmla_status absorb_queries(const layer_step *step, const step_span *span
         .kv_b = step->layer->kv_b,
         .query = step_at(step->q, span->first * step->q.stride),
         .query_token_stride = step->q.stride,
-        .query_head_stride = q_pe.head,
-        .output = step_at(step->query, to),
+        .query_head_stride = (uint64_t)c->qk_nope_head_dim + c->qk_rope_head_dim,
+        .output = step_at(step->query, span->absorbed_before * step->query.stride),
         .output_token_stride = step->query.stride,
-        .output_head_stride = width,
+        .output_head_stride = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim,
+        .rope_dim = c->qk_rope_head_dim,
+        .rope_table = angles_of(step, span),
+        .rope_table_rows = span->count,
+        .input_order = c->rope_order,
+        .output_order = step->cache->layout.rope_order,
     };
-    step_heads rotated = {step_at(step->query, to + c->kv_lora_rank), step->query.stride, width};
-    STATUS_OR_RETURN(absorb_enqueue(step->context, &params, chain));
-    return rotate(step, span, q_pe, rotated, chain);
+}
+
+// q_nope through W_UK and q_pe through the rotation, side by side: what attend takes.
+static clmla_status absorb_queries(const layer_step *step, const step_span *span, host_chain *chain) {
+    clmla_absorb_params params = absorb_of(step, span);
+    absorb_packed packed = {absorbed_plan(step), span->absorbed_before, (float)step->layer->values.softmax_scale};
+    return absorb_enqueue(step->context, &params, step->neighbours.packed ? &packed : NULL, chain);
 }
 
 static clmla_status prepare_queries(const layer_step *step, host_chain *chain) {
-    const clmla_config *c = &step->layer->config;
     step_span span = {0};
-    while (next_span(&span, step)) {
-        step_heads q_pe = {step_at(step->q, span.first * step->q.stride + c->qk_nope_head_dim), step->q.stride,
-                           (uint64_t)c->qk_nope_head_dim + c->qk_rope_head_dim};
-        STATUS_OR_RETURN(span.absorbed ? absorb_queries(step, &span, q_pe, chain)
-                                       : rotate(step, &span, q_pe, q_pe, chain));
-    }
+    while (next_span(&span, step))
+        STATUS_OR_RETURN(span.absorbed ? absorb_queries(step, &span, chain) : rotate_prompt(step, &span, chain));
     return CLMLA_OK;
 }
 
-// All tokens that are absorbed; beside prompts a plan of their own has their schedule.
+// All tokens that are absorbed.
 static clmla_status attend_rows(const layer_step *step, const clmla_rows *rows, host_chain *chain) {
     const clmla_config *c = &step->layer->config;
     uint64_t width = (uint64_t)c->kv_lora_rank + c->qk_rope_head_dim;
@@ -201,7 +210,7 @@ static clmla_status attend_rows(const layer_step *step, const clmla_rows *rows, 
         .softmax_scale = (float)step->layer->values.softmax_scale,
         .output = step->attended.memory,
     };
-    return attend_enqueue(plan_prefill_is_mixed(step->plan) ? step->plan->rest : step->plan, &params, chain);
+    return attend_enqueue_between(absorbed_plan(step), &params, step->neighbours, chain);
 }
 
 // o_proj of a prompt's heads.
@@ -218,9 +227,9 @@ static clmla_status write_prompt(const layer_step *step, const step_span *span, 
     return project_enqueue(step->context, &params, chain);
 }
 
-static clmla_status write_absorbed(const layer_step *step, const step_span *span, host_chain *chain) {
+static clmla_output_params output_of(const layer_step *step, const step_span *span) {
     const clmla_config *c = &step->layer->config;
-    clmla_output_params params = {
+    return (clmla_output_params){
         .token_count = span->count,
         .head_count = step->layer->head_count,
         .nope_dim = c->qk_nope_head_dim,
@@ -232,7 +241,12 @@ static clmla_status write_absorbed(const layer_step *step, const step_span *span
         .output = {step->output.memory, step->output.offset + (uint64_t)span->first * c->hidden_size * sizeof(float)},
         .output_stride = c->hidden_size,
     };
-    return output_enqueue(step->context, &params, chain);
+}
+
+static clmla_status write_absorbed(const layer_step *step, const step_span *span, host_chain *chain) {
+    clmla_output_params params = output_of(step, span);
+    output_states states = {absorbed_plan(step), span->absorbed_before};
+    return output_enqueue(step->context, &params, step->neighbours.merges ? &states : NULL, chain);
 }
 
 static clmla_status write_output(const layer_step *step, host_chain *chain) {
@@ -242,12 +256,28 @@ static clmla_status write_output(const layer_step *step, host_chain *chain) {
     return CLMLA_OK;
 }
 
-static clmla_status run(const layer_step *step, host_chain *chain) {
+// Attention is one call for all spans that are absorbed: what is done of it beside is done for all of them.
+static attend_neighbours neighbours_of(const layer_step *step) {
+    const clmla_plan *plan = absorbed_plan(step);
+    attend_neighbours all = {true, true};
+    step_span span = {0};
+    while (next_span(&span, step)) {
+        clmla_absorb_params absorb = absorb_of(step, &span);
+        clmla_output_params output = output_of(step, &span);
+        if (!span.absorbed) continue;
+        all.packed &= absorb_pack_refusal(step->context, &absorb, plan) == NULL;
+        all.merges &= output_merge_refusal(step->context, &output, plan) == NULL;
+    }
+    return all;
+}
+
+static clmla_status run(layer_step *step, host_chain *chain) {
     clmla_rows rows;
+    step->neighbours = neighbours_of(step);
     STATUS_OR_RETURN(clmla_cache_rows(&rows, step->cache, step->layer->cache_layer));
     STATUS_OR_RETURN(project_input(step, chain));
-    STATUS_OR_RETURN(make_queries(step, chain));
     STATUS_OR_RETURN(append_rows(step, &rows, chain));
+    if (step->layer->config.q_lora_rank) STATUS_OR_RETURN(project(step, &step->layer->q, step->q_a, step->q, chain));
     STATUS_OR_RETURN(prepare_queries(step, chain));
     STATUS_OR_RETURN(attend_rows(step, &rows, chain));
     STATUS_OR_RETURN(layer_prefill_attend(step, &rows, chain));

@@ -7,6 +7,7 @@
 
 #include "host/launch.h"
 #include "lib/layer.h"
+#include "lib/operation.h"
 #include "lib/plan.h"
 
 // [T][stride] f32 in the workspace, T = tokens.
@@ -36,7 +37,8 @@ typedef struct layer_step {
     uint32_t tokens;
     clmla_buffer input, output;
     step_rows q_a, q, row, query, attended, heads, joint;
-    step_chunk chunk; // with prompts
+    step_chunk chunk;             // with prompts
+    attend_neighbours neighbours; // what absorb and output do of attend
 } layer_step;
 
 static inline clmla_buffer step_at(step_rows rows, uint64_t elements) {

@@ -44,20 +44,49 @@ void operation_argument_elements(host_launch *launch, clmla_buffer buffer, uint3
 clmla_status operation_launch_items(host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global);
 
 // Launches a kernel that stores token_count new rows, as append does: a work-item or a group a row of a kv head, or of the naive variant one a
-// piece of append_store_group values. In append.c.
+// piece of append_store_group values; `beside`: another a token. In append.c.
 clmla_status append_store_launch(host_launch *launch, host_chain *chain, const variant *chosen, const clmla_rows *rows,
-                                 uint32_t token_count);
+                                 uint32_t token_count, bool beside);
 
 clmla_status project_enqueue(clmla_context *context, const clmla_project_params *params, host_chain *chain);
+clmla_status rms_norm_check(clmla_context *context, const clmla_rms_norm_params *params);
 clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_params *params, host_chain *chain);
 clmla_status rope_enqueue(clmla_context *context, const clmla_rope_params *params, host_chain *chain);
 clmla_status gather_enqueue(clmla_context *context, const clmla_gather_params *params, host_chain *chain);
-clmla_status append_enqueue(clmla_context *context, const clmla_append_params *params, host_chain *chain);
-clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *params, host_chain *chain);
-clmla_status output_enqueue(clmla_context *context, const clmla_output_params *params, host_chain *chain);
+// beside: a norm in place of as many rows as there are tokens, in the same launch; its variant is not looked at. NULL = none; it must
+// be where append_norm_refusal answers why not, a constant.
+clmla_status append_enqueue(clmla_context *context, const clmla_append_params *params,
+                            const clmla_rms_norm_params *beside, host_chain *chain);
+const char *append_norm_refusal(clmla_context *context, const clmla_append_params *params);
+// packed: where attend of a plan wants its queries, besides the output; NULL = nowhere.
+typedef struct absorb_packed {
+    clmla_plan *plan;
+    uint32_t first_token; // of the plan's step: token 0 of the call
+    float softmax_scale;
+} absorb_packed;
+clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *params, const absorb_packed *packed,
+                            host_chain *chain);
+// Why absorb does not pack queries for attend of the plan; NULL when it does. A constant.
+const char *absorb_pack_refusal(clmla_context *context, const clmla_absorb_params *params, const clmla_plan *plan);
+// states: of rows whose keys attend cut, which it left unmerged (attend_enqueue_states); NULL = attended holds all rows.
+typedef struct output_states {
+    clmla_plan *plan;
+    uint32_t first_token; // of the plan's step: token 0 of the output
+} output_states;
+clmla_status output_enqueue(clmla_context *context, const clmla_output_params *params, const output_states *states,
+                            host_chain *chain);
+// Why output does not merge what attend of the plan leaves; NULL when it does. A constant.
+const char *output_merge_refusal(clmla_context *context, const clmla_output_params *params, const clmla_plan *plan);
 clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_heads_params *params, host_chain *chain);
 clmla_status merge_enqueue(clmla_context *context, const clmla_merge_params *params, host_chain *chain);
 // The chain must already wait for the plan's upload (plan_chain_begin).
 clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain);
+// The same between operations that do some of it.
+typedef struct attend_neighbours {
+    bool packed; // the queries are packed
+    bool merges; // rows whose keys were cut are merged later: their states stay in the plan's workspace
+} attend_neighbours;
+clmla_status attend_enqueue_between(clmla_plan *plan, const clmla_attend_params *params, attend_neighbours neighbours,
+                                    host_chain *chain);
 
 #endif

@@ -4,7 +4,7 @@
 #include "lib/group.h"
 #include "lib/operation.h"
 
-static clmla_status check(clmla_context *context, const clmla_rms_norm_params *params) {
+clmla_status rms_norm_check(clmla_context *context, const clmla_rms_norm_params *params) {
     const char *op = "rms_norm";
     if (params->width == 0) return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: width is 0", op);
     if (!(params->epsilon >= 0.0f))
@@ -21,7 +21,7 @@ static clmla_status check(clmla_context *context, const clmla_rms_norm_params *p
 clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_params *params, host_chain *chain) {
     const variant *chosen;
     clmla_shape shape = {.row_count = params->row_count};
-    STATUS_OR_RETURN(check(context, params));
+    STATUS_OR_RETURN(rms_norm_check(context, params));
     STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_RMS_NORM, &shape, params->variant));
     if (params->row_count == 0) return CLMLA_OK;
 

@@ -29,7 +29,8 @@ typedef struct attend_call {
     call_int latent_dim, rope_dim, value_dim, sum_rows; // sum_rows = rows of sums each part has
     call_int head_count, group_heads; // group_heads = query heads of one kv head
     call_int full, rank, world, interleave;
-    call_int lse_base2, unused;
+    call_int lse_base2;
+    call_int units; // compute units that parts are shared out to (part_of_group)
     call_float scale, softcap;
 } attend_call;
 

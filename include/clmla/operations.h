@@ -73,14 +73,21 @@ CLMLA_API clmla_status clmla_rope(clmla_context *context, const clmla_rope_param
 
 // --- absorb: output[t][h][l] = Σ_n query[t][h][n] · W_UK[h][n][l] ---------------------------------------------------
 // kv_b is kv_b_proj as stored, [H·(N+V)][L]: for each head N rows of W_UK, then V rows of W_UV.
+// With R > 0 the R values behind the N of each head are rotated on the way, as rope does it, and written behind the L:
+// the queries that attend takes.
 typedef struct clmla_absorb_params {
     uint32_t token_count, head_count;
     uint32_t nope_dim, value_dim; // N, V
     clmla_matrix kv_b;            // rows = H·(N+V), columns = L
     clmla_buffer query; // value n of head h of token t at query[t·query_token_stride + h·query_head_stride + n]
     uint64_t query_token_stride, query_head_stride;
-    clmla_buffer output;
+    clmla_buffer output; // must not overlap query
     uint64_t output_token_stride, output_head_stride;
+    uint32_t rope_dim;       // R: even; 0 = nothing is rotated, and what follows is not looked at
+    clmla_buffer rope_table; // [rope_table_rows][R/2][2] f32 from clmla_rope_table
+    uint32_t rope_table_rows;
+    clmla_buffer rope_positions; // [token_count] int32 rows of the table (outside: clamped); none = row t for token t
+    clmla_rope_order input_order, output_order;
     const char *variant;
 } clmla_absorb_params;
 CLMLA_API clmla_status clmla_absorb(clmla_context *context, const clmla_absorb_params *params, cl_command_queue queue,

@@ -1,26 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-// absorb: every variant and weight type against tests/ref/ref_absorb.c.
+// absorb: every variant and weight type against tests/ref/ref_absorb.c; what it rotates on the way against tests/ref/ref_rope.c,
+// both orders in and out, with and without positions.
 #include "tests/ref/ref_absorb.h"
+#include "tests/ref/ref_rope.h"
 #include "tests/support/compare.h"
 #include "tests/support/pairwise.h"
 #include "tests/support/variants.h"
 #include "tests/support/weights.h"
+#include <math.h>
 #include <stdlib.h>
 
-enum { TYPE, HEADS, TOKENS, NOPE, VALUE, LATENT, STRIDE, SPECIAL, FACTORS };
+enum { TYPE, HEADS, TOKENS, NOPE, VALUE, LATENT, STRIDE, SPECIAL, ROPE, ORDERS, POSITIONS, FACTORS };
 static const uint32_t head_counts[] = {1, 3, 5, 20}, token_counts[] = {1, 2, 4, 9}, nopes[] = {1, 6, 64, 128};
 static const uint32_t values[] = {1, 8, 33, 128}, latents[] = {1, 5, 37, 64, 512};
+static const uint32_t ropes[] = {0, 2, 6, 64};
+
+#define TABLE_ROWS 11u
 
 typedef struct shape {
     ref_type type;
     uint32_t heads, tokens, nope, value, latent;
     bool strided, special;
+    uint32_t rope;
+    bool input_halves, output_halves, positions;
 } shape;
 
 typedef struct fixture {
     clmla_absorb_params params;
     test_weights weights;
-    test_buffer query, output;
+    test_buffer query, output, table, positions;
     test_run run;
 } fixture;
 
@@ -45,13 +53,38 @@ static void make_weights(fixture *f, const shape *s, test_random *random) {
     f->weights.reference.scale_column = 0;
 }
 
+// Positions among which are rows outside the table, which count as its first and last.
+static void make_rotation(fixture *f, const shape *s, test_random *random) {
+    static const int32_t some[] = {7, -3, 0, 10, 2000000000};
+    float table[TABLE_ROWS * CLMLA_MAX_ROPE_DIM];
+    int32_t positions[9];
+    for (uint32_t i = 0; i < TABLE_ROWS * s->rope / 2; i++) {
+        double angle = 6.28 * test_random_uniform(random);
+        table[2 * i] = (float)cos(angle);
+        table[2 * i + 1] = (float)sin(angle);
+    }
+    for (uint32_t t = 0; t < s->tokens; t++) positions[t] = some[t % 5];
+    test_buffer_make(&f->table, TABLE_ROWS * s->rope * sizeof *table, table);
+    test_buffer_make(&f->positions, s->tokens * sizeof *positions, positions);
+    f->params.rope_dim = s->rope;
+    f->params.rope_table = f->table.view;
+    f->params.rope_table_rows = TABLE_ROWS;
+    if (s->positions) f->params.rope_positions = f->positions.view;
+    f->params.input_order = s->input_halves ? CLMLA_ROPE_HALVES : CLMLA_ROPE_INTERLEAVED;
+    f->params.output_order = s->output_halves ? CLMLA_ROPE_HALVES : CLMLA_ROPE_INTERLEAVED;
+    size_t inputs = 0;
+    while (f->run.inputs[inputs]) inputs++;
+    f->run.inputs[inputs] = &f->table;
+    f->run.inputs[inputs + 1] = &f->positions;
+}
+
 static void make(fixture *f, const shape *s, test_random *random) {
-    uint32_t head = s->nope + (s->strided ? 7 : 0), token = s->heads * head + (s->strided ? 2 : 0);
-    uint32_t out_head = s->latent + (s->strided ? 4 : 0), out_token = s->heads * out_head + (s->strided ? 1 : 0);
+    uint32_t head = s->nope + s->rope + (s->strided ? 7 : 0), token = s->heads * head + (s->strided ? 2 : 0);
+    uint32_t out_head = s->latent + s->rope + (s->strided ? 4 : 0), out_token = s->heads * out_head + (s->strided ? 1 : 0);
     float *query = test_nan_bytes((size_t)s->tokens * token * sizeof *query);
     *f = (fixture){0};
     for (uint32_t i = 0; i < s->tokens * s->heads; i++)
-        test_random_fill(random, query + (size_t)(i / s->heads) * token + (size_t)(i % s->heads) * head, s->nope,
+        test_random_fill(random, query + (size_t)(i / s->heads) * token + (size_t)(i % s->heads) * head, s->nope + s->rope,
                          s->latent < 16 ? 0.5 : 0.0, 1.0);
     make_weights(f, s, random);
     test_buffer_make(&f->query, (size_t)s->tokens * token * sizeof *query, query);
@@ -72,12 +105,16 @@ static void make(fixture *f, const shape *s, test_random *random) {
     };
     f->run = (test_run){.enqueue = enqueue, .payload = &f->params, .inputs = {&f->query}, .outputs = {&f->output}};
     test_weights_inputs(f->run.inputs + 1, &f->weights);
+    if (s->rope) make_rotation(f, s, random);
 }
 
 static void finish(fixture *f) {
     test_weights_free(&f->weights);
     test_buffer_free(&f->query);
     test_buffer_free(&f->output);
+    if (!f->params.rope_dim) return;
+    test_buffer_free(&f->table);
+    test_buffer_free(&f->positions);
 }
 
 static double *expect(const fixture *f) {
@@ -92,12 +129,34 @@ static double *expect(const fixture *f) {
     return expected;
 }
 
+static const float *angles_of(const fixture *f, uint32_t token) {
+    int64_t row = token;
+    if (f->params.rope_positions.memory) row = ((const int32_t *)(const void *)f->positions.initial)[token];
+    row = row < 0 ? 0 : row >= TABLE_ROWS ? TABLE_ROWS - 1 : row;
+    return test_buffer_floats(&f->table) + (size_t)row * f->params.rope_dim;
+}
+
+static void compare_rotated(const fixture *f, uint32_t token, uint32_t head, const char *variant) {
+    const clmla_absorb_params *p = &f->params;
+    double input[CLMLA_MAX_ROPE_DIM], expected[CLMLA_MAX_ROPE_DIM];
+    const float *in =
+        test_buffer_floats(&f->query) + token * p->query_token_stride + head * p->query_head_stride + p->nope_dim;
+    for (uint32_t i = 0; i < p->rope_dim; i++) input[i] = (double)in[i];
+    ref_rope(expected, input, angles_of(f, token), p->rope_dim, p->input_order == CLMLA_ROPE_HALVES,
+             p->output_order == CLMLA_ROPE_HALVES);
+    test_compare_rows(test_buffer_found(&f->output) + token * p->output_token_stride + head * p->output_head_stride +
+                          p->kv_b.columns,
+                      p->rope_dim, expected, 1, p->rope_dim, TEST_BAR_F32, variant);
+}
+
 static void compare(const fixture *f, const double *expected, const char *variant) {
     const clmla_absorb_params *p = &f->params;
     for (uint32_t t = 0; t < p->token_count; t++)
         test_compare_rows(test_buffer_found(&f->output) + t * p->output_token_stride, (size_t)p->output_head_stride,
                           expected + (size_t)t * p->head_count * p->kv_b.columns, p->head_count, p->kv_b.columns, TEST_BAR_F32,
                           variant);
+    for (uint32_t i = 0; p->rope_dim > 0 && i < p->token_count * p->head_count; i++)
+        compare_rotated(f, i / p->head_count, i % p->head_count, variant);
 }
 
 static void check_variants(fixture *f) {
@@ -135,10 +194,16 @@ static void run_case(int number, const int *chosen) {
         .latent = latents[chosen[LATENT]],
         .strided = chosen[STRIDE],
         .special = chosen[SPECIAL],
+        .rope = ropes[chosen[ROPE]],
+        .input_halves = chosen[ORDERS] & 1,
+        .output_halves = chosen[ORDERS] >> 1,
+        .positions = chosen[POSITIONS],
     };
     test_random random = test_random_make((uint64_t)number + 5000);
-    test_case_begin("absorb", number, "%s, heads %u, tokens %u, N %u, V %u, L %u, strided %d, special %d, seed %d",
-                    test_type_name(s.type), s.heads, s.tokens, s.nope, s.value, s.latent, s.strided, s.special, number + 5000);
+    test_case_begin("absorb", number,
+                    "%s, heads %u, tokens %u, N %u, V %u, L %u, strided %d, special %d, R %u, orders %d, positions %d, seed %d",
+                    test_type_name(s.type), s.heads, s.tokens, s.nope, s.value, s.latent, s.strided, s.special, s.rope,
+                    chosen[ORDERS], s.positions, number + 5000);
     fixture f;
     make(&f, &s, &random);
     check_variants(&f);
@@ -146,15 +211,16 @@ static void run_case(int number, const int *chosen) {
 }
 
 START_TEST(matches_the_reference) {
-    pairwise cases = {.factor_count = FACTORS, .levels = {4, 4, 4, 4, 4, 5, 2, 2}, .accept = accept, .seed = 15};
+    pairwise cases = {.factor_count = FACTORS, .levels = {4, 4, 4, 4, 4, 5, 2, 2, 4, 4, 2}, .accept = accept, .seed = 15};
     pairwise_run(&cases, "absorb", run_case);
 }
 END_TEST
 
 static void make_small(fixture *f) {
     test_random random = test_random_make(9);
-    shape s = {.type = REF_F8_E4M3, .heads = 3, .tokens = 5, .nope = 6, .value = 50, .latent = 37, .strided = true};
-    test_case_begin("absorb small", 0, "f8_e4m3, heads 3, tokens 5, N 6, V 50, L 37");
+    shape s = {.type = REF_F8_E4M3, .heads = 3, .tokens = 5, .nope = 6, .value = 50, .latent = 37, .strided = true,
+               .rope = 6, .output_halves = true, .positions = true};
+    test_case_begin("absorb small", 0, "f8_e4m3, heads 3, tokens 5, N 6, V 50, L 37, R 6");
     make(f, &s, &random);
 }
 
@@ -182,8 +248,8 @@ END_TEST
 START_TEST(writes_zeros_without_nope) {
     fixture f;
     test_random random = test_random_make(10);
-    shape s = {.type = REF_F32, .heads = 2, .tokens = 3, .nope = 0, .value = 4, .latent = 5};
-    test_case_begin("absorb N 0", 0, "heads 2, tokens 3");
+    shape s = {.type = REF_F32, .heads = 2, .tokens = 3, .nope = 0, .value = 4, .latent = 5, .rope = 2};
+    test_case_begin("absorb N 0", 0, "heads 2, tokens 3, R 2");
     make(&f, &s, &random);
     check_variants(&f);
     finish(&f);
@@ -209,11 +275,22 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(kv_b.bias = f.query.view, "bias");
     REFUSED(query = test_buffer_tiny(), "query");
     REFUSED(query.memory = NULL, "query");
-    REFUSED(query_head_stride = 5, "query");
-    REFUSED(query_token_stride = 18, "query");
+    REFUSED(query_head_stride = 11, "query");
+    REFUSED(query_token_stride = 36, "query");
     REFUSED(output = test_buffer_tiny(), "output");
-    REFUSED(output_head_stride = 36, "output");
-    REFUSED(output_token_stride = 100, "output");
+    REFUSED(output_head_stride = 42, "output");
+    REFUSED(output_token_stride = 136, "output");
+    REFUSED(rope_dim = 5, "rope_dim");
+    REFUSED(rope_dim = CLMLA_MAX_ROPE_DIM + 2, "rope_dim");
+    REFUSED(input_order = (clmla_rope_order)2, "input_order");
+    REFUSED(output_order = (clmla_rope_order)2, "output_order");
+    REFUSED(rope_table_rows = 0, "rope_table_rows");
+    f.params.rope_positions.memory = NULL;
+    REFUSED(rope_table_rows = 4, "rope_table_rows");
+    f.params.rope_positions = f.positions.view;
+    REFUSED(rope_table = test_buffer_tiny(), "rope_table");
+    REFUSED(rope_table.memory = NULL, "rope_table");
+    REFUSED(rope_positions = test_buffer_tiny(), "rope_positions");
     test_run_wrong_waits(&f.run);
     f.run.payload = NULL;
     test_run_refused(&f.run, "params");
