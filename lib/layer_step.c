@@ -284,6 +284,21 @@ static clmla_status run(layer_step *step, host_chain *chain) {
     return write_output(step, chain);
 }
 
+// The plan's angles are those of the cache's config.
+static clmla_status check_rotation(const layer_step *step) {
+    const clmla_config_values *a = &step->layer->values, *b = &step->cache->values;
+    const clmla_log *log = &step->context->host.log;
+    for (uint32_t i = 0; i < step->layer->config.qk_rope_head_dim / 2; i++)
+        if (a->inverse_frequency[i] != b->inverse_frequency[i])
+            return host_fail(log, CLMLA_E_ARGUMENT, 0,
+                             "layer: it rotates pair %u by %g a position, the cache's config says %g", i,
+                             a->inverse_frequency[i], b->inverse_frequency[i]);
+    if (a->rope_attention_factor != b->rope_attention_factor)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "layer: rope_attention_factor is %g, of the cache's config %g",
+                         a->rope_attention_factor, b->rope_attention_factor);
+    return CLMLA_OK;
+}
+
 static clmla_status check(const layer_step *step) {
     const clmla_layer *layer = step->layer;
     const clmla_plan *plan = step->plan;
@@ -301,6 +316,7 @@ static clmla_status check(const layer_step *step) {
     if (a->kv_lora_rank != b->kv_lora_rank || a->qk_rope_head_dim != b->qk_rope_head_dim)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "layer: rows of %u + %u, the cache's are %u + %u", a->kv_lora_rank,
                          a->qk_rope_head_dim, b->kv_lora_rank, b->qk_rope_head_dim);
+    STATUS_OR_RETURN(check_rotation(step));
     if (layer->cache_layer >= step->cache->layer_count)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "layer: it writes cache layer %u, the cache has %u",
                          layer->cache_layer, step->cache->layer_count);

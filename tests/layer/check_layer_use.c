@@ -188,6 +188,17 @@ static void expect_refused(layer_session *s, clmla_plan *plan, clmla_cache *cach
     test_buffer_check_unchanged(&s->output);
 }
 
+// Its cache would have keys of other angles than its queries.
+static void expect_rotation_refused(layer_session *s, const layer_model *model, clmla_context *context) {
+    layer_model turned = *model;
+    layer_session other;
+    turned.config.rope_theta *= 2.0;
+    layer_session_open(&other, &turned, context, &session_of);
+    layer_session_begin(&other, steps[0], test_device_get()->queue);
+    expect_refused(s, other.plan, other.cache, s->input.view, s->output.view, "rotates");
+    layer_session_close(&other);
+}
+
 START_TEST(refuses_wrong_arguments) {
     layer_model model;
     layer_session s, other;
@@ -214,6 +225,7 @@ START_TEST(refuses_wrong_arguments) {
     expect_refused(&s, s.plan, s.cache, s.input.view, s.output.view, "heads");
     clmla_layer_destroy(&s.layer);
     s.layer = whole;
+    expect_rotation_refused(&s, &model, context);
     test_run_wrong_waits(&s.run);
     test_run_twice(&s.run);
     layer_session_check(&s);
