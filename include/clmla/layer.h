@@ -77,8 +77,8 @@ CLMLA_API uint64_t clmla_layer_bytes(const clmla_layer *layer);
 //           their output means nothing.
 // Before  : clmla_cache_reserve and clmla_plan_update with the batch.
 // Async   : an enqueue (opencl.h).
-// Errors  : CLMLA_E_ARGUMENT (the plan has no step, or one of another cache; head counts or rotary frequencies differ; buffers too small);
-//           CLMLA_E_BUILD; CLMLA_E_MEMORY; CLMLA_E_OPENCL.
+// Errors  : CLMLA_E_ARGUMENT (the plan has no step, or one of another cache; head counts or rotary frequencies differ;
+//           buffers too small); CLMLA_E_BUILD; CLMLA_E_MEMORY; CLMLA_E_OPENCL.
 CLMLA_API clmla_status clmla_layer_enqueue(const clmla_layer *layer, clmla_plan *plan, clmla_cache *cache,
                                            clmla_buffer input, clmla_buffer output, cl_command_queue queue,
                                            cl_uint wait_count, const cl_event *wait, cl_event *event);
