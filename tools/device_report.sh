@@ -10,7 +10,7 @@
 #   tools/device_report.sh --build DIR     a build folder (build)
 #   tools/device_report.sh --out DIR       where the two files go (.)
 #
-# Exit code: 0 = every step passed or was refused with a reason; 1 = a step failed, and the files say which.
+# Exit code: 0 = every step passed or was refused with a reason; 1 = a step failed, and the files say which; 2 = no such device.
 set -euo pipefail
 device='' quick=false only=setup,info,tests,verify,bench,compare,tune build='' out=$PWD
 
@@ -83,6 +83,10 @@ fi
 step "setup packages" 1800 tools/setup.sh
 [ -f "$build/build.ninja" ] || step "setup build folder" 600 meson setup "$build"
 step "setup build" 3600 ninja -C "$build"
+if [ -x "$clmla" ] && ! "$clmla" info "${query[@]}" >"$work/device" 2>&1; then
+  cat "$work/device" >&2 # there is no such device: nothing to report on
+  exit 2
+fi
 step info 300 "$clmla" info --device "$device" --json # "" is the device that the others take by default
 logs=$build/meson-logs/device_report.json
 rm -f "$logs"

@@ -59,6 +59,13 @@ class DeviceReport(tool.ToolTest):
                 self.assertRegex(step['reason'], rf"^clmla {step['name']}: .*device")
                 self.assertIn(step['reason'], text)
 
+    def test_device_that_is_not_there(self):
+        """One asked for by name: nothing to report on, and the sentence is on the terminal."""
+        result = self.run_script('--quick', '--only', 'info', '--device', 'no such device')
+        self.assertEqual(result.returncode, 2, result.stdout + result.stderr)
+        self.assertIn("no OpenCL device matches 'no such device'", result.stderr)
+        self.assertEqual(list(self.here.iterdir()), [])
+
     def test_bad_arguments(self):
         for arguments, words in ((['--dance'], "unknown option '--dance'"), (['--only', 'info,dance'], "'dance' is none of"),
                                  (['--device'], '--device needs a value')):
