@@ -92,6 +92,20 @@ static void log_build(host_context *context, cl_program cl, const char *name) {
     host_release(&context->allocator, text);
 }
 
+// Compilers that find something to warn of write to the process's stderr (PoCL does), which is the application's.
+#define QUIET "-w "
+
+static cl_int build(host_context *context, cl_program cl, const char *options) {
+    size_t bytes = strlen(options) + 1;
+    char *quiet = host_allocate(&context->allocator, sizeof QUIET - 1 + bytes, 1);
+    if (!quiet) return CL_OUT_OF_HOST_MEMORY;
+    memcpy(quiet, QUIET, sizeof QUIET - 1);
+    memcpy(quiet + sizeof QUIET - 1, options, bytes);
+    cl_int code = context->calls->BuildProgram(cl, 1, &context->device, quiet, NULL, NULL);
+    host_release(&context->allocator, quiet);
+    return code;
+}
+
 static clmla_status build_text(cl_program *out, host_context *context, const host_source *source, const char *options) {
     cl_int code = CL_SUCCESS;
     const host_calls *calls = context->calls;
@@ -99,7 +113,11 @@ static clmla_status build_text(cl_program *out, host_context *context, const hos
         calls->CreateProgramWithSource(context->cl, 1, (const char *[]){source->text}, &source->length, &code);
     if (code != CL_SUCCESS)
         return host_fail_cl(&context->log, "clCreateProgramWithSource", code, "program %s", source->name);
-    code = calls->BuildProgram(cl, 1, &context->device, options, NULL, NULL);
+    code = build(context, cl, options);
+    if (code == CL_OUT_OF_HOST_MEMORY) {
+        calls->ReleaseProgram(cl);
+        return host_fail(&context->log, CLMLA_E_MEMORY, code, "program %s: no memory to build it", source->name);
+    }
     if (code != CL_SUCCESS) {
         log_build(context, cl, source->name);
         calls->ReleaseProgram(cl);

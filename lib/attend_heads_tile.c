@@ -157,6 +157,6 @@ bool attend_heads_tile_choose(attend_heads_tile *out, char reason[ATTEND_TILE_RE
     if (!found) found = search(&s, out);
     if (!found) return refuse(reason, &s);
     out->sub_group = group_sub_group(facts);
-    out->large_registers = intel;
+    out->large_registers = intel && facts->least_sub_group > 0; // whose driver knows the option
     return true;
 }

@@ -58,7 +58,7 @@ static bool meter_open(meter *out, bool *built, const session *session, const ch
     *out = (meter){.session = session, .facts = clmla_context_facts(session->context)};
     uint32_t width = vector_width(out->facts);
     if (width > 1) snprintf(real, sizeof real, "float%u", width);
-    snprintf(flags, sizeof flags, "-cl-std=CL1.2 -D%s -DREAL=%s", define, real);
+    snprintf(flags, sizeof flags, "-w -cl-std=CL1.2 -D%s -DREAL=%s", define, real);
     out->group = is_cpu(out->facts) ? 1 : GPU_GROUP < out->facts->max_group_size ? GPU_GROUP : 1;
     out->items = (size_t)out->facts->compute_units * (is_cpu(out->facts) ? CPU_GROUPS_A_UNIT : GPU_ITEMS_A_UNIT);
     out->program = clCreateProgramWithSource(context, BENCH_LIMITS_TEXT_LINES,

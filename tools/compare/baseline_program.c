@@ -23,7 +23,7 @@ bool baseline_build(cl_program *out, const session *session, const char *const *
     cl_int code;
     char all[512];
     int registers = clmla_context_facts(session->context)->float_vector_width >= 16 ? 32 : 16;
-    snprintf(all, sizeof all, "-DVECTOR_REGISTERS=%d %s", registers, options);
+    snprintf(all, sizeof all, "-w -DVECTOR_REGISTERS=%d %s", registers, options);
     *out = clCreateProgramWithSource(clmla_context_opencl(session->context), total, text, NULL, &code);
     free(text);
     if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateProgramWithSource", code);

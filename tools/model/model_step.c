@@ -10,7 +10,7 @@ static bool build(model *model, failure *failure) {
     model->program =
         clCreateProgramWithSource(context, MODEL_TEXT_LINES, (const char **)(uintptr_t)model_text, NULL, &code);
     if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateProgramWithSource", code);
-    code = clBuildProgram(model->program, 1, &device, "-cl-std=CL1.2", NULL, NULL);
+    code = clBuildProgram(model->program, 1, &device, "-w -cl-std=CL1.2", NULL, NULL);
     if (code != CL_SUCCESS) return failure_opencl(failure, "clBuildProgram of model.cl", code);
     const struct {
         cl_kernel *kernel;
