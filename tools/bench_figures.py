@@ -5,7 +5,7 @@ markers of MACHINE.
 
     tools/bench_figures.py MACHINE [CLMLA [OPTION ...]]     MACHINE: avx2, avx512; default: build/tools/clmla; options go to clmla bench
 
-Run it on a machine that does nothing else (ten minutes): the load average it writes beside the figures says whether that was so.
+Run it on a machine that does nothing else (ten minutes): what it writes beside the figures says whether that was so.
 """
 import json
 import subprocess

@@ -5,7 +5,7 @@ docs/compare_MACHINE.svg; the rows that matter most also into README.md, if it h
 
     tools/compare_figures.py MACHINE [CLMLA [OPTION ...]]     MACHINE: avx2, avx512; default: build/tools/clmla; options go to clmla compare
 
-Run it on a machine that does nothing else: the load average it writes beside the figures says whether that was so.
+Run it on a machine that does nothing else: what it writes beside the figures says whether that was so.
 """
 import json
 import subprocess

@@ -3,6 +3,7 @@
 import datetime
 import os
 import pathlib
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -12,17 +13,25 @@ def cpu_name():
     return names[0] if names else 'a CPU'
 
 
+def ticks():
+    """What the processors have spent since they were started: doing nothing, and altogether."""
+    spent = [int(count) for count in pathlib.Path('/proc/stat').read_text().split('\n', 1)[0].split()[1:9]]
+    return spent[3] + spent[4], sum(spent)
+
+
 def load():
-    """The load average; to be asked before anything is measured."""
-    return os.getloadavg()[0]
+    """The share of its time that the machine has something else to do; to be asked before anything is measured."""
+    (idle, total), _ = ticks(), time.sleep(3)
+    idle_after, total_after = ticks()
+    return 1 - (idle_after - idle) / max(total_after - total, 1)
 
 
 def measured(device, before):
     """Where and when: the sentence's beginning, and what is to be said of a machine that was not idle."""
-    cores = os.cpu_count()
-    head = f'Measured {datetime.date.today()} on {cores} cores of {cpu_name()} ({device}), load average {before:.1f} before the run'
+    head = (f'Measured {datetime.date.today()} on {os.cpu_count()} cores of {cpu_name()} ({device}), which had other work for '
+            f'{before * 100:.0f} % of their time before the run')
     busy = (' **Other programs had the machine at the same time: these times are too long, and their ratios are no more than a hint.**'
-            if before > 0.3 * cores else '')
+            if before > 0.1 else '')
     return head, busy
 
 
