@@ -22,23 +22,22 @@
 #endif
 // An odd number of cache lines: what lies that far apart, such as the scores of one row by all keys, is spread over all sets of a
 // cache, where a power of two would crowd it into a few.
-#define ODD_LINES(floats) (((floats) / 16 | 1) * 16)
-#define SCORE_STRIDE ODD_LINES(ROW_TILE + 15)
-#define KEY_STRIDE ODD_LINES(LATENT_DIM + ROPE_DIM + 15)
+#define ODD_LINES(floats) ((((floats) + 15) / 16 | 1) * 16)
+#define SCORE_STRIDE ODD_LINES(ROW_TILE)
+#define KEY_STRIDE ODD_LINES(LATENT_DIM + ROPE_DIM)
 #include "common/attend_block.clh"
 
-// How many sums the registers hold beside what is multiplied: CPUs have 32 vectors of 16 floats, but 16 of 8 or 4. SCORE_KEYS
-// by 2 vectors of rows, LANE_ROWS rows by LANE_KEYS keys, VALUE_ROWS rows by VALUE_VECTORS vectors of columns.
+// Sums that are in registers beside what is multiplied: SCORE_KEYS by 2 vectors of rows, LANE_ROWS rows by LANE_KEYS keys, VALUE_ROWS
+// rows by VALUE_VECTORS vectors of columns.
 #define LANE_ROWS 4
-#if VECTOR_WIDTH == 16
+#define VALUE_ROWS 4
+#if VECTOR_REGISTERS >= 32
 #define SCORE_KEYS 12
 #define LANE_KEYS 4
-#define VALUE_ROWS 4
 #define VALUE_VECTORS 4
 #else
 #define SCORE_KEYS 6
 #define LANE_KEYS 3
-#define VALUE_ROWS 4
 #define VALUE_VECTORS 3
 #endif
 #define KEY_STEP 12 // what is scored is a multiple of it, and it one of SCORE_KEYS and of LANE_KEYS

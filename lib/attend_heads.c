@@ -126,7 +126,7 @@ static heads_form form_naive(clmla_context *context, const clmla_attend_heads_pa
 }
 
 static heads_form form_vector(clmla_context *context, const clmla_attend_heads_params *p, const variant *chosen) {
-    uint32_t row_tile = variant_vector_width(&context->host.facts) == 16 ? ROW_TILE : ROW_TILE_SHORT_VECTORS;
+    uint32_t row_tile = variant_has_long_vectors(&context->host.facts) ? ROW_TILE : ROW_TILE_SHORT_VECTORS;
     heads_form form = {.dimensions = 2,
                        .global = {((size_t)p->token_count + row_tile - 1) / row_tile, p->head_count},
                        .local = {1, 1},

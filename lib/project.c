@@ -63,7 +63,7 @@ static clmla_status launch_grid(host_launch *launch, host_chain *chain, const cl
     size_t per_sum[2] = {rows, tokens}, local[2] = {1, 1};
     // One after the other, all tokens of some rows: from the second tile on their weights are in the second-level cache.
     size_t per_strip[2] = {pieces(tokens, TILE_TOKENS), pieces(rows, of_item)};
-    bool long_vectors = variant_vector_width(&context->host.facts) == 16;
+    bool long_vectors = variant_has_long_vectors(&context->host.facts);
     uint32_t block = long_vectors ? BLOCK_ROWS : BLOCK_ROWS_SHORT_VECTORS;
     uint32_t of_block = long_vectors ? ITEM_TOKENS : ITEM_TOKENS_SHORT_VECTORS;
     size_t per_block[2] = {pieces(rows, block), pieces(tokens, of_block)};

@@ -50,7 +50,7 @@ static const char *refuse_project_vector_many(const clmla_device_facts *facts, c
         const char *refusal;
     } least[2][2] = {{{VARIANT_MANY_ROWS, "fewer than 49 rows"}, {17, "fewer than 17 rows"}},
                      {{17, "fewer than 17 rows"}, {5, "fewer than 5 rows"}}};
-    int short_vectors = variant_vector_width(facts) < 16, fp8 = shape->weights == CLMLA_TYPE_F8_E4M3;
+    int short_vectors = !variant_has_long_vectors(facts), fp8 = shape->weights == CLMLA_TYPE_F8_E4M3;
     if (shape->row_count != 0 && shape->row_count < least[short_vectors][fp8].rows)
         return least[short_vectors][fp8].refusal;
     return refuse_unless_cpu(facts, shape);
@@ -149,7 +149,7 @@ static const char *refuse_attend_wgmma(const clmla_device_facts *facts, const cl
 
 // What the kernels of dot products share.
 static const char *refuse_attend_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
-    if (variant_vector_width(facts) != 16) return "the device's vectors are not of 16 floats";
+    if (!variant_has_long_vectors(facts)) return "the device's vectors are not of 16 floats";
     if (shape->latent_dim % 64 != 0) return "the latent width is no multiple of 64";
     if (shape->value_dim != 0 && shape->value_dim != shape->latent_dim) return "values take the rope part in";
     return refuse_attend_vector(facts, shape);

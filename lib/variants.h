@@ -68,4 +68,9 @@ clmla_status variant_choose(const variant **out, clmla_context *context, clmla_o
 // The vector width kernels are built for on this device: 16, 8 or 4.
 uint32_t variant_vector_width(const clmla_device_facts *facts);
 
+// 16: such a CPU has 32 vectors, others have 16 (cl/common/vector.clh), and the tiles of kernels are made for either.
+static inline bool variant_has_long_vectors(const clmla_device_facts *facts) {
+    return variant_vector_width(facts) == 16;
+}
+
 #endif
