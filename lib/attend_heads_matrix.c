@@ -79,17 +79,10 @@ static bool search(matrix_search *s, attend_heads_matrix *out) {
 }
 
 static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const matrix_search *s) {
-    if (s->group_most < MATRIX_GROUP_LEAST)
-        snprintf(reason, ATTEND_TILE_REASON_MAX, "needs groups of %d work-items, the device's are of %u at most",
-                 MATRIX_GROUP_LEAST, s->group_most);
-    else if (s->least_local == UINT64_MAX)
-        snprintf(reason, ATTEND_TILE_REASON_MAX, "%u values of a key do not fit the registers of %u work-items",
-                 s->shape->value_dim, s->group_most);
-    else
-        snprintf(reason, ATTEND_TILE_REASON_MAX,
-                 "needs %llu bytes of local memory for keys of %u and values of %u, the device has %llu",
-                 (unsigned long long)s->least_local, s->width, s->shape->value_dim, (unsigned long long)s->local);
-    return false;
+    char held[64];
+    snprintf(held, sizeof held, "keys of %u and values of %u", s->width, s->shape->value_dim);
+    return attend_tile_refuse(reason, &(attend_tile_shortage){MATRIX_GROUP_LEAST, s->group_most, s->least_local,
+                                                              s->local, s->shape->value_dim, "key", held});
 }
 
 bool attend_heads_matrix_choose(attend_heads_matrix *out, char reason[ATTEND_TILE_REASON_MAX],

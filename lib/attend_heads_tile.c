@@ -101,17 +101,10 @@ static bool search(tile_search *s, attend_heads_tile *out) {
 }
 
 static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const tile_search *s) {
-    if (s->group_most < GROUP_LEAST)
-        snprintf(reason, ATTEND_TILE_REASON_MAX, "needs groups of %u work-items, the device's are of %u at most",
-                 GROUP_LEAST, s->group_most);
-    else if (s->least_local == UINT64_MAX)
-        snprintf(reason, ATTEND_TILE_REASON_MAX, "%u values of a key do not fit the registers of %u work-items",
-                 s->shape->value_dim, s->group_most);
-    else
-        snprintf(reason, ATTEND_TILE_REASON_MAX,
-                 "needs %llu bytes of local memory for values of %u, the device has %llu",
-                 (unsigned long long)s->least_local, s->shape->value_dim, (unsigned long long)s->local);
-    return false;
+    char held[64];
+    snprintf(held, sizeof held, "values of %u", s->shape->value_dim);
+    return attend_tile_refuse(reason, &(attend_tile_shortage){GROUP_LEAST, s->group_most, s->least_local, s->local,
+                                                              s->shape->value_dim, "key", held});
 }
 
 static bool is_nvidia(const clmla_device_facts *facts) {

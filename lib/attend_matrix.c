@@ -68,17 +68,10 @@ static bool search(matrix_search *s, attend_tile *out) {
 }
 
 static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const matrix_search *s) {
-    if (s->group_most < MATRIX_GROUP_LEAST)
-        snprintf(reason, ATTEND_TILE_REASON_MAX, "needs groups of %d work-items, the device's are of %u at most",
-                 MATRIX_GROUP_LEAST, s->group_most);
-    else if (s->least_local == UINT64_MAX)
-        snprintf(reason, ATTEND_TILE_REASON_MAX, "%u values of a row do not fit the registers of %u work-items",
-                 s->value_dim, s->group_most);
-    else
-        snprintf(reason, ATTEND_TILE_REASON_MAX,
-                 "needs %llu bytes of local memory for rows of %u values, the device has %llu",
-                 (unsigned long long)s->least_local, s->width, (unsigned long long)s->local);
-    return false;
+    char held[64];
+    snprintf(held, sizeof held, "rows of %u values", s->width);
+    return attend_tile_refuse(reason, &(attend_tile_shortage){MATRIX_GROUP_LEAST, s->group_most, s->least_local,
+                                                              s->local, s->value_dim, "row", held});
 }
 
 uint32_t attend_matrix_parts(clmla_row_format format, bool exact) {

@@ -110,18 +110,24 @@ static uint64_t search(tile_search *s, attend_tile *out) {
     return best;
 }
 
-static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const tile_search *s) {
-    if (s->group_most < GROUP_LEAST)
+bool attend_tile_refuse(char reason[ATTEND_TILE_REASON_MAX], const attend_tile_shortage *s) {
+    if (s->group_most < s->group_least)
         snprintf(reason, ATTEND_TILE_REASON_MAX, "needs groups of %u work-items, the device's are of %u at most",
-                 GROUP_LEAST, s->group_most);
+                 s->group_least, s->group_most);
     else if (s->least_local == UINT64_MAX)
-        snprintf(reason, ATTEND_TILE_REASON_MAX, "%u values of a row do not fit the registers of %u work-items",
-                 s->shape->value_dim, s->group_most);
+        snprintf(reason, ATTEND_TILE_REASON_MAX, "%u values of a %s do not fit the registers of %u work-items",
+                 s->value_dim, s->holder, s->group_most);
     else
-        snprintf(reason, ATTEND_TILE_REASON_MAX,
-                 "needs %llu bytes of local memory for rows of %u values, the device has %llu",
-                 (unsigned long long)s->least_local, s->width, (unsigned long long)s->local);
+        snprintf(reason, ATTEND_TILE_REASON_MAX, "needs %llu bytes of local memory for %s, the device has %llu",
+                 (unsigned long long)s->least_local, s->held, (unsigned long long)s->local);
     return false;
+}
+
+static bool refuse(char reason[ATTEND_TILE_REASON_MAX], const tile_search *s) {
+    char held[64];
+    snprintf(held, sizeof held, "rows of %u values", s->width);
+    return attend_tile_refuse(reason, &(attend_tile_shortage){GROUP_LEAST, s->group_most, s->least_local, s->local,
+                                                              s->shape->value_dim, "row", held});
 }
 
 static tile_search begin(const clmla_device_facts *facts, const attend_tile_limits *limits,

@@ -31,6 +31,19 @@ typedef struct attend_tile_shape {
     bool exact;    // of attend_matrix: what it keeps a query and a weight as
 } attend_tile_shape;
 
+// What a search found too little of. Every choice of a tile refuses by it: the kernels' names for what they hold differ alone.
+typedef struct attend_tile_shortage {
+    uint32_t group_least, group_most; // work-items: the kernel's, the device's
+    uint64_t least_local,
+        local; // bytes: the least that a tile asked for (UINT64_MAX: none fits the registers), the device's
+    uint32_t value_dim;
+    const char *holder; // of those values: "row", "key"
+    const char *held;   // in local memory: "rows of 576 values"
+} attend_tile_shortage;
+
+// Says it; false.
+bool attend_tile_refuse(char reason[ATTEND_TILE_REASON_MAX], const attend_tile_shortage *shortage);
+
 // The tile of least predicted cost; false with a sentence when there is none.
 bool attend_tile_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
                         const attend_tile_limits *limits, const attend_tile_shape *shape);

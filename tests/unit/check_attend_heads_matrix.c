@@ -2,20 +2,10 @@
 // attend_heads_matrix's tile from made-up device facts: it fits the device and the kernel's rules.
 #include "cl/common/attend_heads_matrix.h"
 #include "lib/attend_heads_matrix.h"
+#include "tests/unit/made_up_devices.h"
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define KIB 1024u
-
-static const clmla_device_facts devices[] = {
-    {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x10de},
-    {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x1002, .name = "gfx90a"},
-    {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x1002, .name = "gfx1100"},
-    {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 8, .has_sub_group_matrix = true},
-    {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 16, .has_sub_group_matrix = true},
-    {.type = CL_DEVICE_TYPE_CPU},
-};
 
 static const attend_heads_shape shapes[] = {{128, 64, 128}, {64, 32, 64}, {33, 2, 1}, {5, 10, 7}, {0, 6, 33}};
 
@@ -39,11 +29,11 @@ static void check_rules(const attend_heads_matrix *t, const clmla_device_facts *
 
 START_TEST(every_device_gets_a_tile_that_fits) {
     static const uint32_t locals[] = {32, 48, 64, 128, 228}, groups[] = {64, 256, 512, 1024};
-    for (size_t d = 0; d < sizeof devices / sizeof *devices; d++)
+    for (size_t d = 0; d < sizeof made_up_matrix_devices / sizeof *made_up_matrix_devices; d++)
         for (size_t l = 0; l < sizeof locals / sizeof *locals; l++)
             for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
                 for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-                    clmla_device_facts facts = devices[d];
+                    clmla_device_facts facts = made_up_matrix_devices[d];
                     facts.local_bytes = locals[l] * KIB;
                     facts.max_group_size = groups[g];
                     char reason[ATTEND_TILE_REASON_MAX];
@@ -58,7 +48,7 @@ END_TEST
 
 // Many tokens a tile where local memory allows it: fewer values are rounded.
 START_TEST(uses_what_there_is) {
-    clmla_device_facts facts = devices[0];
+    clmla_device_facts facts = made_up_matrix_devices[0];
     uint32_t before = 0;
     facts.max_group_size = 1024;
     for (uint32_t local = 32; local <= 96; local += 16) {
@@ -76,7 +66,7 @@ START_TEST(uses_what_there_is) {
 END_TEST
 
 static void refused(uint64_t local, uint64_t group, uint32_t value_dim, const char *says) {
-    clmla_device_facts facts = devices[0];
+    clmla_device_facts facts = made_up_matrix_devices[0];
     attend_heads_shape shape = {128, 64, value_dim};
     char reason[ATTEND_TILE_REASON_MAX];
     attend_heads_matrix tile;

@@ -2,27 +2,14 @@
 // attend_heads_tile's tile from made-up device facts: it fits the device and the kernel's rules, and is of a size that pays.
 #include "cl/common/attend_heads_tile.h"
 #include "lib/attend_heads_tile.h"
+#include "tests/unit/made_up_devices.h"
 #include <check.h>
 #include <string.h>
-
-#define KIB 1024u
-#define AMD 0x1002u
-#define INTEL 0x8086u
-#define NVIDIA 0x10deu
 
 // DeepSeek's, MiniCPM3's, wide values, odd ones.
 static const attend_heads_shape shapes[] = {{128, 64, 128}, {64, 32, 64}, {192, 64, 256}, {256, 0, 256},
                                             {33, 2, 1},     {5, 10, 7},   {0, 6, 33}};
 #define SHAPES (sizeof shapes / sizeof *shapes)
-
-static clmla_device_facts gpu(uint32_t vendor, uint64_t local, uint64_t group) {
-    return (clmla_device_facts){.type = CL_DEVICE_TYPE_GPU,
-                                .vendor_id = vendor,
-                                .compute_units = 1,
-                                .local_bytes = local,
-                                .max_group_size = group,
-                                .float_vector_width = 1};
-}
 
 static bool is_power(uint32_t value) {
     return value && (value & (value - 1)) == 0;
@@ -61,21 +48,21 @@ static attend_heads_tile choose(const clmla_device_facts *facts, attend_tile_lim
 }
 
 START_TEST(every_device_gets_a_tile_that_fits) {
-    static const uint32_t vendors[] = {AMD, INTEL, NVIDIA, 0};
+    static const uint32_t vendors[] = {VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA, 0};
     static const uint64_t locals[] = {16, 32, 48, 64, 96, 128, 228}, groups[] = {64, 96, 128, 256, 1024};
     for (size_t v = 0; v < 4; v++)
         for (size_t l = 0; l < sizeof locals / sizeof *locals; l++)
             for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
                 for (size_t s = 0; s < SHAPES; s++) {
-                    clmla_device_facts facts = gpu(vendors[v], locals[l] * KIB, groups[g]);
+                    clmla_device_facts facts = made_up_gpu(vendors[v], locals[l] * KIB, groups[g]);
                     choose(&facts, (attend_tile_limits){0}, &shapes[s]);
                 }
 }
 END_TEST
 
 START_TEST(uses_what_there_is) {
-    clmla_device_facts amd = gpu(AMD, 64 * KIB, 1024), nvidia = gpu(NVIDIA, 48 * KIB, 1024);
-    clmla_device_facts intel = gpu(INTEL, 64 * KIB, 512), small = gpu(0, 16 * KIB, 64);
+    clmla_device_facts amd = made_up_gpu(VENDOR_AMD, 64 * KIB, 1024), nvidia = made_up_gpu(VENDOR_NVIDIA, 48 * KIB, 1024);
+    clmla_device_facts intel = made_up_gpu(VENDOR_INTEL, 64 * KIB, 512), small = made_up_gpu(0, 16 * KIB, 64);
     // Two groups at a time, of many tokens.
     ck_assert_uint_le(choose(&amd, (attend_tile_limits){0}, &shapes[0]).local_bytes, 32 * KIB);
     ck_assert_uint_ge(choose(&amd, (attend_tile_limits){0}, &shapes[0]).row_tile, 64);
@@ -97,7 +84,7 @@ START_TEST(uses_what_there_is) {
 END_TEST
 
 START_TEST(keeps_to_its_limits) {
-    clmla_device_facts facts = gpu(NVIDIA, 228 * KIB, 1024);
+    clmla_device_facts facts = made_up_gpu(VENDOR_NVIDIA, 228 * KIB, 1024);
     for (uint32_t group = 64; group <= 1024; group *= 2)
         for (uint32_t local = 16; local <= 64; local += 8) {
             attend_heads_tile tile = choose(&facts, (attend_tile_limits){group, 0, 0, local * KIB}, &shapes[0]);
@@ -117,8 +104,8 @@ static void refused(const clmla_device_facts *facts, uint32_t value_dim, const c
 }
 
 START_TEST(says_what_is_missing) {
-    clmla_device_facts small = gpu(0, 4 * KIB, 256), narrow = gpu(0, 32 * KIB, 16), none = gpu(0, 0, 256);
-    clmla_device_facts large = gpu(0, 1024 * KIB, 256);
+    clmla_device_facts small = made_up_gpu(0, 4 * KIB, 256), narrow = made_up_gpu(0, 32 * KIB, 16), none = made_up_gpu(0, 0, 256);
+    clmla_device_facts large = made_up_gpu(0, 1024 * KIB, 256);
     refused(&small, 128, "bytes of local memory", "has 4096");
     refused(&none, 128, "bytes of local memory", "has 0");
     refused(&narrow, 128, "32 work-items", "of 16");

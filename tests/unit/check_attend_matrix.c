@@ -2,22 +2,11 @@
 // attend_matrix's tile from made-up device facts: it fits the device and the kernel's rules.
 #include "cl/common/attend_matrix.h"
 #include "lib/attend_matrix.h"
+#include "tests/unit/made_up_devices.h"
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define KIB 1024u
-
-static const clmla_device_facts devices[] = {
-    {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x10de},
-    {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x1002, .name = "gfx90a"},
-    {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x1002, .name = "gfx1100"},
-    {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 8, .has_sub_group_matrix = true},
-    {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x8086, .least_sub_group = 16, .has_sub_group_matrix = true},
-    {.type = CL_DEVICE_TYPE_CPU},
-};
-
-// The rules that cl/attend_matrix.cl and cl/common/attend_matrix.h state.
 // One value a query in fast compute; in exact compute as many as keep 22 bits and more.
 static const struct {
     clmla_row_format format;
@@ -26,6 +15,7 @@ static const struct {
 } kept[] = {
     {CLMLA_ROWS_F16, false, 1}, {CLMLA_ROWS_F16, true, 2}, {CLMLA_ROWS_BF16, false, 1}, {CLMLA_ROWS_BF16, true, 3}};
 
+// The rules that cl/attend_matrix.cl and cl/common/attend_matrix.h state.
 static void check_rules(const attend_tile *t, const clmla_device_facts *facts, const attend_tile_shape *s) {
     uint32_t wave = host_matrix_find(facts)->wave, width = s->latent_dim + s->rope_dim;
     uint32_t parts = attend_matrix_parts(s->format, s->exact);
@@ -51,12 +41,12 @@ START_TEST(every_device_gets_a_tile_that_fits) {
     static const uint32_t locals[] = {32, 48, 64, 128, 228}, groups[] = {256, 512, 1024},
                           rows[] = {1, 8, 16, 20, 40, 128, 1000};
     static const struct { uint32_t latent, rope; } widths[] = {{512, 64}, {512, 0}, {256, 64}, {37, 6}};
-    for (size_t d = 0; d < sizeof devices / sizeof *devices; d++)
+    for (size_t d = 0; d < sizeof made_up_matrix_devices / sizeof *made_up_matrix_devices; d++)
         for (size_t l = 0; l < sizeof locals / sizeof *locals; l++)
             for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
                 for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
                     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
-                        clmla_device_facts facts = devices[d];
+                        clmla_device_facts facts = made_up_matrix_devices[d];
                         facts.local_bytes = locals[l] * KIB;
                         facts.max_group_size = groups[g];
                         attend_tile_shape shape = {kept[i].format, widths[w].latent, widths[w].rope, 0,
@@ -71,7 +61,7 @@ START_TEST(every_device_gets_a_tile_that_fits) {
 END_TEST
 
 START_TEST(says_what_does_not_fit) {
-    clmla_device_facts facts = devices[0];
+    clmla_device_facts facts = made_up_matrix_devices[0];
     attend_tile_shape shape = {CLMLA_ROWS_F16, 512, 64, 0, 128, false};
     char reason[ATTEND_TILE_REASON_MAX];
     attend_tile tile;

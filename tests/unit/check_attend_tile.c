@@ -2,27 +2,14 @@
 // attend_tile's tile from made-up device facts: it fits the device and the kernel's rules, and wastes little.
 #include "cl/common/attend_tile.h"
 #include "lib/attend_tile.h"
+#include "tests/unit/made_up_devices.h"
 #include <check.h>
 #include <string.h>
-
-#define KIB 1024u
-#define AMD 0x1002u
-#define INTEL 0x8086u
-#define NVIDIA 0x10deu
 
 static const struct {
     uint32_t latent, rope;
 } widths[] = {{512, 64}, {512, 0}, {448, 64}, {256, 64}, {256, 32}, {37, 6}, {5, 2}, {1, 0}};
 #define WIDTHS (sizeof widths / sizeof *widths)
-
-static clmla_device_facts gpu(uint32_t vendor, uint64_t local, uint64_t group) {
-    return (clmla_device_facts){.type = CL_DEVICE_TYPE_GPU,
-                                .vendor_id = vendor,
-                                .compute_units = 1,
-                                .local_bytes = local,
-                                .max_group_size = group,
-                                .float_vector_width = 1};
-}
 
 static uint32_t element_of(clmla_row_format format) {
     return format == CLMLA_ROWS_F16 || format == CLMLA_ROWS_BF16 ? 2 : 4;
@@ -54,7 +41,7 @@ static void check_rules(const attend_tile *t, const clmla_device_facts *facts, c
 }
 
 START_TEST(every_device_gets_a_tile_that_fits) {
-    static const uint32_t vendors[] = {AMD, INTEL, NVIDIA, 0};
+    static const uint32_t vendors[] = {VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA, 0};
     static const uint64_t locals[] = {16, 32, 48, 64, 96, 128, 228}, groups[] = {32, 64, 96, 128, 256, 1024};
     for (size_t v = 0; v < 4; v++)
         for (size_t l = 0; l < sizeof locals / sizeof *locals; l++)
@@ -62,7 +49,7 @@ START_TEST(every_device_gets_a_tile_that_fits) {
                 for (size_t w = 0; w < WIDTHS; w++)
                     for (int format = 0; format < CLMLA_ROW_FORMAT_COUNT; format++)
                         for (uint32_t rows = 1; rows <= 128; rows += rows < 20 ? 1 : 9) {
-                            clmla_device_facts facts = gpu(vendors[v], locals[l] * KIB, groups[g]);
+                            clmla_device_facts facts = made_up_gpu(vendors[v], locals[l] * KIB, groups[g]);
                             attend_tile_shape shape = {
                                 (clmla_row_format)format, widths[w].latent, widths[w].rope, 0, rows, false};
                             attend_tile tile;
@@ -94,14 +81,15 @@ START_TEST(uses_what_there_is) {
     static const uint64_t locals[] = {16, 32, 48, 96, 228};
     uint32_t before = 0;
     for (size_t i = 0; i < sizeof locals / sizeof *locals; i++) {
-        clmla_device_facts facts = gpu(NVIDIA, locals[i] * KIB, 1024);
+        clmla_device_facts facts = made_up_gpu(VENDOR_NVIDIA, locals[i] * KIB, 1024);
         attend_tile tile = choose(&facts, &none, CLMLA_ROWS_F16, 128);
         ck_assert_uint_ge(tile.key_tile, before);
         ck_assert_uint_ge(tile.row_tile, 8);
         before = tile.key_tile;
     }
     ck_assert_uint_eq(before, 32);
-    clmla_device_facts amd = gpu(AMD, 64 * KIB, 1024), intel = gpu(INTEL, 64 * KIB, 512), other = gpu(0, 64 * KIB, 512);
+    clmla_device_facts amd = made_up_gpu(VENDOR_AMD, 64 * KIB, 1024), other = made_up_gpu(0, 64 * KIB, 512);
+    clmla_device_facts intel = made_up_gpu(VENDOR_INTEL, 64 * KIB, 512);
     // Two groups at a time.
     ck_assert_uint_le(choose(&amd, &none, CLMLA_ROWS_F16, 128).local_bytes, 32 * KIB);
     ck_assert_uint_ge(choose(&amd, &none, CLMLA_ROWS_F16, 128).row_tile, 32);
@@ -124,7 +112,7 @@ START_TEST(uses_what_there_is) {
 END_TEST
 
 START_TEST(keeps_to_its_limits) {
-    clmla_device_facts facts = gpu(NVIDIA, 228 * KIB, 1024);
+    clmla_device_facts facts = made_up_gpu(VENDOR_NVIDIA, 228 * KIB, 1024);
     for (uint32_t group = 32; group <= 1024; group *= 2)
         for (uint32_t rows = 1; rows <= 64; rows += 7)
             for (uint32_t keys = 4; keys <= 64; keys += 12) {
@@ -140,7 +128,7 @@ END_TEST
 
 // CPUs: few tiles, as each is a compilation.
 START_TEST(cpus_get_few_tiles) {
-    clmla_device_facts facts = gpu(0, 512 * KIB, 4096);
+    clmla_device_facts facts = made_up_gpu(0, 512 * KIB, 4096);
     facts.type = CL_DEVICE_TYPE_CPU;
     uint32_t seen = 0, distinct = 0;
     for (uint32_t rows = 1; rows <= 128; rows += rows < 20 ? 1 : 9) {
@@ -164,8 +152,8 @@ static void refused(const clmla_device_facts *facts, uint32_t latent, const char
 }
 
 START_TEST(says_what_is_missing) {
-    clmla_device_facts small = gpu(0, 4 * KIB, 256), narrow = gpu(0, 32 * KIB, 16), none = gpu(0, 0, 256);
-    clmla_device_facts large = gpu(0, 1024 * KIB, 32);
+    clmla_device_facts small = made_up_gpu(0, 4 * KIB, 256), narrow = made_up_gpu(0, 32 * KIB, 16), none = made_up_gpu(0, 0, 256);
+    clmla_device_facts large = made_up_gpu(0, 1024 * KIB, 32);
     refused(&small, 512, "bytes of local memory", "has 4096");
     refused(&none, 512, "bytes of local memory", "has 0");
     refused(&narrow, 512, "32 work-items", "of 16");
