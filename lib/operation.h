@@ -15,14 +15,6 @@
 clmla_status operation_begin(host_chain *chain, clmla_context *context, const void *params, const char *operation,
                              cl_command_queue queue, cl_uint wait_count, const cl_event *wait, const cl_event *event);
 
-// f32 rows: [rows][stride] with width used.
-clmla_status operation_check_rows(clmla_context *context, clmla_buffer buffer, uint64_t rows, uint64_t stride,
-                                  uint64_t width, const char *operation, const char *name);
-// f32 heads: width values at token·token_stride + head·head_stride. Heads must not overlap each other when they are
-// written.
-clmla_status operation_check_heads(clmla_context *context, clmla_buffer buffer, uint64_t tokens, uint64_t token_stride,
-                                   uint64_t heads, uint64_t head_stride, uint64_t width, const char *operation,
-                                   const char *name);
 // Counts reach kernels as int.
 clmla_status operation_check_count(clmla_context *context, uint64_t count, const char *operation, const char *name);
 
