@@ -9,7 +9,7 @@
 
 static clmla_status check(clmla_context *context, const clmla_gather_params *params, clmla_type *type) {
     const clmla_row_layout *layout = &params->rows.layout;
-    STATUS_OR_RETURN(operation_check_count(context, params->token_count, "gather", "token_count"));
+    STATUS_OR_RETURN(operation_check_row_count(context, params->token_count, &params->rows, "gather"));
     STATUS_OR_RETURN(rows_check(context, &params->rows, "gather"));
     STATUS_OR_RETURN(row_places_check(context, &params->places, params->token_count, "gather"));
     STATUS_OR_RETURN(rows_check_deltas(context, layout, params->deltas, params->rope_turns, params->token_count,

@@ -5,6 +5,7 @@
 #include "host/memory.h"
 #include "lib/group.h"
 #include "lib/matrix.h"
+#include "lib/rows.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +25,13 @@ clmla_status operation_check_count(clmla_context *context, uint64_t count, const
     if (count <= INT32_MAX) return CLMLA_OK;
     return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "%s: %s: %llu is over the limit of 2147483647", operation,
                      name, (unsigned long long)count);
+}
+
+clmla_status operation_check_row_count(clmla_context *context, uint32_t token_count, const clmla_rows *rows,
+                                       const char *operation) {
+    STATUS_OR_RETURN(operation_check_count(context, token_count, operation, "token_count"));
+    return operation_check_count(context, (uint64_t)token_count * rows_kv_heads(rows), operation,
+                                 "token_count x kv_head_count");
 }
 
 // The language, and whether reductions go through sub-groups: where a trial found them right.

@@ -17,6 +17,9 @@ clmla_status operation_begin(host_chain *chain, clmla_context *context, const vo
 
 // Counts reach kernels as int.
 clmla_status operation_check_count(clmla_context *context, uint64_t count, const char *operation, const char *name);
+// So do numbers of rows, one a token and kv head, where a kernel takes them apart.
+clmla_status operation_check_row_count(clmla_context *context, uint32_t token_count, const clmla_rows *rows,
+                                       const char *operation);
 
 // "-cl-std=CL1.2 -D<element> -DVECTOR_WIDTH=16 <more>", of a group variant -DGROUP=128 instead of the width, and of one that reduces
 // -DSUB_GROUPS where the device has them; element and more may be NULL.

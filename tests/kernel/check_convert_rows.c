@@ -385,6 +385,7 @@ START_TEST(takes_no_tokens) {
 END_TEST
 
 #define REFUSED(change, word) TEST_REFUSED(&f.run, clmla_convert_rows_params, &f.params, f.params.change, word)
+#define LIMITED(change, word) TEST_LIMITED(&f.run, clmla_convert_rows_params, &f.params, f.params.change, word)
 
 START_TEST(refuses_wrong_arguments) {
     fixture f;
@@ -401,6 +402,8 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(to.kv_head_count = 1, "kv_head_count is 2 in from and 1 in to");
     REFUSED(to.latent_scale = NAN, "convert_rows: to: rows.latent_scale");
     REFUSED(from_deltas = f.from_places.view.slots, "from_deltas are given, but bf16 rows");
+    LIMITED(token_count = INT32_MAX / 2 + 1, "convert_rows: token_count x kv_head_count: 2147483648 is over the limit");
+    REFUSED(token_count = INT32_MAX / 2, "convert_rows: from: places.slots"); // within it, but not in its buffers
     REFUSED(from_places.slots = test_buffer_tiny(), "convert_rows: from: places.slots");
     REFUSED(from_places.slots.memory = NULL, "convert_rows: from: places.slots");
     REFUSED(to_places.slots = test_buffer_tiny(), "convert_rows: to: places.slots");

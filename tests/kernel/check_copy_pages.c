@@ -343,6 +343,7 @@ END_TEST
 // --- refusals ------------------------------------------------------------------------------------------------------
 
 #define REFUSED(change, word) TEST_REFUSED(&f.run, clmla_copy_pages_params, &f.params, f.params.change, word)
+#define LIMITED(change, word) TEST_LIMITED(&f.run, clmla_copy_pages_params, &f.params, f.params.change, word)
 
 START_TEST(refuses_wrong_arguments) {
     fixture f;
@@ -362,6 +363,8 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(to.layout.latent_dim = 36, "36 + 6");
     REFUSED(to.layout.rope_dim = 4, "37 + 4");
     REFUSED(to.page_tokens = 3, "page_tokens");
+    LIMITED(from.page_tokens = INT32_MAX / 2 + 1, "page_tokens x kv_head_count: 2147483648 is over the limit");
+    REFUSED(from.page_tokens = INT32_MAX / 2, "copy_pages: from: rows.latent"); // within it, but not in its buffers
     REFUSED(to.kv_head_count = 1, "kv_head_count");
     test_run_wrong_waits(&f.run);
     f.run.payload = NULL;

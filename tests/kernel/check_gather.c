@@ -379,6 +379,7 @@ START_TEST(takes_no_tokens) {
 END_TEST
 
 #define REFUSED(change, word) TEST_REFUSED(&f.run, clmla_gather_params, &f.params, f.params.change, word)
+#define LIMITED(change, word) TEST_LIMITED(&f.run, clmla_gather_params, &f.params, f.params.change, word)
 
 START_TEST(refuses_wrong_arguments) {
     fixture f;
@@ -388,6 +389,8 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(rows.rope = test_buffer_tiny(), "gather: rows.rope");
     REFUSED(rows.scales = test_buffer_tiny(), "gather: rows.scales");
     REFUSED(rows.scales.memory = NULL, "gather: rows.scales");
+    LIMITED(token_count = INT32_MAX / 2 + 1, "gather: token_count x kv_head_count: 2147483648 is over the limit");
+    REFUSED(token_count = INT32_MAX / 2, "gather: places.slots"); // within it, but not in its buffers
     REFUSED(places.slots = test_buffer_tiny(), "gather: places.slots");
     REFUSED(places.indices = f.places.view.slots, "gather: places.slots and places.indices");
     REFUSED(deltas = test_buffer_tiny(), "gather: deltas");

@@ -25,17 +25,21 @@ void test_run_gated(const test_run *run);
 
 // Asserts CLMLA_E_ARGUMENT, `word` in the sentence, no event made and outputs untouched.
 void test_run_refused(const test_run *run, const char *word);
+// The same of CLMLA_E_LIMIT.
+void test_run_limited(const test_run *run, const char *word);
 
 // Asserts that NULL queues and wait lists that contradict themselves are refused.
 void test_run_wrong_waits(const test_run *run);
 
 // Applies `change` to *params (the payload's parameters), asserts a refusal that says `word`, and takes the change back.
-#define TEST_REFUSED(run, type, params, change, word)                                                                  \
+#define TEST_CHANGED(assertion, run, type, params, change, word)                                                       \
     do {                                                                                                               \
-        type test_refused_saved = *(params);                                                                           \
+        type test_changed_saved = *(params);                                                                           \
         change;                                                                                                        \
-        test_run_refused(run, word);                                                                                   \
-        *(params) = test_refused_saved;                                                                                \
+        assertion(run, word);                                                                                          \
+        *(params) = test_changed_saved;                                                                                \
     } while (0)
+#define TEST_REFUSED(run, type, params, change, word) TEST_CHANGED(test_run_refused, run, type, params, change, word)
+#define TEST_LIMITED(run, type, params, change, word) TEST_CHANGED(test_run_limited, run, type, params, change, word)
 
 #endif
