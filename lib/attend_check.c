@@ -67,9 +67,17 @@ static clmla_status check_results(const clmla_plan *plan, const clmla_attend_par
                              "sink");
 }
 
-clmla_status attend_check(const clmla_plan *plan, const clmla_attend_params *params) {
+static clmla_status check_ready(const clmla_plan *plan, bool recorded) {
     const clmla_log *log = &plan->context->host.log;
-    if (!plan->ready) return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: the plan has no step: update it first");
+    if (plan->ready || (recorded && plan->ready_recorded)) return CLMLA_OK;
+    if (!plan->ready_recorded)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: the plan has no step: update it first");
+    return host_fail(log, CLMLA_E_ARGUMENT, 0,
+                     "attend: the plan's step is one of a recording that was not replayed since: replay it first");
+}
+
+clmla_status attend_check(const clmla_plan *plan, const clmla_attend_params *params, bool recorded) {
+    STATUS_OR_RETURN(check_ready(plan, recorded));
     STATUS_OR_RETURN(check_numbers(plan->context, params));
     STATUS_OR_RETURN(attend_keys_check(plan, params));
     if (params->absorb) STATUS_OR_RETURN(attend_absorb_check(plan, params));
