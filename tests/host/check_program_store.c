@@ -185,7 +185,7 @@ START_TEST(longest_unused_entries_go_first) {
 }
 END_TEST
 
-#define MANY 4200
+#define MANY 600
 
 static void write_aged(const char *name, long age) {
     char path[HOST_STORE_PATH + 128];
@@ -204,7 +204,7 @@ static bool is_there(const char *name) {
 // However many there are, those that go are the oldest; so does what a killed process left of its writing. Other files stay.
 START_TEST(many_entries_are_all_seen) {
     static const char left[] = ".0123.clprogram.Ab12Cd", other[] = "notes.txt";
-    char name[64], oldest[64] = "entry4111.clprogram";
+    char name[64], oldest[64] = "entry511.clprogram";
     open_store(test_folder_make(), 0);
     for (int i = 0; i < MANY; i++) {
         snprintf(name, sizeof name, "entry%d.clprogram", i);
