@@ -4,7 +4,7 @@
 #include "host/memory.h"
 #include "host/program_store.h"
 #include "tests/host/folder.h"
-#include "tests/host/runner.h"
+#include "tests/support/suite.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
