@@ -93,9 +93,21 @@ static void run_behind_gate(const test_run *run, cl_command_queue queue) {
 
 void test_run_gated(const test_run *run) {
     const test_device *device = test_device_get();
-    if (device->facts->is_interpreter) return; // it never starts what waits for a user event
+    if (device->facts->is_interpreter) return;
     run_behind_gate(run, device->queue);
     if (device->unordered) run_behind_gate(run, device->unordered);
+}
+
+void test_run_events(const test_run *run) {
+    if (test_device_get()->facts->is_interpreter) return;
+    test_run_twice(run);
+    test_run_gated(run);
+}
+
+void test_run_nothing(const test_run *run) {
+    test_run_twice(run);
+    for (int i = 0; run->outputs[i]; i++) test_buffer_check_unchanged(run->outputs[i]);
+    test_run_gated(run);
 }
 
 static void check_refused(const test_run *run, cl_command_queue queue, cl_uint wait_count, const cl_event *wait,

@@ -20,8 +20,15 @@ typedef struct test_run {
 void test_run_twice(const test_run *run);
 
 // Runs it on an out-of-order and an in-order queue behind writes of its inputs that a user event holds back. Asserts that
-// nothing ran before, and the bits of `found` (from test_run_twice).
+// nothing ran before, and the bits of `found` (from test_run_twice). An interpreter never starts what waits for a user
+// event: nothing is asserted there.
 void test_run_gated(const test_run *run);
+
+// Both of these; on an interpreter neither, where each run takes long.
+void test_run_events(const test_run *run);
+
+// Both, on every device, of a call that has nothing to do: asserts that no output changes.
+void test_run_nothing(const test_run *run);
 
 // Asserts CLMLA_E_ARGUMENT, `word` in the sentence, no event made and outputs untouched.
 void test_run_refused(const test_run *run, const char *word);
