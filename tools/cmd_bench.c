@@ -2,6 +2,7 @@
 // clmla bench: operations and layer steps timed on a device, beside what the device can do at most.
 #include "bench.h"
 #include "commands.h"
+#include "deepseek.h"
 #include "options.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,7 +109,8 @@ static bool bench(const arguments *arguments, failure *failure) {
 
 int command_bench(int argc, char **argv) {
     failure failure = {0};
-    arguments arguments = {.request = {.latent_dim = 512, .rope_dim = 64}, .effort = {.seconds = 0.5}};
+    arguments arguments = {.request = {.latent_dim = DEEPSEEK_LATENT_DIM, .rope_dim = DEEPSEEK_ROPE_DIM},
+                           .effort = {.seconds = 0.5}};
     options_outcome outcome = read_arguments(&arguments, argc, argv, &failure);
     if (outcome == OPTIONS_HELP) return EXIT_PASS;
     return outcome == OPTIONS_GO && bench(&arguments, &failure) ? EXIT_PASS : failure_print(&failure, "bench");
