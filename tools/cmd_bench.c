@@ -22,7 +22,8 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
          "attend, attend_mixed, project, absorb, output, append, gather, attend_heads, merge, layer, "
          "layer_replayed, prefill, prefill_absorbed, prefill_reconstructed (attend)",
          0, 0},
-        {"--format", OPTION_TEXT, &r->format, "NAME,..", "of cached rows, weights or states, or all", 0, 0},
+        {"--format", OPTION_TEXT, &r->format, "NAME,..",
+         "of cached rows (--cache of other commands), of weights or of states, or all", 0, 0},
         {"--heads", OPTION_TEXT, &r->heads, "N,..", "query heads (128)", 0, 0},
         {"--tokens", OPTION_TEXT, &r->tokens, "N,..", "cached tokens of a sequence, new ones included (4096)", 0, 0},
         {"--batch", OPTION_TEXT, &r->batch, "N,..", "sequences (1)", 0, 0},
