@@ -99,15 +99,7 @@ static clmla_status try_kind(matrix_run *run, const host_matrix *form, host_tria
     STATUS_OR_RETURN(host_buffer_create(&run->packed, run->context, VALUES * sizeof *values, NULL, WHAT));
     STATUS_OR_RETURN(host_buffer_create(&run->sums, run->context, sizeof found, NULL, WHAT));
     STATUS_OR_RETURN(multiply(run, form, bf16, found));
-    bool right = all_right(found, host_trial_unit(kind));
-    if (kind == HOST_TRIAL_SUBNORMAL) {
-        trial->keeps_subnormals = right;
-        return CLMLA_OK;
-    }
-    trial->right = right;
-    if (!trial->right)
-        snprintf(trial->reason, sizeof trial->reason, "a trial of its matrix products of %s values gave wrong sums",
-                 bf16 ? "bf16" : "f16");
+    host_trial_judge(trial, kind, all_right(found, host_trial_unit(kind)), "matrix");
     return CLMLA_OK;
 }
 

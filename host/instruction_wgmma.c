@@ -77,14 +77,7 @@ static clmla_status try_kind(wgmma_run *run, host_instruction instruction, host_
     STATUS_OR_RETURN(host_buffer_create(&run->sums, run->context, sizeof run->found, NULL, WHAT));
     STATUS_OR_RETURN(multiply(run, instruction, bf16));
     for (uint32_t i = 0; i < SUMS; i++) right &= run->found[i] == expected(i, host_trial_unit(kind));
-    if (kind == HOST_TRIAL_SUBNORMAL) {
-        trial->keeps_subnormals = right;
-        return CLMLA_OK;
-    }
-    trial->right = right;
-    if (!trial->right)
-        snprintf(trial->reason, sizeof trial->reason, "a trial of its warpgroup products of %s values gave wrong sums",
-                 bf16 ? "bf16" : "f16");
+    host_trial_judge(trial, kind, right, "warpgroup");
     return CLMLA_OK;
 }
 

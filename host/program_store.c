@@ -10,7 +10,7 @@
 
 #define DEFAULT_LIMIT (256ull << 20)
 #define SUFFIX ".clprogram"
-#define EVICT_MAX 4096 // entries looked at when room is made
+#define ENTRIES_FIRST 256 // room for so many when the folder is listed; it grows
 
 static const char magic[8] = {'C', 'L', 'M', 'L', 'A', 'P', 'R', 'G'};
 
@@ -112,18 +112,30 @@ host_store_find host_store_get(unsigned char **payload, size_t *bytes, const hos
 }
 
 typedef struct store_files {
+    const clmla_allocator *allocator;
     host_file_entry *entries;
-    size_t count;
-    uint64_t bytes;
+    size_t count, capacity;
+    uint64_t bytes; // also of entries there was no memory for
 } store_files;
 
+static bool grow(store_files *files) {
+    size_t capacity = files->capacity ? 2 * files->capacity : ENTRIES_FIRST;
+    host_file_entry *larger = host_allocate(files->allocator, capacity, sizeof *larger);
+    if (!larger) return false;
+    if (files->count) memcpy(larger, files->entries, files->count * sizeof *larger);
+    host_release(files->allocator, files->entries);
+    files->entries = larger;
+    files->capacity = capacity;
+    return true;
+}
+
+// Temporaries too: one that a process left behind when it was killed goes when its turn comes.
 static bool collect(void *payload, const host_file_entry *entry) {
     store_files *files = payload;
-    size_t length = strlen(entry->name), suffix = strlen(SUFFIX);
-    if (length < suffix || strcmp(entry->name + length - suffix, SUFFIX) != 0) return true;
+    if (!strstr(entry->name, SUFFIX)) return true;
     files->bytes += entry->bytes;
-    files->entries[files->count++] = *entry;
-    return files->count < EVICT_MAX;
+    if (files->count < files->capacity || grow(files)) files->entries[files->count++] = *entry;
+    return true;
 }
 
 static int older(const void *a, const void *b) {
@@ -133,15 +145,13 @@ static int older(const void *a, const void *b) {
 
 // Removes the longest unused entries until `bytes` more fit.
 static void make_room(const host_store *store, uint64_t bytes) {
-    store_files files = {.entries = host_allocate(store->allocator, EVICT_MAX, sizeof(host_file_entry))};
-    if (!files.entries) return;
-    if (host_list_folder(store->folder, collect, &files) || files.count > 0) {
-        qsort(files.entries, files.count, sizeof *files.entries, older);
-        for (size_t i = 0; i < files.count && files.bytes + bytes > store->limit; i++) {
-            char path[HOST_STORE_PATH + 256];
-            snprintf(path, sizeof path, "%s/%s", store->folder, files.entries[i].name);
-            if (host_remove_file(path)) files.bytes -= files.entries[i].bytes;
-        }
+    store_files files = {.allocator = store->allocator};
+    (void)host_list_folder(store->folder, collect, &files);
+    if (files.count > 0) qsort(files.entries, files.count, sizeof *files.entries, older);
+    for (size_t i = 0; i < files.count && files.bytes + bytes > store->limit; i++) {
+        char path[HOST_STORE_PATH + 256];
+        snprintf(path, sizeof path, "%s/%s", store->folder, files.entries[i].name);
+        if (host_remove_file(path)) files.bytes -= files.entries[i].bytes;
     }
     host_release(store->allocator, files.entries);
 }

@@ -99,6 +99,18 @@ clmla_status host_recording_add(host_recording *recording, const host_command *c
     return CLMLA_OK;
 }
 
+clmla_status host_recording_on_replay(host_recording *recording, void (*tell)(void *payload), void *payload) {
+    for (const host_replayed *r = recording->told; r; r = r->next)
+        if (r->tell == tell && r->payload == payload) return CLMLA_OK;
+    host_replayed *added = host_allocate(&recording->context->allocator, 1, sizeof *added);
+    if (!added)
+        return host_fail(&recording->context->log, CLMLA_E_MEMORY, 0, "recording: no memory for %zu bytes",
+                         sizeof *added);
+    *added = (host_replayed){tell, payload, recording->told};
+    recording->told = added;
+    return CLMLA_OK;
+}
+
 clmla_status host_recording_note(host_recording *recording, clmla_status status) {
     if (status == CLMLA_OK || recording->failure != CLMLA_OK) return status;
     recording->failure = status;
@@ -180,6 +192,7 @@ clmla_status host_recording_replay(host_recording *recording, cl_uint wait_count
     clmla_status status = host_chain_finish(&chain, enqueue_all(recording, &chain), &last);
     recording->untold |= status != CLMLA_OK && !chain.recording;
     if (status != CLMLA_OK) return status;
+    for (const host_replayed *r = recording->told; r; r = r->next) r->tell(r->payload);
     host_event_release(context, &recording->last);
     recording->last = last;
     if (!event) return CLMLA_OK;
@@ -196,6 +209,14 @@ static void wait_for_replays(host_recording *recording) {
     host_event_release(recording->context, &recording->last);
 }
 
+static void forget_told(host_recording *recording) {
+    while (recording->told) {
+        host_replayed *next = recording->told->next;
+        host_release(&recording->context->allocator, recording->told);
+        recording->told = next;
+    }
+}
+
 void host_recording_finish(host_recording *recording) {
     host_context *context = recording->context;
     if (recording->state == HOST_RECORDING_NONE) return;
@@ -204,6 +225,7 @@ void host_recording_finish(host_recording *recording) {
     if (recording->buffer) host_khr_buffer_release(recording->khr, &recording->buffer);
     for (size_t i = 0; i < recording->count; i++) host_kernel_release(context, recording->commands[i].kernel);
     host_release(&context->allocator, recording->commands);
+    forget_told(recording);
     context->calls->ReleaseCommandQueue(recording->queue);
     *recording = (host_recording){0};
 }

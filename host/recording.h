@@ -17,6 +17,13 @@ typedef enum host_recording_state {
     HOST_RECORDING_FAILED
 } host_recording_state;
 
+// Who is to be told of replays.
+typedef struct host_replayed {
+    void (*tell)(void *payload);
+    void *payload;
+    struct host_replayed *next;
+} host_replayed;
+
 typedef struct host_recording {
     host_context *context;
     cl_command_queue queue; // retained
@@ -26,6 +33,8 @@ typedef struct host_recording {
 
     host_command *commands; // each with a kernel of its own, which is not in its pool while the recording lives
     size_t count, capacity;
+
+    host_replayed *told;
 
     // The first failure between begin and end.
     clmla_status failure;
@@ -55,6 +64,9 @@ void host_recordings_destroy(host_recordings **recordings, host_context *context
 host_recording *host_recording_find(const host_context *context, cl_command_queue queue);
 // Keeps a command and takes its kernel. Errors: CLMLA_E_MEMORY, and the kernel stays the caller's.
 clmla_status host_recording_add(host_recording *recording, const host_command *command);
+// Has `tell` called with `payload` after every replay that was enqueued; once, if asked for again. The payload must
+// outlive the last replay. Errors: CLMLA_E_MEMORY.
+clmla_status host_recording_on_replay(host_recording *recording, void (*tell)(void *payload), void *payload);
 // Takes note of a failure whose sentence is clmla_last_error(); passes the status through. CLMLA_OK leaves no note.
 clmla_status host_recording_note(host_recording *recording, clmla_status status);
 // The same for an enqueue that was refused before it had a chain: if this thread records the queue, that fails.

@@ -4,8 +4,10 @@
 #ifndef HOST_TRIAL_VALUES_H
 #define HOST_TRIAL_VALUES_H
 
+#include "host/instruction.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 static inline uint32_t host_trial_noise(uint32_t i) {
     uint32_t x = (i + 1) * 2654435761u;
@@ -44,6 +46,18 @@ static inline uint16_t host_trial_operand(uint32_t i, uint32_t second, host_tria
 
 static inline float host_trial_unit(host_trial_kind kind) {
     return kind == HOST_TRIAL_SUBNORMAL ? HOST_TRIAL_SMALLEST : 1.0f;
+}
+
+// What a kind's sums say of the instruction; `what` names its products.
+static inline void host_trial_judge(host_instruction_trial *trial, host_trial_kind kind, bool right, const char *what) {
+    if (kind == HOST_TRIAL_SUBNORMAL) {
+        trial->keeps_subnormals = right;
+        return;
+    }
+    trial->right = right;
+    if (!right)
+        snprintf(trial->reason, sizeof trial->reason, "a trial of its %s products of %s values gave wrong sums", what,
+                 kind == HOST_TRIAL_BF16 ? "bf16" : "f16");
 }
 
 #endif

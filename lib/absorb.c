@@ -7,6 +7,7 @@
 #include "lib/kv_b.h"
 #include "lib/matrix.h"
 #include "lib/operation.h"
+#include "lib/tensor.h"
 #include <clmla/config.h>
 
 #define GROUP_STRIP 64u // columns a group takes: of cl/common/absorb_group.clh
@@ -27,23 +28,24 @@ static clmla_status check_rotation(clmla_context *context, const clmla_absorb_pa
     if (rows < least)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: rope_table_rows is %u, at least %u needed", op, rows, least);
     STATUS_OR_RETURN(operation_check_count(context, rows, op, "rope_table_rows"));
-    STATUS_OR_RETURN(operation_check_rows(context, params->rope_table, rows, width, width, op, "rope_table"));
+    STATUS_OR_RETURN(tensor_check_rows(context, params->rope_table, rows, width, width, op, "rope_table"));
     if (!params->rope_positions.memory) return CLMLA_OK;
-    return operation_check_rows(context, params->rope_positions, 1, params->token_count, params->token_count, op,
-                                "rope_positions");
+    return tensor_check_rows(context, params->rope_positions, 1, params->token_count, params->token_count, op,
+                             "rope_positions");
 }
 
 static clmla_status check(clmla_context *context, const clmla_absorb_params *params) {
     const char *op = "absorb";
+    uint64_t rope = params->rope_dim;
+    tensor_heads query = {params->query,      params->token_count,       params->query_token_stride,
+                          params->head_count, params->query_head_stride, params->nope_dim + rope};
+    tensor_heads output = {params->output,     params->token_count,        params->output_token_stride,
+                           params->head_count, params->output_head_stride, params->kv_b.columns + rope};
     STATUS_OR_RETURN(kv_b_check(context, &params->kv_b, params->token_count, params->head_count, params->nope_dim,
                                 params->value_dim, op));
     STATUS_OR_RETURN(check_rotation(context, params));
-    STATUS_OR_RETURN(operation_check_heads(context, params->query, params->token_count, params->query_token_stride,
-                                           params->head_count, params->query_head_stride,
-                                           (uint64_t)params->nope_dim + params->rope_dim, op, "query"));
-    return operation_check_heads(context, params->output, params->token_count, params->output_token_stride,
-                                 params->head_count, params->output_head_stride,
-                                 (uint64_t)params->kv_b.columns + params->rope_dim, op, "output");
+    STATUS_OR_RETURN(tensor_check_heads(context, &query, sizeof(float), op, "query"));
+    return tensor_check_heads(context, &output, sizeof(float), op, "output");
 }
 
 static void rotation_arguments(host_launch *launch, const clmla_absorb_params *params) {

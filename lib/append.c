@@ -19,8 +19,8 @@ static clmla_status check_input(clmla_context *context, const clmla_append_param
                                 uint64_t stride, uint64_t head_stride, uint32_t width, const char *name) {
     clmla_type type = params->input_type;
     STATUS_OR_RETURN(tensor_type(&type, context, type, "append", "input_type"));
-    tensor_dim dims[] = {{"token", params->token_count, stride}, {"head", rows_kv_heads(&params->rows), head_stride}};
-    return tensor_check(context, buffer, (uint32_t)clmla_type_bytes(type), width, dims, 2, "append", name);
+    tensor_heads input = {buffer, params->token_count, stride, rows_kv_heads(&params->rows), head_stride, width};
+    return tensor_check_heads(context, &input, (uint32_t)clmla_type_bytes(type), "append", name);
 }
 
 static clmla_status check_rotation(clmla_context *context, const clmla_append_params *params) {

@@ -269,7 +269,7 @@ static clmla_status launch_merge(attend_job *job) {
 
 clmla_status attend_enqueue_between(clmla_plan *plan, const clmla_attend_params *params, attend_neighbours neighbours,
                                     host_chain *chain) {
-    STATUS_OR_RETURN(attend_check(plan, params));
+    STATUS_OR_RETURN(attend_check(plan, params, chain->recording != NULL));
     if (plan->extent.query_tokens == 0) return CLMLA_OK;
     attend_job job = begin(plan, params, chain);
     STATUS_OR_RETURN(plan_attend_space(&job.space.memory, plan));

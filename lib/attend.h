@@ -40,7 +40,8 @@ static inline clmla_type attend_type(clmla_type type) {
 }
 
 // Everything params says against the plan and the buffers. Errors: CLMLA_E_ARGUMENT, CLMLA_E_LIMIT, naming the field.
-clmla_status attend_check(const clmla_plan *plan, const clmla_attend_params *params);
+// recorded: the call is.
+clmla_status attend_check(const clmla_plan *plan, const clmla_attend_params *params, bool recorded);
 
 // `heads` pieces of `width` values a token, token by token or head by head, none on top of another. Both strides 0 =
 // dense, and are then filled in.

@@ -2,14 +2,8 @@
 #include "host/error.h"
 #include "host/memory.h"
 #include "lib/attend.h"
+#include "lib/tensor.h"
 #include <math.h>
-
-static clmla_status check_type(const clmla_log *log, clmla_type type, const char *name) {
-    type = attend_type(type);
-    if (type == CLMLA_TYPE_F32 || type == CLMLA_TYPE_F16 || type == CLMLA_TYPE_BF16) return CLMLA_OK;
-    return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: %s must be f32, f16 or bf16, not %s", name,
-                     clmla_type_name(type));
-}
 
 void attend_dense_strides(uint64_t *token_stride, uint64_t *head_stride, uint64_t heads, uint64_t width) {
     if (*token_stride || *head_stride) return;
@@ -17,39 +11,16 @@ void attend_dense_strides(uint64_t *token_stride, uint64_t *head_stride, uint64_
     *token_stride = heads * width;
 }
 
-// Elements from the first piece to past the last of `count`, `stride` apart; false if it passes 64 bits.
-static bool span(uint64_t *out, uint64_t count, uint64_t stride, uint64_t width) {
-    uint64_t between;
-    return host_multiply(&between, count - 1, stride) && host_add(out, between, width);
-}
-
-// Whether `inner` pieces of `width` lie clear of each other, and `outer` groups of them too.
-static bool nested(uint64_t inner, uint64_t inner_stride, uint64_t outer, uint64_t outer_stride, uint64_t width) {
-    uint64_t group;
-    if (inner > 1 && inner_stride < width) return false;
-    return span(&group, inner, inner_stride, width) && (outer == 1 || outer_stride >= group);
-}
-
 clmla_status attend_check_heads(const clmla_plan *plan, const attend_heads *of, const char *name) {
-    host_context *host = &plan->context->host;
-    uint64_t tokens = plan->extent.query_tokens, heads = plan->params.head_count, token = of->token_stride,
-             head = of->head_stride, group, elements, bytes, size = clmla_type_bytes(of->type);
-    if (tokens == 0 || of->width == 0) return CLMLA_OK;
-    attend_dense_strides(&token, &head, heads, of->width);
-    if (!nested(heads, head, tokens, token, of->width) && !nested(tokens, token, heads, head, of->width))
-        return host_fail(&host->log, CLMLA_E_ARGUMENT, 0,
-                         "attend: %s: strides of %llu a token and %llu a head put values on top of each other: %llu "
-                         "tokens of %llu heads of %llu",
-                         name, (unsigned long long)token, (unsigned long long)head, (unsigned long long)tokens,
-                         (unsigned long long)heads, (unsigned long long)of->width);
-    if (!span(&group, heads, head, of->width) || !span(&elements, tokens, token, group) ||
-        !host_multiply(&bytes, elements, size) || bytes > INT64_MAX)
-        return host_fail(&host->log, CLMLA_E_LIMIT, 0, "attend: %s: strides %llu and %llu pass 63 bits", name,
-                         (unsigned long long)token, (unsigned long long)head);
-    return host_buffer_check(host, of->memory, bytes, (uint32_t)size, "attend", name);
+    uint64_t heads = plan->params.head_count;
+    tensor_heads tensor = {of->memory, plan->extent.query_tokens, of->token_stride, heads, of->head_stride, of->width};
+    attend_dense_strides(&tensor.token_stride, &tensor.head_stride, heads, of->width);
+    return tensor_check_heads(plan->context, &tensor, (uint32_t)clmla_type_bytes(of->type), "attend", name);
 }
 
-static clmla_status check_numbers(const clmla_log *log, const clmla_attend_params *params) {
+static clmla_status check_numbers(clmla_context *context, const clmla_attend_params *params) {
+    const clmla_log *log = &context->host.log;
+    clmla_type type;
     if (!(params->softmax_scale > 0.0f) || isinf(params->softmax_scale))
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: softmax_scale must be above 0, not %g",
                          (double)params->softmax_scale);
@@ -59,8 +30,8 @@ static clmla_status check_numbers(const clmla_log *log, const clmla_attend_param
     if (params->lse_base != CLMLA_LSE_NATURAL && params->lse_base != CLMLA_LSE_BASE2)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: lse_base %d is none of natural and base 2",
                          (int)params->lse_base);
-    STATUS_OR_RETURN(check_type(log, params->query_type, "query_type"));
-    return check_type(log, params->output_type, "output_type");
+    STATUS_OR_RETURN(tensor_type(&type, context, params->query_type, "attend", "query_type"));
+    return tensor_type(&type, context, params->output_type, "attend", "output_type");
 }
 
 // Values a head takes from `query` before its rotated ones.
@@ -96,10 +67,18 @@ static clmla_status check_results(const clmla_plan *plan, const clmla_attend_par
                              "sink");
 }
 
-clmla_status attend_check(const clmla_plan *plan, const clmla_attend_params *params) {
+static clmla_status check_ready(const clmla_plan *plan, bool recorded) {
     const clmla_log *log = &plan->context->host.log;
-    if (!plan->ready) return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: the plan has no step: update it first");
-    STATUS_OR_RETURN(check_numbers(log, params));
+    if (plan->ready || (recorded && plan->ready_recorded)) return CLMLA_OK;
+    if (!plan->ready_recorded)
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: the plan has no step: update it first");
+    return host_fail(log, CLMLA_E_ARGUMENT, 0,
+                     "attend: the plan's step is one of a recording that was not replayed since: replay it first");
+}
+
+clmla_status attend_check(const clmla_plan *plan, const clmla_attend_params *params, bool recorded) {
+    STATUS_OR_RETURN(check_ready(plan, recorded));
+    STATUS_OR_RETURN(check_numbers(plan->context, params));
     STATUS_OR_RETURN(attend_keys_check(plan, params));
     if (params->absorb) STATUS_OR_RETURN(attend_absorb_check(plan, params));
     STATUS_OR_RETURN(check_queries(plan, params));

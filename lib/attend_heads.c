@@ -50,9 +50,8 @@ static clmla_status check_numbers(clmla_context *context, const clmla_attend_hea
 static clmla_status check_tensor(clmla_context *context, const clmla_attend_heads_params *p, clmla_buffer buffer,
                                  uint64_t pieces, uint64_t stride, uint64_t head_stride, uint64_t width,
                                  const char *name) {
-    tensor_dim dims[] = {{"token", pieces, stride}, {"head", p->head_count, head_stride}};
-    if (width == 0) return CLMLA_OK;
-    return tensor_check(context, buffer, sizeof(float), width, dims, 2, "attend_heads", name);
+    tensor_heads tensor = {buffer, pieces, stride, p->head_count, head_stride, width};
+    return tensor_check_heads(context, &tensor, sizeof(float), "attend_heads", name);
 }
 
 static clmla_status check(clmla_context *context, const clmla_attend_heads_params *p) {
@@ -64,8 +63,8 @@ static clmla_status check(clmla_context *context, const clmla_attend_heads_param
         check_tensor(context, p, p->key, p->key_count, p->key_token_stride, p->key_head_stride, p->nope_dim, "key"));
     STATUS_OR_RETURN(check_tensor(context, p, p->value, p->key_count, p->value_token_stride, p->value_head_stride,
                                   p->value_dim, "value"));
-    STATUS_OR_RETURN(operation_check_rows(context, p->key_rope, p->key_count, p->key_rope_stride, p->rope_dim,
-                                          "attend_heads", "key_rope"));
+    STATUS_OR_RETURN(tensor_check_rows(context, p->key_rope, p->key_count, p->key_rope_stride, p->rope_dim,
+                                       "attend_heads", "key_rope"));
     STATUS_OR_RETURN(check_tensor(context, p, p->output, p->token_count, p->output_token_stride, p->output_head_stride,
                                   p->value_dim, "output"));
     if (!p->lse.memory) return CLMLA_OK;

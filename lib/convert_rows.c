@@ -33,7 +33,7 @@ static clmla_status check_alike(clmla_context *context, const clmla_convert_rows
 
 static clmla_status check(clmla_context *context, const clmla_convert_rows_params *params) {
     const char *from = "convert_rows: from", *to = "convert_rows: to";
-    STATUS_OR_RETURN(operation_check_count(context, params->token_count, "convert_rows", "token_count"));
+    STATUS_OR_RETURN(operation_check_row_count(context, params->token_count, &params->from, "convert_rows"));
     STATUS_OR_RETURN(rows_check(context, &params->from, from));
     STATUS_OR_RETURN(rows_check(context, &params->to, to));
     STATUS_OR_RETURN(check_alike(context, params));

@@ -80,7 +80,9 @@ static clmla_status check_alike(clmla_context *context, const clmla_copy_pages_p
 static clmla_status check(clmla_context *context, const clmla_copy_pages_params *params) {
     const char *op = "copy_pages";
     uint64_t pairs = params->pair_count;
+    uint64_t page_rows = (uint64_t)params->from.page_tokens * rows_kv_heads(&params->from);
     STATUS_OR_RETURN(operation_check_count(context, pairs, op, "pair_count"));
+    STATUS_OR_RETURN(operation_check_count(context, page_rows, op, "page_tokens x kv_head_count"));
     STATUS_OR_RETURN(rows_check(context, &params->from, "copy_pages: from"));
     STATUS_OR_RETURN(rows_check(context, &params->to, "copy_pages: to"));
     STATUS_OR_RETURN(check_alike(context, params));

@@ -9,16 +9,19 @@
 
 static clmla_status check(clmla_context *context, const clmla_gather_params *params, clmla_type *type) {
     const clmla_row_layout *layout = &params->rows.layout;
-    STATUS_OR_RETURN(operation_check_count(context, params->token_count, "gather", "token_count"));
+    STATUS_OR_RETURN(operation_check_row_count(context, params->token_count, &params->rows, "gather"));
     STATUS_OR_RETURN(rows_check(context, &params->rows, "gather"));
     STATUS_OR_RETURN(row_places_check(context, &params->places, params->token_count, "gather"));
     STATUS_OR_RETURN(rows_check_deltas(context, layout, params->deltas, params->rope_turns, params->token_count,
                                        "gather", "deltas"));
     STATUS_OR_RETURN(tensor_type(type, context, params->output_type, "gather", "output_type"));
-    tensor_dim dims[] = {{"token", params->token_count, params->output_stride},
-                         {"head", rows_kv_heads(&params->rows), params->output_head_stride}};
-    return tensor_check(context, params->output, (uint32_t)clmla_type_bytes(*type),
-                        (uint64_t)layout->latent_dim + layout->rope_dim, dims, 2, "gather", "output");
+    tensor_heads output = {params->output,
+                           params->token_count,
+                           params->output_stride,
+                           rows_kv_heads(&params->rows),
+                           params->output_head_stride,
+                           (uint64_t)layout->latent_dim + layout->rope_dim};
+    return tensor_check_heads(context, &output, (uint32_t)clmla_type_bytes(*type), "gather", "output");
 }
 
 static clmla_status launch_gather(clmla_context *context, const clmla_gather_params *params, clmla_type type,

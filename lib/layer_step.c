@@ -7,6 +7,7 @@
 #include "host/recording.h"
 #include "lib/cache.h"
 #include "lib/operation.h"
+#include "lib/tensor.h"
 
 #define SPACE_ALIGN 64u
 
@@ -320,8 +321,8 @@ static clmla_status check(const layer_step *step) {
     if (layer->cache_layer >= step->cache->layer_count)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "layer: it writes cache layer %u, the cache has %u",
                          layer->cache_layer, step->cache->layer_count);
-    STATUS_OR_RETURN(operation_check_rows(layer->context, step->input, step->tokens, hidden, hidden, "layer", "input"));
-    return operation_check_rows(layer->context, step->output, step->tokens, hidden, hidden, "layer", "output");
+    STATUS_OR_RETURN(tensor_check_rows(layer->context, step->input, step->tokens, hidden, hidden, "layer", "input"));
+    return tensor_check_rows(layer->context, step->output, step->tokens, hidden, hidden, "layer", "output");
 }
 
 clmla_status clmla_layer_enqueue(const clmla_layer *layer, clmla_plan *plan, clmla_cache *cache, clmla_buffer input,

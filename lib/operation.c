@@ -5,6 +5,7 @@
 #include "host/memory.h"
 #include "lib/group.h"
 #include "lib/matrix.h"
+#include "lib/rows.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -20,50 +21,17 @@ clmla_status operation_begin(host_chain *chain, clmla_context *context, const vo
     return host_chain_finish(chain, status, NULL);
 }
 
-// Elements from the first to past the last of `count` pieces of `width`, `stride` apart; false if it passes 64 bits.
-static bool extent(uint64_t *out, uint64_t count, uint64_t stride, uint64_t width) {
-    uint64_t span;
-    return host_multiply(&span, count - 1, stride) && host_add(out, span, width);
-}
-
-clmla_status operation_check_rows(clmla_context *context, clmla_buffer buffer, uint64_t rows, uint64_t stride,
-                                  uint64_t width, const char *operation, const char *name) {
-    uint64_t elements = 0, bytes = 0;
-    if (rows == 0 || width == 0) return CLMLA_OK;
-    if (stride < width)
-        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0,
-                         "%s: %s: a stride of %llu is less than the width of %llu", operation, name,
-                         (unsigned long long)stride, (unsigned long long)width);
-    if (!extent(&elements, rows, stride, width) || !host_multiply(&bytes, elements, sizeof(float)))
-        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "%s: %s: %llu rows %llu apart pass 64 bits", operation,
-                         name, (unsigned long long)rows, (unsigned long long)stride);
-    return host_buffer_check(&context->host, buffer, bytes, sizeof(float), operation, name);
-}
-
-clmla_status operation_check_heads(clmla_context *context, clmla_buffer buffer, uint64_t tokens, uint64_t token_stride,
-                                   uint64_t heads, uint64_t head_stride, uint64_t width, const char *operation,
-                                   const char *name) {
-    uint64_t of_token = 0, elements = 0, bytes = 0;
-    if (tokens == 0 || heads == 0 || width == 0) return CLMLA_OK;
-    if (head_stride < width)
-        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0,
-                         "%s: %s: a head stride of %llu is less than the width of %llu", operation, name,
-                         (unsigned long long)head_stride, (unsigned long long)width);
-    if (!extent(&of_token, heads, head_stride, width) || !extent(&elements, tokens, token_stride, of_token) ||
-        !host_multiply(&bytes, elements, sizeof(float)))
-        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "%s: %s: strides %llu and %llu pass 64 bits", operation,
-                         name, (unsigned long long)token_stride, (unsigned long long)head_stride);
-    if (token_stride < of_token)
-        return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0,
-                         "%s: %s: a token stride of %llu is less than a token's %llu", operation, name,
-                         (unsigned long long)token_stride, (unsigned long long)of_token);
-    return host_buffer_check(&context->host, buffer, bytes, sizeof(float), operation, name);
-}
-
 clmla_status operation_check_count(clmla_context *context, uint64_t count, const char *operation, const char *name) {
     if (count <= INT32_MAX) return CLMLA_OK;
     return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "%s: %s: %llu is over the limit of 2147483647", operation,
                      name, (unsigned long long)count);
+}
+
+clmla_status operation_check_row_count(clmla_context *context, uint32_t token_count, const clmla_rows *rows,
+                                       const char *operation) {
+    STATUS_OR_RETURN(operation_check_count(context, token_count, operation, "token_count"));
+    return operation_check_count(context, (uint64_t)token_count * rows_kv_heads(rows), operation,
+                                 "token_count x kv_head_count");
 }
 
 // The language, and whether reductions go through sub-groups: where a trial found them right.

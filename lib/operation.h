@@ -15,16 +15,11 @@
 clmla_status operation_begin(host_chain *chain, clmla_context *context, const void *params, const char *operation,
                              cl_command_queue queue, cl_uint wait_count, const cl_event *wait, const cl_event *event);
 
-// f32 rows: [rows][stride] with width used.
-clmla_status operation_check_rows(clmla_context *context, clmla_buffer buffer, uint64_t rows, uint64_t stride,
-                                  uint64_t width, const char *operation, const char *name);
-// f32 heads: width values at token·token_stride + head·head_stride. Heads must not overlap each other when they are
-// written.
-clmla_status operation_check_heads(clmla_context *context, clmla_buffer buffer, uint64_t tokens, uint64_t token_stride,
-                                   uint64_t heads, uint64_t head_stride, uint64_t width, const char *operation,
-                                   const char *name);
 // Counts reach kernels as int.
 clmla_status operation_check_count(clmla_context *context, uint64_t count, const char *operation, const char *name);
+// So do numbers of rows, one a token and kv head, where a kernel takes them apart.
+clmla_status operation_check_row_count(clmla_context *context, uint32_t token_count, const clmla_rows *rows,
+                                       const char *operation);
 
 // "-cl-std=CL1.2 -D<element> -DVECTOR_WIDTH=16 <more>", of a group variant -DGROUP=128 instead of the width, and of one that reduces
 // -DSUB_GROUPS where the device has them; element and more may be NULL.

@@ -7,6 +7,7 @@
 #include "lib/matrix.h"
 #include "lib/operation.h"
 #include "lib/plan.h"
+#include "lib/tensor.h"
 
 static clmla_status check(clmla_context *context, const clmla_output_params *params) {
     const char *op = "output";
@@ -19,11 +20,11 @@ static clmla_status check(clmla_context *context, const clmla_output_params *par
         return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0,
                          "output: o_proj: %llu columns expected (heads x value_dim), found %u",
                          (unsigned long long)width, params->o_proj.columns);
-    STATUS_OR_RETURN(operation_check_rows(context, params->attended, pairs, params->kv_b.columns, params->kv_b.columns,
-                                          op, "attended"));
-    STATUS_OR_RETURN(operation_check_rows(context, params->heads, params->token_count, width, width, op, "heads"));
-    return operation_check_rows(context, params->output, params->token_count, params->output_stride,
-                                params->o_proj.rows, op, "output");
+    STATUS_OR_RETURN(tensor_check_rows(context, params->attended, pairs, params->kv_b.columns, params->kv_b.columns, op,
+                                       "attended"));
+    STATUS_OR_RETURN(tensor_check_rows(context, params->heads, params->token_count, width, width, op, "heads"));
+    return tensor_check_rows(context, params->output, params->token_count, params->output_stride, params->o_proj.rows,
+                             op, "output");
 }
 
 static clmla_status choose(const variant **out, clmla_context *context, const clmla_output_params *params) {

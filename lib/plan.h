@@ -87,6 +87,7 @@ struct clmla_plan {
     schedule_bounds bounds;   // with a capacity: the most of each
     bool on_device;           // the last update was on the device
     bool ready;               // an update succeeded
+    bool ready_recorded;      // one that is recorded did: what is recorded from then on may use its step
     bool recorded;            // some command of it was: its memory stays where it is
     const clmla_cache *cache; // of the last update; NULL when it was from lengths alone
     bool short_pages; // of that batch: some page in the middle of a sequence is not full, tables say how many rows are

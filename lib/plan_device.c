@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/error.h"
 #include "host/memory.h"
+#include "host/recording.h"
 #include "lib/operation.h"
 #include "lib/plan.h"
 
@@ -47,21 +48,33 @@ static clmla_status check(const clmla_plan *plan, const clmla_device_lengths *le
     return host_buffer_check(host, lengths->query_tokens, bytes, sizeof(int32_t), "plan update", "query_tokens");
 }
 
-static clmla_status update(clmla_plan *plan, const clmla_device_lengths *lengths, host_chain *chain) {
-    plan_lay_out(plan, plan->table_stride > 0);
-    STATUS_OR_RETURN(launch(plan, lengths, chain));
+// The step on the device is now that of lengths there.
+static void scheduled(void *payload) {
+    clmla_plan *plan = payload;
+    plan_prefill_forget(plan);
     plan->cache = NULL;
     plan->on_device = true;
     plan->ready = true;
-    return CLMLA_OK;
+}
+
+static clmla_status update(clmla_plan *plan, const clmla_device_lengths *lengths, host_chain *chain) {
+    plan_lay_out(plan, plan->table_stride > 0);
+    STATUS_OR_RETURN(launch(plan, lengths, chain));
+    scheduled(plan);
+    if (!chain->recording) return CLMLA_OK;
+    // Nothing is there before a replay.
+    plan->ready = false;
+    plan->ready_recorded = true;
+    return host_recording_on_replay(chain->recording, scheduled, plan);
 }
 
 clmla_status clmla_plan_update_device(clmla_plan *plan, const clmla_device_lengths *lengths, cl_command_queue queue,
                                       cl_uint wait_count, const cl_event *wait, cl_event *event) {
     host_chain chain;
     if (!plan || !lengths) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "plan update: plan or lengths is NULL");
-    STATUS_OR_RETURN(check(plan, lengths));
-    plan->ready = false;
+    clmla_status status = check(plan, lengths);
+    if (status != CLMLA_OK) return host_recording_refused(&plan->context->host, queue, status);
+    plan->ready = plan->ready_recorded = false;
     STATUS_OR_RETURN(plan_chain_begin(&chain, plan, queue, wait_count, wait));
     return plan_chain_finish(&chain, plan, update(plan, lengths, &chain), event);
 }

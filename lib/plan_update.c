@@ -64,7 +64,7 @@ clmla_status plan_update_enqueue(clmla_plan *plan, const clmla_lengths *lengths,
                                  const cl_event *wait, cl_event *event) {
     host_context *host = &plan->context->host;
     host_chain chain;
-    plan->ready = false;
+    plan->ready = plan->ready_recorded = false;
     STATUS_OR_RETURN(plan_chain_begin(&chain, plan, queue, wait_count, wait));
     uint32_t stage = plan->next_stage;
     clmla_status status = plan_chain_finish(&chain, plan, update(plan, lengths, cache, batch, &chain), event);

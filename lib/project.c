@@ -5,6 +5,7 @@
 #include "lib/group.h"
 #include "lib/matrix.h"
 #include "lib/operation.h"
+#include "lib/tensor.h"
 #include <stdio.h>
 
 // Of cl/project_vector_many.cl
@@ -23,10 +24,10 @@
 static clmla_status check(clmla_context *context, const clmla_project_params *params) {
     STATUS_OR_RETURN(operation_check_count(context, params->row_count, "project", "row_count"));
     STATUS_OR_RETURN(matrix_check(context, &params->matrix, "project", "matrix"));
-    STATUS_OR_RETURN(operation_check_rows(context, params->input, params->row_count, params->input_stride,
-                                          params->matrix.columns, "project", "input"));
-    return operation_check_rows(context, params->output, params->row_count, params->output_stride, params->matrix.rows,
-                                "project", "output");
+    STATUS_OR_RETURN(tensor_check_rows(context, params->input, params->row_count, params->input_stride,
+                                       params->matrix.columns, "project", "input"));
+    return tensor_check_rows(context, params->output, params->row_count, params->output_stride, params->matrix.rows,
+                             "project", "output");
 }
 
 // Rows a work-item of project_vector takes. However many they are, each sum is the same.

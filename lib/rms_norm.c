@@ -3,6 +3,7 @@
 #include "host/memory.h"
 #include "lib/group.h"
 #include "lib/operation.h"
+#include "lib/tensor.h"
 
 clmla_status rms_norm_check(clmla_context *context, const clmla_rms_norm_params *params) {
     const char *op = "rms_norm";
@@ -11,11 +12,11 @@ clmla_status rms_norm_check(clmla_context *context, const clmla_rms_norm_params 
         return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: epsilon is %g", op, (double)params->epsilon);
     STATUS_OR_RETURN(operation_check_count(context, params->row_count, op, "row_count"));
     STATUS_OR_RETURN(operation_check_count(context, params->width, op, "width"));
-    STATUS_OR_RETURN(operation_check_rows(context, params->input, params->row_count, params->input_stride,
-                                          params->width, op, "input"));
-    STATUS_OR_RETURN(operation_check_rows(context, params->weight, 1, params->width, params->width, op, "weight"));
-    return operation_check_rows(context, params->output, params->row_count, params->output_stride, params->width, op,
-                                "output");
+    STATUS_OR_RETURN(
+        tensor_check_rows(context, params->input, params->row_count, params->input_stride, params->width, op, "input"));
+    STATUS_OR_RETURN(tensor_check_rows(context, params->weight, 1, params->width, params->width, op, "weight"));
+    return tensor_check_rows(context, params->output, params->row_count, params->output_stride, params->width, op,
+                             "output");
 }
 
 clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_params *params, host_chain *chain) {

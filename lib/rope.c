@@ -3,12 +3,17 @@
 #include "host/memory.h"
 #include "lib/group.h"
 #include "lib/operation.h"
+#include "lib/tensor.h"
 #include <clmla/config.h>
 #include <stdio.h>
 
 static clmla_status check(clmla_context *context, const clmla_rope_params *params) {
     const char *op = "rope";
     const clmla_log *log = &context->host.log;
+    tensor_heads input = {params->input,      params->token_count,       params->input_token_stride,
+                          params->head_count, params->input_head_stride, params->rope_dim};
+    tensor_heads output = {params->output,     params->token_count,        params->output_token_stride,
+                           params->head_count, params->output_head_stride, params->rope_dim};
     if (params->rope_dim == 0 || params->rope_dim % 2 != 0 || params->rope_dim > CLMLA_MAX_ROPE_DIM)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "%s: rope_dim must be even, from 2 to %d, not %u", op,
                          CLMLA_MAX_ROPE_DIM, params->rope_dim);
@@ -23,17 +28,12 @@ static clmla_status check(clmla_context *context, const clmla_rope_params *param
     STATUS_OR_RETURN(operation_check_count(context, params->token_count, op, "token_count"));
     STATUS_OR_RETURN(operation_check_count(context, params->head_count, op, "head_count"));
     STATUS_OR_RETURN(operation_check_count(context, params->table_rows, op, "table_rows"));
-    STATUS_OR_RETURN(operation_check_heads(context, params->input, params->token_count, params->input_token_stride,
-                                           params->head_count, params->input_head_stride, params->rope_dim, op,
-                                           "input"));
-    STATUS_OR_RETURN(operation_check_heads(context, params->output, params->token_count, params->output_token_stride,
-                                           params->head_count, params->output_head_stride, params->rope_dim, op,
-                                           "output"));
-    STATUS_OR_RETURN(operation_check_rows(context, params->table, params->table_rows, params->rope_dim,
-                                          params->rope_dim, op, "table"));
+    STATUS_OR_RETURN(tensor_check_heads(context, &input, sizeof(float), op, "input"));
+    STATUS_OR_RETURN(tensor_check_heads(context, &output, sizeof(float), op, "output"));
+    STATUS_OR_RETURN(
+        tensor_check_rows(context, params->table, params->table_rows, params->rope_dim, params->rope_dim, op, "table"));
     if (!params->positions.memory) return CLMLA_OK;
-    return operation_check_rows(context, params->positions, 1, params->token_count, params->token_count, op,
-                                "positions");
+    return tensor_check_rows(context, params->positions, 1, params->token_count, params->token_count, op, "positions");
 }
 
 static clmla_status launch_groups(host_launch *launch, host_chain *chain, const clmla_rope_params *params) {

@@ -32,13 +32,25 @@ clmla_status tensor_check(clmla_context *context, clmla_buffer buffer, uint32_t 
                              "%s: %s: a %s stride of %llu is less than the %llu elements of a %s", operation, name,
                              dim->name, (unsigned long long)dim->stride, (unsigned long long)extent, dim->name);
         if (!host_multiply(&span, dim->count - 1, dim->stride) || !host_add(&extent, span, extent))
-            return host_fail(log, CLMLA_E_LIMIT, 0, "%s: %s: %llu %ss %llu elements apart pass 64 bits", operation,
+            return host_fail(log, CLMLA_E_LIMIT, 0, "%s: %s: %llu %ss %llu elements apart pass 63 bits", operation,
                              name, (unsigned long long)dim->count, dim->name, (unsigned long long)dim->stride);
     }
-    if (!host_multiply(&bytes, extent, element_bytes))
-        return host_fail(log, CLMLA_E_LIMIT, 0, "%s: %s: %llu elements of %u bytes pass 64 bits", operation, name,
+    if (!host_multiply(&bytes, extent, element_bytes) || bytes > INT64_MAX)
+        return host_fail(log, CLMLA_E_LIMIT, 0, "%s: %s: %llu elements of %u bytes pass 63 bits", operation, name,
                          (unsigned long long)extent, element_bytes);
     return host_buffer_check(&context->host, buffer, bytes, element_bytes, operation, name);
+}
+
+clmla_status tensor_check_rows(clmla_context *context, clmla_buffer buffer, uint64_t rows, uint64_t stride,
+                               uint64_t width, const char *operation, const char *name) {
+    tensor_dim dims[] = {{"row", rows, stride}};
+    return tensor_check(context, buffer, sizeof(float), width, dims, 1, operation, name);
+}
+
+clmla_status tensor_check_heads(clmla_context *context, const tensor_heads *tensor, uint32_t element_bytes,
+                                const char *operation, const char *name) {
+    tensor_dim dims[] = {{"token", tensor->tokens, tensor->token_stride}, {"head", tensor->heads, tensor->head_stride}};
+    return tensor_check(context, tensor->buffer, element_bytes, tensor->width, dims, 2, operation, name);
 }
 
 clmla_status tensor_type(clmla_type *out, clmla_context *context, clmla_type type, const char *operation,

@@ -20,6 +20,18 @@ typedef struct tensor_dim {
 clmla_status tensor_check(clmla_context *context, clmla_buffer buffer, uint32_t element_bytes, uint64_t width,
                           const tensor_dim *dims, int dim_count, const char *operation, const char *name);
 
+// The same of f32 rows, `width` values every `stride`.
+clmla_status tensor_check_rows(clmla_context *context, clmla_buffer buffer, uint64_t rows, uint64_t stride,
+                               uint64_t width, const char *operation, const char *name);
+
+// And of heads: `width` values at token · token_stride + head · head_stride, token by token or head by head.
+typedef struct tensor_heads {
+    clmla_buffer buffer;
+    uint64_t tokens, token_stride, heads, head_stride, width;
+} tensor_heads;
+clmla_status tensor_check_heads(clmla_context *context, const tensor_heads *tensor, uint32_t element_bytes,
+                                const char *operation, const char *name);
+
 // *out = type, f32 for CLMLA_TYPE_NONE. Errors: CLMLA_E_ARGUMENT: neither f32, f16 nor bf16; `name` is the field's.
 clmla_status tensor_type(clmla_type *out, clmla_context *context, clmla_type type, const char *operation,
                          const char *name);

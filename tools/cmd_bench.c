@@ -2,6 +2,7 @@
 // clmla bench: operations and layer steps timed on a device, beside what the device can do at most.
 #include "bench.h"
 #include "commands.h"
+#include "deepseek.h"
 #include "options.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,8 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
          "attend, attend_mixed, project, absorb, output, append, gather, attend_heads, merge, layer, "
          "layer_replayed, prefill, prefill_absorbed, prefill_reconstructed (attend)",
          0, 0},
-        {"--format", OPTION_TEXT, &r->format, "NAME,..", "of cached rows, weights or states, or all", 0, 0},
+        {"--format", OPTION_TEXT, &r->format, "NAME,..",
+         "of cached rows (--cache of other commands), of weights or of states, or all", 0, 0},
         {"--heads", OPTION_TEXT, &r->heads, "N,..", "query heads (128)", 0, 0},
         {"--tokens", OPTION_TEXT, &r->tokens, "N,..", "cached tokens of a sequence, new ones included (4096)", 0, 0},
         {"--batch", OPTION_TEXT, &r->batch, "N,..", "sequences (1)", 0, 0},
@@ -108,7 +110,8 @@ static bool bench(const arguments *arguments, failure *failure) {
 
 int command_bench(int argc, char **argv) {
     failure failure = {0};
-    arguments arguments = {.request = {.latent_dim = 512, .rope_dim = 64}, .effort = {.seconds = 0.5}};
+    arguments arguments = {.request = {.latent_dim = DEEPSEEK_LATENT_DIM, .rope_dim = DEEPSEEK_ROPE_DIM},
+                           .effort = {.seconds = 0.5}};
     options_outcome outcome = read_arguments(&arguments, argc, argv, &failure);
     if (outcome == OPTIONS_HELP) return EXIT_PASS;
     return outcome == OPTIONS_GO && bench(&arguments, &failure) ? EXIT_PASS : failure_print(&failure, "bench");

@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "compare.h"
 #include "compare_models.h"
+#include "deepseek.h"
 #include "options.h"
 #include <stdlib.h>
 #include <string.h>
@@ -172,13 +173,13 @@ static bool compare_whole_models(request *request, failure *failure) {
 int command_compare(int argc, char **argv) {
     failure failure = {0};
     request request = {.task = {.tokens = 16384,
-                                .shape = {.heads = 128,
-                                          .nope_dim = 128,
-                                          .value_dim = 128,
-                                          .latent_dim = 512,
-                                          .rope_dim = 64,
-                                          .hidden = 5120,
-                                          .q_lora = 1536},
+                                .shape = {.heads = DEEPSEEK_V2_HEADS,
+                                          .nope_dim = DEEPSEEK_NOPE_DIM,
+                                          .value_dim = DEEPSEEK_VALUE_DIM,
+                                          .latent_dim = DEEPSEEK_LATENT_DIM,
+                                          .rope_dim = DEEPSEEK_ROPE_DIM,
+                                          .hidden = DEEPSEEK_V2_HIDDEN,
+                                          .q_lora = DEEPSEEK_V2_Q_LORA},
                                 .effort = {.seconds = 1.0}},
                        .models = {.cache = "f32", .segment = 256}};
     char **rest = malloc((size_t)(argc + 1) * sizeof *rest);

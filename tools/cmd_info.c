@@ -2,6 +2,7 @@
 // clmla info: the machine's OpenCL devices, how recordings are replayed on them, the kernel each operation would use
 // and why not another, and the row formats.
 #include "commands.h"
+#include "deepseek.h"
 #include "info_attend.h"
 #include "info_variants.h"
 #include "json_output.h"
@@ -9,13 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-// DeepSeek's row: 512 latent elements and 64 rotary ones.
-#define LATENT_DIM 512
-#define ROPE_DIM 64
-// Of a head's keys, beside the rotary elements, and of its values: what a prompt's latents are rebuilt to.
-#define NOPE_DIM 128
-#define VALUE_DIM 128
 
 // The heads of DeepSeek-V2-Lite and of DeepSeek-V2 and V3, decoding one token from bf16 weights and an f16 cache.
 static const uint32_t head_counts[] = {16, 128};
@@ -42,12 +36,14 @@ static bool list_devices(device_list *out, const char *query, failure *failure) 
 // attend_heads serves prompts of any length, over keys of every head; the others one token.
 static clmla_shape shape_of(clmla_operation operation, uint32_t head_count) {
     if (operation == CLMLA_OP_ATTEND_HEADS)
-        return (clmla_shape){
-            .latent_dim = NOPE_DIM, .rope_dim = ROPE_DIM, .value_dim = VALUE_DIM, .head_count = head_count};
+        return (clmla_shape){.latent_dim = DEEPSEEK_NOPE_DIM,
+                             .rope_dim = DEEPSEEK_ROPE_DIM,
+                             .value_dim = DEEPSEEK_VALUE_DIM,
+                             .head_count = head_count};
     return (clmla_shape){.weights = CLMLA_TYPE_BF16,
                          .format = CLMLA_ROWS_F16,
-                         .latent_dim = LATENT_DIM,
-                         .rope_dim = ROPE_DIM,
+                         .latent_dim = DEEPSEEK_LATENT_DIM,
+                         .rope_dim = DEEPSEEK_ROPE_DIM,
                          .head_count = head_count,
                          .row_count = 1};
 }
@@ -119,7 +115,7 @@ static void describe_variants(char *out, size_t size, const clmla_device_facts *
 static void print_variants(const clmla_device_facts *facts) {
     printf("  kernels for one token, rows of %d + %d, bf16 weights, f16 cache; of attend_heads: a prompt, keys of %d + "
            "%d, values of %d\n",
-           LATENT_DIM, ROPE_DIM, NOPE_DIM, ROPE_DIM, VALUE_DIM);
+           DEEPSEEK_LATENT_DIM, DEEPSEEK_ROPE_DIM, DEEPSEEK_NOPE_DIM, DEEPSEEK_ROPE_DIM, DEEPSEEK_VALUE_DIM);
     for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
         char texts[HEAD_COUNTS][1024];
         bool same = true;
@@ -138,7 +134,7 @@ static void print_variants(const clmla_device_facts *facts) {
 // Bytes of a row, with scales that lie apart from it.
 static uint32_t row_bytes(clmla_row_format format) {
     clmla_row_layout layout = {0};
-    clmla_row_layout_make(&layout, format, CLMLA_ROPE_INTERLEAVED, LATENT_DIM, ROPE_DIM);
+    clmla_row_layout_make(&layout, format, CLMLA_ROPE_INTERLEAVED, DEEPSEEK_LATENT_DIM, DEEPSEEK_ROPE_DIM);
     return layout.row_bytes + (layout.scales_apart ? layout.scale_row_bytes : 0);
 }
 
@@ -152,7 +148,7 @@ static void print_text(const device_list *devices) {
         info_attend_print(&devices->facts[i]);
         printf("\n");
     }
-    printf("row formats (bytes a token and layer for %d + %d elements)\n", LATENT_DIM, ROPE_DIM);
+    printf("row formats (bytes a token and layer for %d + %d elements)\n", DEEPSEEK_LATENT_DIM, DEEPSEEK_ROPE_DIM);
     for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++)
         printf("  %-9s %4u\n", clmla_row_format_name((clmla_row_format)f), row_bytes((clmla_row_format)f));
 }

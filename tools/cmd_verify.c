@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // clmla verify: attention layers against what an independent implementation computed.
 #include "commands.h"
+#include "info_variants.h"
 #include "json_output.h"
 #include "options.h"
 #include "verify_run.h"
@@ -31,7 +32,8 @@ static options_outcome parse(request *out, int argc, char **argv, failure *failu
         {"--weights", OPTION_TEXT, &out->weights, "W", "as-stored (default), f32, f16, bf16", 0, 0},
         {"--config", OPTION_TEXT, &out->config, "FILE", "a config.json other than the folder's", 0, 0},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
-        {"--verbose", OPTION_FLAG, &out->verbose, NULL, "the library's log on stderr", 0, 0},
+        {"--verbose", OPTION_FLAG, &out->verbose, NULL, "also why not another kernel, and the library's log on stderr",
+         0, 0},
     };
     const options known = {
         "verify",
@@ -69,13 +71,14 @@ static void add_difference(cJSON *layer, const char *name, difference difference
 }
 
 static bool print_json(const request *request, const char *device, const verify_layer *layers, uint32_t count,
-                       uint64_t reconstructed, bool pass, failure *failure) {
+                       const verify_way *way, bool pass, failure *failure) {
     cJSON *object = cJSON_CreateObject();
     json_add_text(object, "device", device);
     json_add_text(object, "cache", request->cache);
     if (request->compute) json_add_text(object, "compute", request->compute);
     if (request->prefill) json_add_text(object, "prefill", request->prefill);
-    cJSON_AddNumberToObject(object, "reconstructed_tokens", (double)reconstructed);
+    cJSON_AddStringToObject(object, "attend_variant", way->attend_variant);
+    cJSON_AddNumberToObject(object, "reconstructed_tokens", (double)way->reconstructed);
     cJSON_AddNumberToObject(object, "chunk", request->chunk);
     cJSON_AddNumberToObject(object, "page", request->page);
     cJSON *list = cJSON_AddArrayToObject(object, "layers");
@@ -96,9 +99,28 @@ static void print_difference(const char *name, difference difference, double bar
            difference.max_abs_over_peak, difference.rel_l2, bar, difference.rel_l2 <= bar ? "ok" : "DIFFERS");
 }
 
-static void print_text(const request *request, const char *device, const reference_case *reference,
-                       const verify_layer *layers, const verify_choice *choice, uint64_t reconstructed, bool pass) {
+// The kernel, and why not another one.
+static void print_variants(const session *session, const reference_case *reference, const verify_choice *choice) {
+    const clmla_config *config = &reference->config;
+    clmla_shape shape = {.format = choice->format,
+                         .latent_dim = config->kv_lora_rank,
+                         .rope_dim = config->qk_rope_head_dim,
+                         .head_count = config->head_count,
+                         .compute = choice->compute};
+    clmla_variant variants[INFO_VARIANTS_LISTED];
+    size_t count = 0;
+    char text[1024];
+    if (clmla_variant_list_tried(variants, INFO_VARIANTS_LISTED, &count, session->context, CLMLA_OP_ATTEND, &shape) !=
+        CLMLA_OK)
+        return;
+    info_variants_text(text, sizeof text, variants, count < INFO_VARIANTS_LISTED ? count : INFO_VARIANTS_LISTED);
+    printf("  attend: %s\n", text);
+}
+
+static void print_text(const request *request, const session *session, const reference_case *reference,
+                       const verify_layer *layers, const verify_choice *choice, const verify_way *way, bool pass) {
     clmla_row_format format = choice->format;
+    const char *device = clmla_context_facts(session->context)->name;
     printf("%s on %s\n", request->folder, device);
     printf("%u sequence%s of %u tokens, ", reference->sequence_count, reference->sequence_count == 1 ? "" : "s",
            reference->token_count);
@@ -110,8 +132,10 @@ static void print_text(const request *request, const char *device, const referen
         printf("cache %s in pages of %u tokens", request->cache, request->page);
     else
         printf("cache %s, contiguous", request->cache);
-    printf(", %s compute\n", clmla_compute_name(choice->compute));
-    if (reconstructed) printf("  %llu tokens attended by reconstructed keys\n", (unsigned long long)reconstructed);
+    printf(", %s compute, attention by the kernel \"%s\"\n", clmla_compute_name(choice->compute), way->attend_variant);
+    if (request->verbose) print_variants(session, reference, choice);
+    if (way->reconstructed)
+        printf("  %llu tokens attended by reconstructed keys\n", (unsigned long long)way->reconstructed);
     for (uint32_t i = 0; i < reference->layer_count; i++) {
         printf("  layer %u\n", i);
         print_difference("output", layers[i].output, verify_output_bar(format, choice->compute));
@@ -128,16 +152,16 @@ static bool verify(bool *pass, const request *request, const session *session, c
     verify_layer *layers = calloc(reference->layer_count, sizeof *layers);
     if (!layers) return failure_memory(failure);
     const char *device = clmla_context_facts(session->context)->name;
-    uint64_t reconstructed = 0;
-    bool done = verify_run(layers, &reconstructed, session, reference, &choice, failure);
+    verify_way way;
+    bool done = verify_run(layers, &way, session, reference, &choice, failure);
     if (done) {
         *pass = true;
         for (uint32_t i = 0; i < reference->layer_count; i++)
             *pass = *pass && layer_passes(&layers[i], choice.format, choice.compute);
         if (request->json)
-            done = print_json(request, device, layers, reference->layer_count, reconstructed, *pass, failure);
+            done = print_json(request, device, layers, reference->layer_count, &way, *pass, failure);
         else
-            print_text(request, device, reference, layers, &choice, reconstructed, *pass);
+            print_text(request, session, reference, layers, &choice, &way, *pass);
     }
     free(layers);
     return done;

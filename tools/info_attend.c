@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "info_attend.h"
+#include "deepseek.h"
 #include "info_variants.h"
 #include <stdio.h>
 
@@ -34,13 +35,17 @@ static size_t list_of(clmla_variant *out, const clmla_device_facts *facts, clmla
 // DeepSeek's row.
 static size_t list(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context, clmla_compute compute,
                    clmla_row_format format) {
-    clmla_shape shape = {.format = format, .latent_dim = 512, .rope_dim = 64, .compute = compute};
+    clmla_shape shape = {
+        .format = format, .latent_dim = DEEPSEEK_LATENT_DIM, .rope_dim = DEEPSEEK_ROPE_DIM, .compute = compute};
     return list_of(out, facts, context, CLMLA_OP_ATTEND, &shape);
 }
 
 // DeepSeek's heads, of a prompt by reconstructed keys.
 static size_t list_heads(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context) {
-    clmla_shape shape = {.latent_dim = 128, .rope_dim = 64, .value_dim = 128, .compute = CLMLA_COMPUTE_FAST};
+    clmla_shape shape = {.latent_dim = DEEPSEEK_NOPE_DIM,
+                         .rope_dim = DEEPSEEK_ROPE_DIM,
+                         .value_dim = DEEPSEEK_VALUE_DIM,
+                         .compute = CLMLA_COMPUTE_FAST};
     return list_of(out, facts, context, CLMLA_OP_ATTEND_HEADS, &shape);
 }
 

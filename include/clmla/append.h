@@ -71,7 +71,7 @@ CLMLA_API clmla_status clmla_append(clmla_context *context, const clmla_append_p
 // output[t] = latent then rope of the row of token t; a skipped one is filled with zeros. What chunked prefill needs before
 // it rebuilds keys and values (attend_heads.h).
 typedef struct clmla_gather_params {
-    uint32_t token_count;
+    uint32_t token_count; // times rows.kv_head_count: below 2^31
     clmla_row_places places;
     clmla_rows rows;
     clmla_type output_type; // f32 (NONE is read as it), f16 or bf16
@@ -93,7 +93,7 @@ CLMLA_API clmla_status clmla_gather(clmla_context *context, const clmla_gather_p
 typedef struct clmla_copy_pages_params {
     uint32_t pair_count;
     clmla_buffer pairs; // [pair_count][2] int32: from, to
-    clmla_rows from, to;
+    clmla_rows from, to;  // page_tokens times kv_head_count: below 2^31
     clmla_buffer scratch; // clmla_copy_pages_scratch bytes; optional
     const char *variant;
 } clmla_copy_pages_params;
@@ -114,7 +114,7 @@ CLMLA_API uint64_t clmla_copy_pages_scratch(const clmla_rows *rows, uint32_t pai
 // is written may share bytes with one that is read. Padding and whatever lies between rows is left as it is.
 // Errors: CLMLA_E_ARGUMENT also when L, R or kv heads differ, or an odd R should change its order.
 typedef struct clmla_convert_rows_params {
-    uint32_t token_count;
+    uint32_t token_count; // times from.kv_head_count: below 2^31
     clmla_row_places from_places, to_places;
     clmla_rows from, to;
     clmla_buffer from_deltas, rope_turns; // scaled `from`: as deltas and rope_turns of gather; optional

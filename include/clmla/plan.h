@@ -144,7 +144,9 @@ CLMLA_API clmla_status clmla_plan_update_lengths(clmla_plan *plan, const clmla_l
                                                  cl_uint wait_count, const cl_event *wait, cl_event *event);
 
 // Schedules a step from lengths that are on the device: a kernel writes the same work list, bit for bit, that
-// clmla_plan_update_lengths writes from the same lengths. Needs a plan with a capacity; can be recorded.
+// clmla_plan_update_lengths writes from the same lengths. Needs a plan with a capacity. Can be recorded: the plan has
+// that step from each replay on. Before the first, it is there for what is recorded alone; in between the plan may be
+// updated otherwise.
 // Async, errors: as clmla_plan_update; CLMLA_E_ARGUMENT also for a plan without capacity or a count beyond it.
 CLMLA_API clmla_status clmla_plan_update_device(clmla_plan *plan, const clmla_device_lengths *lengths,
                                                 cl_command_queue queue, cl_uint wait_count, const cl_event *wait,

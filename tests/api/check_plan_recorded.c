@@ -131,6 +131,52 @@ START_TEST(refused_updates_leave_the_plan_free) {
 }
 END_TEST
 
+// A recorded update writes its step when it is replayed, whatever step the plan had before.
+START_TEST(a_recorded_update_counts_from_its_replay) {
+    scene s;
+    clmla_recording *both, *later;
+    scene_open(&s, true);
+    clmla_device_lengths lengths = {.sequence_count = 1, .kv_tokens = s.lengths.view};
+    TEST_OK(update(&s));
+    TEST_OK(attend(&s));
+    begin(&both);
+    TEST_OK(clmla_plan_update_device(s.plan, &lengths, test_device_get()->queue, 0, NULL, NULL));
+    s.attend.page_table = s.table.view;
+    s.attend.page_table_stride = PAGES;
+    TEST_OK(attend(&s));
+    TEST_OK(clmla_recording_end(both));
+    expect(attend(&s), CLMLA_E_ARGUMENT, "was not replayed");
+    begin(&later);
+    TEST_OK(attend(&s));
+    TEST_OK(clmla_recording_end(later));
+    expect(attend(&s), CLMLA_E_ARGUMENT, "was not replayed");
+    for (int i = 0; i < 2; i++) {
+        TEST_OK(clmla_recording_replay(both, 0, NULL, NULL));
+        TEST_OK(attend(&s));
+        TEST_OK(clmla_recording_replay(later, 0, NULL, NULL));
+        TEST_OK(update(&s)); // a step of the cache takes its place, until the next replay
+        expect(attend(&s), CLMLA_E_ARGUMENT, "has its pages from a cache");
+    }
+    clmla_recording_destroy(&both);
+    clmla_recording_destroy(&later);
+    scene_close(&s);
+}
+END_TEST
+
+START_TEST(a_refused_update_fails_its_recording) {
+    scene s;
+    clmla_recording *recording;
+    scene_open(&s, true);
+    clmla_device_lengths many = {.sequence_count = TOKENS + 1, .kv_tokens = s.lengths.view};
+    begin(&recording);
+    expect(clmla_plan_update_device(s.plan, &many, test_device_get()->queue, 0, NULL, NULL), CLMLA_E_ARGUMENT,
+           "the plan's capacity is 2");
+    expect(clmla_recording_end(recording), CLMLA_E_ARGUMENT, "the plan's capacity is 2");
+    clmla_recording_destroy(&recording);
+    scene_close(&s);
+}
+END_TEST
+
 // Recorded kernels hold no memory themselves: workspace that grows later must not take theirs away.
 START_TEST(recorded_workspace_is_kept) {
     scene s;
@@ -176,6 +222,8 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, without_capacity_it_is_not_recorded);
     tcase_add_test(tcase, recorded_memory_does_not_move_for_a_cache);
     tcase_add_test(tcase, refused_updates_leave_the_plan_free);
+    tcase_add_test(tcase, a_recorded_update_counts_from_its_replay);
+    tcase_add_test(tcase, a_refused_update_fails_its_recording);
     tcase_add_test(tcase, recorded_workspace_is_kept);
     tcase_add_loop_test(tcase, two_page_tables_are_refused, 0, 2);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sums of RFC 3720, B.4, and of pieces against the whole.
 #include "host/crc32c.h"
-#include "tests/host/runner.h"
+#include "tests/support/suite.h"
 #include <string.h>
 
 static host_crc32c crc;

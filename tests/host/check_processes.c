@@ -2,7 +2,7 @@
 // Two processes fill one program folder at once; a third compiles nothing. The parent starts copies of this program and
 // touches no OpenCL itself: a process that has must not fork.
 #include "tests/host/folder.h"
-#include <check.h>
+#include "tests/support/suite.h"
 #include <clmla/clmla.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -81,17 +81,13 @@ START_TEST(processes_share_a_folder) {
 }
 END_TEST
 
+static void add_tests(TCase *tcase) {
+    tcase_add_test(tcase, processes_share_a_folder);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) return child(argv[1]);
     program = argv[0];
-    Suite *suite = suite_create("check_processes");
-    TCase *tests = tcase_create("processes");
-    tcase_add_test(tests, processes_share_a_folder);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : no_device ? NO_DEVICE : 0;
+    int result = test_run("check_processes", add_tests);
+    return result == 0 && no_device ? NO_DEVICE : result;
 }

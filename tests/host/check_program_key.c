@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A program's key: the same for the same inputs, another for any other, wherever the inputs are parted.
 #include "host/program_key.h"
-#include "tests/host/runner.h"
+#include "tests/support/suite.h"
 #include <string.h>
 
 static host_program_key key_of(const char *text, const char *options, const clmla_device_facts *facts) {

@@ -4,7 +4,7 @@
 #include "host/memory.h"
 #include "host/program_store.h"
 #include "tests/host/folder.h"
-#include "tests/host/runner.h"
+#include "tests/support/suite.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,6 +185,43 @@ START_TEST(longest_unused_entries_go_first) {
 }
 END_TEST
 
+#define MANY 600
+
+static void write_aged(const char *name, long age) {
+    char path[HOST_STORE_PATH + 128];
+    snprintf(path, sizeof path, "%s/%s", store.folder, name);
+    test_file_write(path, payload, sizeof payload);
+    struct utimbuf past = {time(NULL) - age, time(NULL) - age};
+    ck_assert(age == 0 || utime(path, &past) == 0);
+}
+
+static bool is_there(const char *name) {
+    char path[HOST_STORE_PATH + 128];
+    snprintf(path, sizeof path, "%s/%s", store.folder, name);
+    return access(path, F_OK) == 0;
+}
+
+// However many there are, those that go are the oldest; so does what a killed process left of its writing. Other files stay.
+START_TEST(many_entries_are_all_seen) {
+    static const char left[] = ".0123.clprogram.Ab12Cd", other[] = "notes.txt";
+    char name[64], oldest[64] = "entry511.clprogram";
+    open_store(test_folder_make(), 0);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "entry%d.clprogram", i);
+        write_aged(name, strcmp(name, oldest) == 0 ? 5000 : 0);
+    }
+    write_aged(left, 9000);
+    write_aged(other, 9999);
+    store.limit = (MANY - 1) * sizeof payload + 84 + sizeof payload; // room for the new one, once two have gone
+    ck_assert(host_store_put(&store, &key, payload, sizeof payload));
+    ck_assert_int_eq(find(&key), HOST_STORE_FOUND);
+    ck_assert(!is_there(left) && !is_there(oldest) && is_there(other));
+    ck_assert_int_eq(test_folder_files(), MANY - 1 + 1 + 1);
+    ck_assert_int_eq(heard.warnings, 0);
+    test_folder_remove();
+}
+END_TEST
+
 // The entry's path, named as the store names it.
 static const char *entry_path(void) {
     static char path[HOST_STORE_PATH + 128];
@@ -314,6 +351,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, links_and_long_names_are_no_folders);
     tcase_add_test(tcase, folder_that_goes_away);
     tcase_add_test(tcase, longest_unused_entries_go_first);
+    tcase_add_test(tcase, many_entries_are_all_seen);
     tcase_add_test(tcase, environment_names_the_folder);
 }
 

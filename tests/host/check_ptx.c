@@ -2,7 +2,8 @@
 // PTX raised to the architecture that a kernel's comments are for, in memory of exactly the length it needs and without a 0
 // at the end.
 #include "host/ptx.h"
-#include "tests/host/runner.h"
+#include "tests/support/suite.h"
+#include <stdlib.h>
 #include <string.h>
 
 #define HEAD "//\n// made by a compiler\n//\n.version 8.4\n"

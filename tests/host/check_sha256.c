@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SHA-256 against the examples of FIPS 180-4 and NIST's long-message test, fed in pieces of every kind.
 #include "host/sha256.h"
-#include "tests/host/runner.h"
+#include "tests/support/suite.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 // The digest of a text in hexadecimal, the text given in pieces of `piece` bytes.

@@ -227,8 +227,7 @@ static void make_small(fixture *f) {
 START_TEST(honours_events) {
     fixture f;
     make_small(&f);
-    test_run_twice(&f.run);
-    test_run_gated(&f.run);
+    test_run_events(&f.run);
     finish(&f);
 }
 END_TEST
@@ -237,9 +236,7 @@ START_TEST(takes_no_tokens) {
     fixture f;
     make_small(&f);
     f.params.token_count = 0;
-    test_run_twice(&f.run);
-    test_buffer_check_unchanged(&f.output);
-    test_run_gated(&f.run);
+    test_run_nothing(&f.run);
     finish(&f);
 }
 END_TEST

@@ -191,8 +191,7 @@ START_TEST(honours_events) {
     f.run.enqueue = enqueue_packed;
     if (!refusal(&f)) {
         spoil(&f);
-        test_run_twice(&f.run);
-        if (!test_device_get()->short_form) test_run_gated(&f.run); // Oclgrind runs a command when it is enqueued
+        test_run_events(&f.run);
     }
     finish(&f);
 }

@@ -362,12 +362,10 @@ static void make_small(fixture *f, test_places_form form) {
 }
 
 START_TEST(honours_events) {
-    if (test_device_get()->facts->is_interpreter) return; // it never starts what waits for a user event
     for (int form = 0; form < TEST_PLACES_FORMS; form++) {
         fixture f;
         make_small(&f, (test_places_form)form);
-        test_run_twice(&f.run);
-        test_run_gated(&f.run);
+        test_run_events(&f.run);
         finish(&f);
     }
 }
@@ -377,14 +375,13 @@ START_TEST(takes_no_tokens) {
     fixture f;
     make_small(&f, TEST_PLACES_SLOTS);
     f.params.token_count = 0;
-    test_run_twice(&f.run);
-    test_view_check_untouched(&f.to, "no tokens");
-    if (!test_device_get()->facts->is_interpreter) test_run_gated(&f.run);
+    test_run_nothing(&f.run);
     finish(&f);
 }
 END_TEST
 
 #define REFUSED(change, word) TEST_REFUSED(&f.run, clmla_convert_rows_params, &f.params, f.params.change, word)
+#define LIMITED(change, word) TEST_LIMITED(&f.run, clmla_convert_rows_params, &f.params, f.params.change, word)
 
 START_TEST(refuses_wrong_arguments) {
     fixture f;
@@ -401,6 +398,8 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(to.kv_head_count = 1, "kv_head_count is 2 in from and 1 in to");
     REFUSED(to.latent_scale = NAN, "convert_rows: to: rows.latent_scale");
     REFUSED(from_deltas = f.from_places.view.slots, "from_deltas are given, but bf16 rows");
+    LIMITED(token_count = INT32_MAX / 2 + 1, "convert_rows: token_count x kv_head_count: 2147483648 is over the limit");
+    REFUSED(token_count = INT32_MAX / 2, "convert_rows: from: places.slots"); // within it, but not in its buffers
     REFUSED(from_places.slots = test_buffer_tiny(), "convert_rows: from: places.slots");
     REFUSED(from_places.slots.memory = NULL, "convert_rows: from: places.slots");
     REFUSED(to_places.slots = test_buffer_tiny(), "convert_rows: to: places.slots");

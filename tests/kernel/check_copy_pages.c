@@ -202,12 +202,10 @@ static void make_small(fixture *f, int pairs) {
 }
 
 START_TEST(honours_events) {
-    if (test_device_get()->facts->is_interpreter) return; // it never starts what waits for a user event
     for (int pairs = 0; pairs < PAIRS_KINDS; pairs++) {
         fixture f;
         make_small(&f, pairs);
-        test_run_twice(&f.run);
-        test_run_gated(&f.run);
+        test_run_events(&f.run);
         finish(&f);
     }
 }
@@ -217,9 +215,7 @@ START_TEST(takes_no_pairs) {
     fixture f;
     make_small(&f, PAIRS_TWO_SCRATCH);
     f.params.pair_count = 0;
-    test_run_twice(&f.run);
-    for (int i = 0; f.run.outputs[i]; i++) test_buffer_check_unchanged(f.run.outputs[i]);
-    if (!test_device_get()->facts->is_interpreter) test_run_gated(&f.run);
+    test_run_nothing(&f.run);
     finish(&f);
 }
 END_TEST
@@ -343,6 +339,7 @@ END_TEST
 // --- refusals ------------------------------------------------------------------------------------------------------
 
 #define REFUSED(change, word) TEST_REFUSED(&f.run, clmla_copy_pages_params, &f.params, f.params.change, word)
+#define LIMITED(change, word) TEST_LIMITED(&f.run, clmla_copy_pages_params, &f.params, f.params.change, word)
 
 START_TEST(refuses_wrong_arguments) {
     fixture f;
@@ -362,6 +359,8 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(to.layout.latent_dim = 36, "36 + 6");
     REFUSED(to.layout.rope_dim = 4, "37 + 4");
     REFUSED(to.page_tokens = 3, "page_tokens");
+    LIMITED(from.page_tokens = INT32_MAX / 2 + 1, "page_tokens x kv_head_count: 2147483648 is over the limit");
+    REFUSED(from.page_tokens = INT32_MAX / 2, "copy_pages: from: rows.latent"); // within it, but not in its buffers
     REFUSED(to.kv_head_count = 1, "kv_head_count");
     test_run_wrong_waits(&f.run);
     f.run.payload = NULL;

@@ -356,12 +356,10 @@ static void make_small(fixture *f, test_places_form form) {
 }
 
 START_TEST(honours_events) {
-    if (test_device_get()->facts->is_interpreter) return; // it never starts what waits for a user event
     for (int form = 0; form < TEST_PLACES_FORMS; form++) {
         fixture f;
         make_small(&f, (test_places_form)form);
-        test_run_twice(&f.run);
-        test_run_gated(&f.run);
+        test_run_events(&f.run);
         finish(&f);
     }
 }
@@ -371,14 +369,13 @@ START_TEST(takes_no_tokens) {
     fixture f;
     make_small(&f, TEST_PLACES_SLOTS);
     f.params.token_count = 0;
-    test_run_twice(&f.run);
-    test_buffer_check_unchanged(&f.output);
-    if (!test_device_get()->facts->is_interpreter) test_run_gated(&f.run);
+    test_run_nothing(&f.run);
     finish(&f);
 }
 END_TEST
 
 #define REFUSED(change, word) TEST_REFUSED(&f.run, clmla_gather_params, &f.params, f.params.change, word)
+#define LIMITED(change, word) TEST_LIMITED(&f.run, clmla_gather_params, &f.params, f.params.change, word)
 
 START_TEST(refuses_wrong_arguments) {
     fixture f;
@@ -388,6 +385,8 @@ START_TEST(refuses_wrong_arguments) {
     REFUSED(rows.rope = test_buffer_tiny(), "gather: rows.rope");
     REFUSED(rows.scales = test_buffer_tiny(), "gather: rows.scales");
     REFUSED(rows.scales.memory = NULL, "gather: rows.scales");
+    LIMITED(token_count = INT32_MAX / 2 + 1, "gather: token_count x kv_head_count: 2147483648 is over the limit");
+    REFUSED(token_count = INT32_MAX / 2, "gather: places.slots"); // within it, but not in its buffers
     REFUSED(places.slots = test_buffer_tiny(), "gather: places.slots");
     REFUSED(places.indices = f.places.view.slots, "gather: places.slots and places.indices");
     REFUSED(deltas = test_buffer_tiny(), "gather: deltas");

@@ -174,8 +174,7 @@ START_TEST(honours_events) {
     make(&f, &s, 3);
     f.run.enqueue = enqueue_merging;
     if (!refusal(&f)) {
-        test_run_twice(&f.run);
-        if (!test_device_get()->short_form) test_run_gated(&f.run); // Oclgrind runs a command when it is enqueued
+        test_run_events(&f.run);
     }
     finish(&f);
 }

@@ -141,8 +141,7 @@ START_TEST(honours_events) {
     fixture f;
     test_case_begin("project events", 0, "9 x 140");
     make_small(&f, REF_F8_E4M3, 6);
-    test_run_twice(&f.run);
-    test_run_gated(&f.run);
+    test_run_events(&f.run);
     finish(&f);
 }
 END_TEST
@@ -153,9 +152,7 @@ START_TEST(takes_no_tokens) {
     make_small(&f, REF_F32, 3);
     f.params.row_count = 0;
     f.params.input = f.params.output = (clmla_buffer){0};
-    test_run_twice(&f.run);
-    test_buffer_check_unchanged(&f.output);
-    test_run_gated(&f.run);
+    test_run_nothing(&f.run);
     finish(&f);
 }
 END_TEST

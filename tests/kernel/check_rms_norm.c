@@ -111,8 +111,7 @@ START_TEST(honours_events) {
     for (int in_place = 0; in_place < 2; in_place++) {
         fixture f;
         make_small(&f, in_place);
-        test_run_twice(&f.run);
-        test_run_gated(&f.run);
+        test_run_events(&f.run);
         finish(&f);
     }
 }
@@ -122,9 +121,7 @@ START_TEST(takes_no_rows) {
     fixture f;
     make_small(&f, false);
     f.params.row_count = 0;
-    test_run_twice(&f.run);
-    test_buffer_check_unchanged(&f.output);
-    test_run_gated(&f.run);
+    test_run_nothing(&f.run);
     finish(&f);
 }
 END_TEST

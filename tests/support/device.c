@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/device.h"
 #include "lib/context.h"
+#include "tests/support/suite.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,20 +89,6 @@ static void close_device(void) {
     clmla_context_destroy(&device.context);
 }
 
-static int run_suite(const char *name, void (*add_tests)(TCase *tcase)) {
-    Suite *suite = suite_create(name);
-    TCase *tcase = tcase_create(name);
-    tcase_set_timeout(tcase, 0); // meson has the timeouts
-    add_tests(tcase);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner), ran = srunner_ntests_run(runner);
-    srunner_free(runner);
-    return failed == 0 && ran > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
 int test_main(const char *name, void (*add_tests)(TCase *tcase)) {
     program_name = name;
     clmla_status status = open_device();
@@ -112,7 +99,7 @@ int test_main(const char *name, void (*add_tests)(TCase *tcase)) {
     printf("%s: device %s (%s)%s\n", name, device.facts->name, device.facts->platform_name,
            device.short_form ? ", short form" : "");
     if (!device.unordered) printf("%s: no out-of-order queue here: those parts use the in-order queue\n", name);
-    int result = run_suite(name, add_tests);
+    int result = test_run(name, add_tests);
     clmla_program_counts counts = clmla_context_programs(device.context);
     printf("%s: specialisations %u (%.1f s building)\n", name, counts.built + counts.loaded, counts.build_seconds);
     close_device();

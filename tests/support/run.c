@@ -93,18 +93,30 @@ static void run_behind_gate(const test_run *run, cl_command_queue queue) {
 
 void test_run_gated(const test_run *run) {
     const test_device *device = test_device_get();
-    if (device->facts->is_interpreter) return; // it never starts what waits for a user event
+    if (device->facts->is_interpreter) return;
     run_behind_gate(run, device->queue);
     if (device->unordered) run_behind_gate(run, device->unordered);
 }
 
+void test_run_events(const test_run *run) {
+    if (test_device_get()->facts->is_interpreter) return;
+    test_run_twice(run);
+    test_run_gated(run);
+}
+
+void test_run_nothing(const test_run *run) {
+    test_run_twice(run);
+    for (int i = 0; run->outputs[i]; i++) test_buffer_check_unchanged(run->outputs[i]);
+    test_run_gated(run);
+}
+
 static void check_refused(const test_run *run, cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
-                          const char *word) {
+                          clmla_status expected, const char *word) {
     cl_event untouched = (cl_event)(void *)run, event = untouched;
     for (int i = 0; run->outputs[i]; i++) test_buffer_reset(run->outputs[i]);
     clmla_status status = run->enqueue(run->payload, queue, wait_count, wait, &event);
-    TEST_ASSERT(status == CLMLA_E_ARGUMENT, "%s instead of a refusal that says '%s' (%s)", clmla_status_name(status), word,
-                status == CLMLA_OK ? "" : clmla_last_error());
+    TEST_ASSERT(status == expected, "%s instead of %s that says '%s' (%s)", clmla_status_name(status),
+                clmla_status_name(expected), word, status == CLMLA_OK ? "" : clmla_last_error());
     TEST_ASSERT(strstr(clmla_last_error(), word), "'%s' is not in the sentence: %s", word, clmla_last_error());
     TEST_ASSERT(!strchr(clmla_last_error(), '\n'), "more than one line: %s", clmla_last_error());
     TEST_ASSERT(event == untouched, "an event was made by a call that was refused: %s", word);
@@ -113,7 +125,11 @@ static void check_refused(const test_run *run, cl_command_queue queue, cl_uint w
 }
 
 void test_run_refused(const test_run *run, const char *word) {
-    check_refused(run, test_device_get()->queue, 0, NULL, word);
+    check_refused(run, test_device_get()->queue, 0, NULL, CLMLA_E_ARGUMENT, word);
+}
+
+void test_run_limited(const test_run *run, const char *word) {
+    check_refused(run, test_device_get()->queue, 0, NULL, CLMLA_E_LIMIT, word);
 }
 
 void test_run_wrong_waits(const test_run *run) {
@@ -122,9 +138,9 @@ void test_run_wrong_waits(const test_run *run) {
     cl_event done = clCreateUserEvent(test_device_get()->cl, &code);
     TEST_CL(code);
     TEST_CL(clSetUserEventStatus(done, CL_COMPLETE));
-    check_refused(run, NULL, 0, NULL, "queue");
-    check_refused(run, test_device_get()->queue, 1, NULL, "wait");
-    check_refused(run, test_device_get()->queue, 0, &done, "wait");
-    check_refused(run, test_device_get()->queue, 1, &none, "wait");
+    check_refused(run, NULL, 0, NULL, CLMLA_E_ARGUMENT, "queue");
+    check_refused(run, test_device_get()->queue, 1, NULL, CLMLA_E_ARGUMENT, "wait");
+    check_refused(run, test_device_get()->queue, 0, &done, CLMLA_E_ARGUMENT, "wait");
+    check_refused(run, test_device_get()->queue, 1, &none, CLMLA_E_ARGUMENT, "wait");
     TEST_CL(clReleaseEvent(done));
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The values clmla tune steps to stay in their ranges and end, and each number belongs to the variants that read it.
+#include "tests/support/suite.h"
 #include "tune.h"
 #include <check.h>
-#include <stdlib.h>
 
 // Walks from `value` to the end of the range; the last value reached.
 static uint32_t walk(const clmla_tuning *tuning, uint32_t value, bool up) {
@@ -67,16 +67,11 @@ START_TEST(uses) {
 }
 END_TEST
 
+static void add_tests(TCase *tests) {
+    tcase_add_test(tests, neighbours);
+    tcase_add_test(tests, uses);
+}
+
 int main(void) {
-    Suite *suite = suite_create("check_tune_numbers");
-    TCase *tcase = tcase_create("check_tune_numbers");
-    tcase_add_test(tcase, neighbours);
-    tcase_add_test(tcase, uses);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return test_run("check_tune_numbers", add_tests);
 }

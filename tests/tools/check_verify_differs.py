@@ -32,7 +32,8 @@ class VerifyDiffers(tool.ToolTest):
     def test_untouched_passes(self):
         code, answer = self.verify('--page', 16)
         self.assertEqual((code, answer['pass']), (0, True))
-        self.assertEqual(set(answer), {'device', 'cache', 'reconstructed_tokens', 'chunk', 'page', 'layers', 'pass'})
+        self.assertEqual(set(answer), {'device', 'cache', 'attend_variant', 'reconstructed_tokens', 'chunk', 'page', 'layers',
+                                       'pass'})
         self.assertEqual((answer['cache'], answer['chunk'], answer['page']), ('f32', 0, 16))
         self.assertEqual([layer['layer'] for layer in answer['layers']], [0, 1])
         for layer in answer['layers']:
@@ -41,6 +42,15 @@ class VerifyDiffers(tool.ToolTest):
                 self.assertEqual(set(layer[part]), {'max_abs', 'rel_l2', 'max_abs_over_peak'})
                 self.assertLessEqual(layer[part]['rel_l2'], ROWS_BAR)
                 self.assertGreater(layer[part]['max_abs'], 0)
+
+    def test_it_names_the_kernel_and_why_not_others(self):
+        _, answer = self.verify()
+        kernel = answer['attend_variant']
+        plain = self.run_tool('verify', self.case, '--chunk', 0).stdout.decode()
+        verbose = self.run_tool('verify', self.case, '--chunk', 0, '--verbose').stdout.decode()
+        self.assertIn(f'attention by the kernel "{kernel}"', plain)
+        self.assertNotIn('not wgmma: ', plain)
+        self.assertRegex(verbose, rf'\n  attend: {kernel}; .*not wgmma: ')
 
     def test_each_part_is_compared_to_its_last_value(self):
         for layer in (0, 1):

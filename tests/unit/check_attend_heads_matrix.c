@@ -2,9 +2,9 @@
 // attend_heads_matrix's tile from made-up device facts: it fits the device and the kernel's rules.
 #include "cl/common/attend_heads_matrix.h"
 #include "lib/attend_heads_matrix.h"
+#include "tests/support/suite.h"
 #include "tests/unit/made_up_devices.h"
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const attend_heads_shape shapes[] = {{128, 64, 128}, {64, 32, 64}, {33, 2, 1}, {5, 10, 7}, {0, 6, 33}};
@@ -83,17 +83,12 @@ START_TEST(says_what_does_not_fit) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("attend_heads_matrix");
-    TCase *tests = tcase_create("attend_heads_matrix");
-    SRunner *runner = srunner_create(suite);
-    tcase_set_timeout(tests, 0); // meson has the timeouts
+static void add_tests(TCase *tests) {
     tcase_add_test(tests, every_device_gets_a_tile_that_fits);
     tcase_add_test(tests, uses_what_there_is);
     tcase_add_test(tests, says_what_does_not_fit);
-    suite_add_tcase(suite, tests);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(void) {
+    return test_run_apart("attend_heads_matrix", add_tests);
 }

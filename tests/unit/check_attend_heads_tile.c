@@ -2,6 +2,7 @@
 // attend_heads_tile's tile from made-up device facts: it fits the device and the kernel's rules, and is of a size that pays.
 #include "cl/common/attend_heads_tile.h"
 #include "lib/attend_heads_tile.h"
+#include "tests/support/suite.h"
 #include "tests/unit/made_up_devices.h"
 #include <check.h>
 #include <string.h>
@@ -113,18 +114,13 @@ START_TEST(says_what_is_missing) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("attend_heads_tile");
-    TCase *tests = tcase_create("attend_heads_tile");
-    tcase_set_timeout(tests, 0); // meson has the timeouts
+static void add_tests(TCase *tests) {
     tcase_add_test(tests, every_device_gets_a_tile_that_fits);
     tcase_add_test(tests, uses_what_there_is);
     tcase_add_test(tests, keeps_to_its_limits);
     tcase_add_test(tests, says_what_is_missing);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+}
+
+int main(void) {
+    return test_run_apart("attend_heads_tile", add_tests);
 }

@@ -2,9 +2,9 @@
 // attend_matrix's tile from made-up device facts: it fits the device and the kernel's rules.
 #include "cl/common/attend_matrix.h"
 #include "lib/attend_matrix.h"
+#include "tests/support/suite.h"
 #include "tests/unit/made_up_devices.h"
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 // One value a query in fast compute; in exact compute as many as keep 22 bits and more.
@@ -81,15 +81,11 @@ START_TEST(says_what_does_not_fit) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("attend_matrix");
-    TCase *tests = tcase_create("attend_matrix");
-    SRunner *runner = srunner_create(suite);
+static void add_tests(TCase *tests) {
     tcase_add_loop_test(tests, every_device_gets_a_tile_that_fits, 0, sizeof kept / sizeof *kept);
     tcase_add_test(tests, says_what_does_not_fit);
-    suite_add_tcase(suite, tests);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(void) {
+    return test_run_apart("attend_matrix", add_tests);
 }

@@ -2,6 +2,7 @@
 // attend_tile's tile from made-up device facts: it fits the device and the kernel's rules, and wastes little.
 #include "cl/common/attend_tile.h"
 #include "lib/attend_tile.h"
+#include "tests/support/suite.h"
 #include "tests/unit/made_up_devices.h"
 #include <check.h>
 #include <string.h>
@@ -161,19 +162,14 @@ START_TEST(says_what_is_missing) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("attend_tile");
-    TCase *tests = tcase_create("attend_tile");
-    tcase_set_timeout(tests, 0); // meson has the timeouts
+static void add_tests(TCase *tests) {
     tcase_add_test(tests, every_device_gets_a_tile_that_fits);
     tcase_add_test(tests, uses_what_there_is);
     tcase_add_test(tests, keeps_to_its_limits);
     tcase_add_test(tests, cpus_get_few_tiles);
     tcase_add_test(tests, says_what_is_missing);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+}
+
+int main(void) {
+    return test_run_apart("attend_tile", add_tests);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // attend_wgmma from made-up device facts: where it is chosen, what it refuses and why, and its tile.
 #include "lib/attend_wgmma.h"
+#include "tests/support/suite.h"
 #include <check.h>
 #include <clmla/clmla.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define KIB 1024u
@@ -104,17 +104,13 @@ START_TEST(its_tile_fits) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("attend_wgmma");
-    TCase *tests = tcase_create("attend_wgmma");
-    SRunner *runner = srunner_create(suite);
+static void add_tests(TCase *tests) {
     tcase_add_test(tests, hoppers_choose_it);
     tcase_add_test(tests, says_what_it_does_not_serve);
     tcase_add_test(tests, other_devices_need_room);
     tcase_add_loop_test(tests, its_tile_fits, 0, 2); // of fast and of exact compute
-    suite_add_tcase(suite, tests);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(void) {
+    return test_run_apart("attend_wgmma", add_tests);
 }

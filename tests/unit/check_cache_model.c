@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random steps on pages and sequences against the simplest model of them (page_model.h). What fails is cut down to the
 // shortest list of steps that still fails by leaving steps out, and printed as C.
+#include "tests/support/suite.h"
 #include "tests/unit/page_model.h"
 #include <check.h>
 #include <stdio.h>
@@ -131,16 +132,11 @@ START_TEST(shrinks_what_fails) {
 }
 END_TEST
 
+static void add_tests(TCase *tests) {
+    tcase_add_loop_test(tests, random_steps, 0, sizeof shapes / sizeof *shapes);
+    tcase_add_test(tests, shrinks_what_fails);
+}
+
 int main(void) {
-    Suite *suite = suite_create("cache_model");
-    TCase *cases = tcase_create("cache_model");
-    tcase_set_timeout(cases, 120);
-    tcase_add_loop_test(cases, random_steps, 0, sizeof shapes / sizeof *shapes);
-    tcase_add_test(cases, shrinks_what_fails);
-    suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return test_run_apart("cache_model", add_tests);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sequences and pages against a naive model that remembers the slot of every token.
 #include "lib/cache_pages.h"
+#include "tests/support/suite.h"
 #include <check.h>
 #include <clmla/config.h>
 #include <stdint.h>
@@ -399,23 +400,18 @@ START_TEST(random_steps) {
 }
 END_TEST
 
+static void add_tests(TCase *tests) {
+    tcase_add_test(tests, limits);
+    tcase_add_test(tests, page_edges);
+    tcase_add_test(tests, ids);
+    tcase_add_test(tests, refused_batches);
+    tcase_add_test(tests, large_batch);
+    tcase_add_test(tests, allocation_failures);
+    tcase_add_test(tests, other_ids_for_a_shared_page);
+    tcase_add_test(tests, other_ids_for_rows_written_anew);
+    tcase_add_loop_test(tests, random_steps, 0, sizeof model_page_tokens / sizeof *model_page_tokens);
+}
+
 int main(void) {
-    Suite *suite = suite_create("cache_pages");
-    TCase *cases = tcase_create("cache_pages");
-    tcase_set_timeout(cases, 60);
-    tcase_add_test(cases, limits);
-    tcase_add_test(cases, page_edges);
-    tcase_add_test(cases, ids);
-    tcase_add_test(cases, refused_batches);
-    tcase_add_test(cases, large_batch);
-    tcase_add_test(cases, allocation_failures);
-    tcase_add_test(cases, other_ids_for_a_shared_page);
-    tcase_add_test(cases, other_ids_for_rows_written_anew);
-    tcase_add_loop_test(cases, random_steps, 0, sizeof model_page_tokens / sizeof *model_page_tokens);
-    suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return test_run_apart("cache_pages", add_tests);
 }

@@ -264,10 +264,7 @@ START_TEST(memory_runs_out) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("checkpoint");
-    TCase *tests = tcase_create("checkpoint");
-    tcase_set_timeout(tests, 60);
+static void add_tests(TCase *tests) {
     tcase_add_test(tests, single_file);
     tcase_add_test(tests, not_found);
     tcase_add_loop_test(tests, every_dtype, 0, sizeof dtypes / sizeof *dtypes);
@@ -276,6 +273,8 @@ int main(void) {
     tcase_add_test(tests, folder_of_one);
     tcase_add_test(tests, reference_case);
     tcase_add_test(tests, memory_runs_out);
-    suite_add_tcase(suite, tests);
-    return made_run(suite, "check_checkpoint");
+}
+
+int main(void) {
+    return made_run("check_checkpoint", add_tests);
 }

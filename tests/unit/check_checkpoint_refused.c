@@ -4,7 +4,6 @@
 #include "tests/unit/made_file.h"
 #include <clmla/checkpoint.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 static void check_refused(const char *path, clmla_status status, const char *word) {
@@ -234,10 +233,7 @@ START_TEST(good_index) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("checkpoint_refused");
-    TCase *tests = tcase_create("checkpoint_refused");
-    tcase_set_timeout(tests, 60);
+static void add_tests(TCase *tests) {
     tcase_add_loop_test(tests, bad_headers, 0, sizeof headers / sizeof *headers);
     tcase_add_test(tests, cut_short);
     tcase_add_loop_test(tests, lying_length, 0, sizeof lengths / sizeof *lengths);
@@ -247,6 +243,8 @@ int main(void) {
     tcase_add_test(tests, not_there);
     tcase_add_loop_test(tests, bad_indexes, 0, sizeof indexes / sizeof *indexes);
     tcase_add_test(tests, good_index);
-    suite_add_tcase(suite, tests);
-    return made_run(suite, "check_checkpoint_refused");
+}
+
+int main(void) {
+    return made_run("check_checkpoint_refused", add_tests);
 }

@@ -167,10 +167,7 @@ START_TEST(made_by_hand) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("config");
-    TCase *tests = tcase_create("config");
-    tcase_set_timeout(tests, 60);
+static void add_tests(TCase *tests) {
     tcase_add_test(tests, least_text);
     tcase_add_test(tests, single_fields);
     tcase_add_test(tests, both_forms);
@@ -180,6 +177,8 @@ int main(void) {
     tcase_add_test(tests, white_space_around);
     tcase_add_test(tests, loaded_from_folder);
     tcase_add_test(tests, made_by_hand);
-    suite_add_tcase(suite, tests);
-    return made_run(suite, "check_config");
+}
+
+int main(void) {
+    return made_run("check_config", add_tests);
 }

@@ -351,10 +351,7 @@ START_TEST(made_by_hand) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("config_refused");
-    TCase *tests = tcase_create("config_refused");
-    tcase_set_timeout(tests, 60);
+static void add_tests(TCase *tests) {
     tcase_add_loop_test(tests, bad_numbers, 0, sizeof numbers / sizeof *numbers);
     tcase_add_loop_test(tests, other_mathematics, 0, sizeof mathematics / sizeof *mathematics);
     tcase_add_loop_test(tests, bad_ropes, 0, sizeof ropes / sizeof *ropes);
@@ -367,6 +364,8 @@ int main(void) {
     tcase_add_test(tests, cut_short);
     tcase_add_test(tests, arguments);
     tcase_add_test(tests, made_by_hand);
-    suite_add_tcase(suite, tests);
-    return made_run(suite, "check_config_refused");
+}
+
+int main(void) {
+    return made_run("check_config_refused", add_tests);
 }

@@ -229,10 +229,7 @@ START_TEST(longrope_elsewhere) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("config_values");
-    TCase *tests = tcase_create("config_values");
-    tcase_set_timeout(tests, 60);
+static void add_tests(TCase *tests) {
     tcase_add_loop_test(tests, reference_cases, 0, sizeof cases / sizeof *cases);
     tcase_add_loop_test(tests, model_scales, 0, sizeof models / sizeof *models);
     tcase_add_test(tests, yarn_defaults);
@@ -240,6 +237,8 @@ int main(void) {
     tcase_add_test(tests, yarn_untruncated);
     tcase_add_test(tests, longrope);
     tcase_add_test(tests, longrope_elsewhere);
-    suite_add_tcase(suite, tests);
-    return made_run(suite, "check_config_values");
+}
+
+int main(void) {
+    return made_run("check_config_values", add_tests);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls that answer a value instead of a status have no way to refuse: of nothing they answer nothing.
+#include "tests/support/suite.h"
 #include <check.h>
 #include <clmla/clmla.h>
-#include <stdlib.h>
 #include <string.h>
 
 START_TEST(context) {
@@ -42,16 +42,12 @@ START_TEST(layouts) {
 }
 END_TEST
 
+static void add_tests(TCase *tests) {
+    tcase_add_test(tests, context);
+    tcase_add_test(tests, objects);
+    tcase_add_test(tests, layouts);
+}
+
 int main(void) {
-    Suite *suite = suite_create("getters");
-    TCase *cases = tcase_create("getters");
-    tcase_add_test(cases, context);
-    tcase_add_test(cases, objects);
-    tcase_add_test(cases, layouts);
-    suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return test_run_apart("getters", add_tests);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sizes of groups and tiles on made-up device facts, and the variants chosen there.
 #include "lib/group.h"
+#include "tests/support/suite.h"
 #include <check.h>
 #include <clmla/clmla.h>
 #include <string.h>
@@ -146,19 +147,15 @@ START_TEST(test_rows_must_fit) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("group");
-    TCase *tests = tcase_create("group");
+static void add_tests(TCase *tests) {
     tcase_add_test(tests, test_groups_fit_the_device);
     tcase_add_test(tests, test_lanes_follow_the_columns);
     tcase_add_test(tests, test_kernels_follow_the_tokens);
     tcase_add_test(tests, test_tiles_fit_the_device);
     tcase_add_test(tests, test_gpus_get_them);
     tcase_add_test(tests, test_rows_must_fit);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+}
+
+int main(void) {
+    return test_run_apart("group", add_tests);
 }

@@ -219,13 +219,12 @@ START_TEST(indexes) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("mutations");
-    TCase *tests = tcase_create("mutations");
-    tcase_set_timeout(tests, 60);
+static void add_tests(TCase *tests) {
     tcase_add_loop_test(tests, configs, 0, sizeof scalings / sizeof *scalings);
     tcase_add_test(tests, safetensors);
     tcase_add_test(tests, indexes);
-    suite_add_tcase(suite, tests);
-    return made_run(suite, "check_mutations");
+}
+
+int main(void) {
+    return made_run("check_mutations", add_tests);
 }

@@ -3,11 +3,11 @@
 #include "lib/numeric.h"
 #include "tests/ref/ref_number.h"
 #include "tests/support/random.h"
+#include "tests/support/suite.h"
 #include <check.h>
 #include <clmla/types.h>
 #include <float.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 // Check reports each assertion to its parent: millions of them take seconds. This one reports failures alone.
@@ -144,20 +144,15 @@ START_TEST(element_types) {
 }
 END_TEST
 
+static void add_tests(TCase *tests) {
+    tcase_add_test(tests, widening);
+    tcase_add_test(tests, known_values);
+    tcase_add_loop_test(tests, narrowing_edges, 0, 2);
+    tcase_add_loop_test(tests, narrowing_random, 0, 2);
+    tcase_add_loop_test(tests, not_a_number, 0, 2);
+    tcase_add_loop_test(tests, element_types, 0, sizeof types / sizeof *types);
+}
+
 int main(void) {
-    Suite *suite = suite_create("numeric");
-    TCase *cases = tcase_create("numeric");
-    tcase_set_timeout(cases, 60);
-    tcase_add_test(cases, widening);
-    tcase_add_test(cases, known_values);
-    tcase_add_loop_test(cases, narrowing_edges, 0, 2);
-    tcase_add_loop_test(cases, narrowing_random, 0, 2);
-    tcase_add_loop_test(cases, not_a_number, 0, 2);
-    tcase_add_loop_test(cases, element_types, 0, sizeof types / sizeof *types);
-    suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return test_run_apart("numeric", add_tests);
 }

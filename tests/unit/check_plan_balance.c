@@ -7,6 +7,7 @@
 //   - smaller steps: over the mean by at most 192 keys (two of the shortest piece), which is as fine as they can be cut,
 //     plus 10 %. Steps with less than part_keys a unit leave units idle on purpose and are left out.
 #include "lib/plan_schedule.h"
+#include "tests/support/suite.h"
 #include <check.h>
 #include <stdlib.h>
 
@@ -136,16 +137,11 @@ START_TEST(test_one_sequence_is_shared_out) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("plan_balance");
-    TCase *tests = tcase_create("balance");
-    tcase_set_timeout(tests, 60);
+static void add_tests(TCase *tests) {
     tcase_add_loop_test(tests, test_units_finish_together, 0, LENGTHS_KINDS);
     tcase_add_test(tests, test_one_sequence_is_shared_out);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+}
+
+int main(void) {
+    return test_run_apart("plan_balance", add_tests);
 }

@@ -2,6 +2,7 @@
 // The schedule: every key that a row sees is in exactly one piece, parts and items fit the pieces, and what one sequence
 // gets under fixed splits does not depend on the others. Checked key by key against the masks' definition.
 #include "lib/plan_schedule.h"
+#include "tests/support/suite.h"
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -361,10 +362,7 @@ START_TEST(test_made_again_in_place) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("plan_schedule");
-    TCase *tests = tcase_create("schedule");
-    tcase_set_timeout(tests, 60);
+static void add_tests(TCase *tests) {
     tcase_add_test(tests, test_random_steps_are_covered);
     tcase_add_test(tests, test_packed_tiles_hold_each_row);
     tcase_add_test(tests, test_shares_are_what_enumeration_gives);
@@ -373,10 +371,8 @@ int main(void) {
     tcase_add_test(tests, test_longest_lengths_do_not_wrap);
     tcase_add_test(tests, test_no_memory_leaves_an_empty_schedule);
     tcase_add_test(tests, test_made_again_in_place);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+}
+
+int main(void) {
+    return test_run_apart("plan_schedule", add_tests);
 }

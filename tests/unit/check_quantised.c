@@ -4,10 +4,10 @@
 // check_gather's.)
 #include "tests/ref/ref_quantised.h"
 #include "tests/support/random.h"
+#include "tests/support/suite.h"
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define LATENT 512
@@ -122,16 +122,12 @@ START_TEST(reads_a_row_by_hand) {
 }
 END_TEST
 
+static void add_tests(TCase *tests) {
+    tcase_add_loop_test(tests, keeps_within_the_bars, 0, sizeof cases / sizeof *cases);
+    tcase_add_loop_test(tests, writes_empty_and_wrong_rows, 0, sizeof cases / sizeof *cases);
+    tcase_add_test(tests, reads_a_row_by_hand);
+}
+
 int main(void) {
-    Suite *suite = suite_create("quantised");
-    TCase *tcase = tcase_create("quantised");
-    tcase_add_loop_test(tcase, keeps_within_the_bars, 0, sizeof cases / sizeof *cases);
-    tcase_add_loop_test(tcase, writes_empty_and_wrong_rows, 0, sizeof cases / sizeof *cases);
-    tcase_add_test(tcase, reads_a_row_by_hand);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return test_run_apart("quantised", add_tests);
 }

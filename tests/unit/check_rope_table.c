@@ -135,15 +135,15 @@ START_TEST(arguments) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("rope_table");
-    TCase *tests = tcase_create("rope_table");
+static void add_tests(TCase *tests) {
     tcase_add_test(tests, turns);
     tcase_add_loop_test(tests, plain_angles, 0, 3);
     tcase_add_test(tests, scaled_angles);
     tcase_add_test(tests, narrow_angles);
     tcase_add_test(tests, no_rotation);
     tcase_add_test(tests, arguments);
-    suite_add_tcase(suite, tests);
-    return made_run(suite, "check_rope_table");
+}
+
+int main(void) {
+    return made_run("check_rope_table", add_tests);
 }

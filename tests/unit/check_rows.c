@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Row formats and layouts: names, byte sizes, limits, and the view of one tensor.
 #include "lib/rows.h"
+#include "tests/support/suite.h"
 #include <check.h>
 #include <clmla/config.h>
-#include <stdlib.h>
 #include <string.h>
 
 // Never used as one: only its presence and the arithmetic around it count.
@@ -156,18 +156,14 @@ START_TEST(tensor_view_refused) {
 }
 END_TEST
 
+static void add_tests(TCase *tests) {
+    tcase_add_test(tests, names);
+    tcase_add_loop_test(tests, layout, 0, sizeof layouts / sizeof *layouts);
+    tcase_add_loop_test(tests, layout_refused, 0, sizeof bad_layouts / sizeof *bad_layouts);
+    tcase_add_test(tests, tensor_view);
+    tcase_add_test(tests, tensor_view_refused);
+}
+
 int main(void) {
-    Suite *suite = suite_create("rows");
-    TCase *cases = tcase_create("rows");
-    tcase_add_test(cases, names);
-    tcase_add_loop_test(cases, layout, 0, sizeof layouts / sizeof *layouts);
-    tcase_add_loop_test(cases, layout_refused, 0, sizeof bad_layouts / sizeof *bad_layouts);
-    tcase_add_test(cases, tensor_view);
-    tcase_add_test(cases, tensor_view_refused);
-    suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return test_run_apart("rows", add_tests);
 }

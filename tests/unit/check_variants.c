@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Variant lists on made-up device facts: the order, the reasons, and a fallback for any device.
+#include "tests/support/suite.h"
 #include <check.h>
 #include <clmla/clmla.h>
 #include <string.h>
@@ -188,9 +189,7 @@ START_TEST(test_sizes_beyond_the_limits) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("variants");
-    TCase *tests = tcase_create("variants");
+static void add_tests(TCase *tests) {
     tcase_add_test(tests, test_every_device_gets_every_operation);
     tcase_add_test(tests, test_cpu_gets_vectors_gpu_does_not);
     tcase_add_test(tests, test_gpus_have_tiles_for_prompts);
@@ -199,10 +198,8 @@ int main(void) {
     tcase_add_test(tests, test_recorded_products_are_our_own);
     tcase_add_test(tests, test_wrong_arguments);
     tcase_add_test(tests, test_sizes_beyond_the_limits);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+}
+
+int main(void) {
+    return test_run_apart("variants", add_tests);
 }

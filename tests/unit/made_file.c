@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/made_file.h"
+#include "tests/support/suite.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -67,12 +68,9 @@ const char *made_safetensors(const char *name, const char *header, size_t data_b
     return path;
 }
 
-int made_run(Suite *suite, const char *program) {
+int made_run(const char *program, void (*add_tests)(TCase *tcase)) {
     if (!make_root(program)) return EXIT_FAILURE;
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    int result = test_run_apart(program, add_tests);
     remove_files(root, 2);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return result;
 }

@@ -18,7 +18,7 @@ const char *made_file(const char *name, const void *bytes, size_t count);
 const char *made_safetensors(const char *name, const char *header, size_t data_bytes);
 
 // Makes the folder, called after the program; runs the suite; removes the folder. Returns what main returns.
-int made_run(Suite *suite, const char *program);
+int made_run(const char *program, void (*add_tests)(TCase *tcase));
 
 // The call answered `status`, and its sentence is one line that contains `word`.
 #define EXPECT_REFUSED(call, status, word)                                                                             \

@@ -139,18 +139,6 @@ static bool make_layer(heads_run *run, failure *failure) {
            make_table(run, failure);
 }
 
-static bool project(const heads_run *run, const clmla_matrix *matrix, cl_mem input, cl_mem output, failure *failure) {
-    const clmla_project_params params = {.matrix = *matrix,
-                                         .row_count = 1,
-                                         .input = {input, 0},
-                                         .input_stride = matrix->columns,
-                                         .output = {output, 0},
-                                         .output_stride = matrix->rows};
-    const session *session = run->task->session;
-    return clmla_project(session->context, &params, session->queue, 0, NULL, NULL) == CLMLA_OK ||
-           failure_library(failure);
-}
-
 static bool rotate(const heads_run *run, cl_mem values, uint32_t heads, failure *failure) {
     uint64_t token = (uint64_t)heads * run->shape.key_dim;
     const clmla_rope_params params = {.token_count = 1,
@@ -172,12 +160,13 @@ static bool rotate(const heads_run *run, cl_mem values, uint32_t heads, failure 
 
 static bool step(void *payload, failure *failure) {
     heads_run *run = payload;
-    return project(run, &run->q, run->x, run->device_query, failure) &&
-           project(run, &run->k, run->x, run->new_k, failure) && project(run, &run->v, run->x, run->new_v, failure) &&
+    return compare_project(run->task->session, &run->q, run->x, run->device_query, failure) &&
+           compare_project(run->task->session, &run->k, run->x, run->new_k, failure) &&
+           compare_project(run->task->session, &run->v, run->x, run->new_v, failure) &&
            rotate(run, run->device_query, run->shape.head_count, failure) &&
            rotate(run, run->new_k, run->shape.kv_head_count, failure) &&
            baseline_append(&run->attention, &run->rows, run->new_k, run->new_v, run->task->tokens - 1, 1, failure) &&
-           attend(run, failure) && project(run, &run->o, run->output, run->y, failure);
+           attend(run, failure) && compare_project(run->task->session, &run->o, run->output, run->y, failure);
 }
 
 // --- both

@@ -211,16 +211,6 @@ static bool make_layer(latent_run *run, failure *failure) {
            make_table(run, failure);
 }
 
-static bool project(const latent_run *run, const clmla_matrix *matrix, cl_mem input, cl_mem output, failure *failure) {
-    const clmla_project_params params = {.matrix = *matrix,
-                                         .row_count = 1,
-                                         .input = {input, 0},
-                                         .input_stride = matrix->columns,
-                                         .output = {output, 0},
-                                         .output_stride = matrix->rows};
-    return library(clmla_project(session_of(run)->context, &params, session_of(run)->queue, 0, NULL, NULL), failure);
-}
-
 static bool norm(const latent_run *run, cl_mem values, cl_mem weight, uint32_t width, failure *failure) {
     const clmla_rms_norm_params params = {.row_count = 1,
                                           .width = width,
@@ -234,10 +224,10 @@ static bool norm(const latent_run *run, cl_mem values, cl_mem weight, uint32_t w
 }
 
 static bool make_query(latent_run *run, failure *failure) {
-    if (!shape_of(run)->q_lora) return project(run, &run->q_b, run->x, run->query, failure);
-    return project(run, &run->q_a, run->x, run->q_latent, failure) &&
+    if (!shape_of(run)->q_lora) return compare_project(session_of(run), &run->q_b, run->x, run->query, failure);
+    return compare_project(session_of(run), &run->q_a, run->x, run->q_latent, failure) &&
            norm(run, run->q_latent, run->q_norm, shape_of(run)->q_lora, failure) &&
-           project(run, &run->q_b, run->q_latent, run->query, failure);
+           compare_project(session_of(run), &run->q_b, run->q_latent, run->query, failure);
 }
 
 static bool append(latent_run *run, failure *failure) {
@@ -253,7 +243,7 @@ static bool append(latent_run *run, failure *failure) {
         .input_order = CLMLA_ROPE_INTERLEAVED,
         .places = {.slots = {run->slots, (uint64_t)(run->data->task->tokens - 1) * sizeof(int64_t)}},
         .rows = run->rows};
-    return project(run, &run->kv_a, run->x, run->latent, failure) &&
+    return compare_project(session_of(run), &run->kv_a, run->x, run->latent, failure) &&
            norm(run, run->latent, run->kv_norm, s->latent_dim, failure) &&
            library(clmla_append(session_of(run)->context, &params, session_of(run)->queue, 0, NULL, NULL), failure);
 }
@@ -298,7 +288,8 @@ static bool absorb(latent_run *run, failure *failure) {
 
 static bool output(latent_run *run, failure *failure) {
     const compare_shape *s = shape_of(run);
-    if (run->attention == COMPARE_MLA_NAIVE) return project(run, &run->o, run->heads, run->y, failure);
+    if (run->attention == COMPARE_MLA_NAIVE)
+        return compare_project(session_of(run), &run->o, run->heads, run->y, failure);
     const clmla_output_params params = {.token_count = 1,
                                         .head_count = s->heads,
                                         .nope_dim = s->nope_dim,

@@ -56,15 +56,6 @@ static bool count_parameters(uint64_t *out, const char *folder, failure *failure
     return done;
 }
 
-static bool feed(float *logits, model *model, clmla_sequence sequence, const uint8_t *bytes, uint32_t count,
-                 failure *failure) {
-    for (uint32_t first = 0; first < count; first += MODEL_STEP_TOKENS) {
-        uint32_t piece = count - first < MODEL_STEP_TOKENS ? count - first : MODEL_STEP_TOKENS;
-        if (!model_step(logits, model, sequence, bytes + first, piece, 1, failure)) return false;
-    }
-    return true;
-}
-
 // One token a step from `length` on, several times from there.
 static bool time_steps(double *rate, float *logits, model *model, clmla_sequence sequence, const uint8_t *bytes,
                        uint32_t length, failure *failure) {
@@ -88,7 +79,7 @@ static bool measure_rates(measured *out, model *model, const text *text, failure
     uint32_t filled = 0;
     for (int i = 0; done && i < LENGTHS; i++) {
         const uint8_t *bytes = (const uint8_t *)text->bytes;
-        done = feed(logits, model, sequence, bytes + filled, out->lengths[i] - filled, failure) &&
+        done = model_feed(logits, model, sequence, bytes + filled, out->lengths[i] - filled, failure) &&
                time_steps(&out->rates[i], logits, model, sequence, bytes, out->lengths[i], failure);
         filled = out->lengths[i];
     }

@@ -59,6 +59,18 @@ bool compare_block_write(const compare_block *block, const session *session, cl_
     return true;
 }
 
+bool compare_project(const session *session, const clmla_matrix *matrix, cl_mem input, cl_mem output,
+                     failure *failure) {
+    const clmla_project_params params = {.matrix = *matrix,
+                                         .row_count = 1,
+                                         .input = {input, 0},
+                                         .input_stride = matrix->columns,
+                                         .output = {output, 0},
+                                         .output_stride = matrix->rows};
+    return clmla_project(session->context, &params, session->queue, 0, NULL, NULL) == CLMLA_OK ||
+           failure_library(failure);
+}
+
 // --- the reference. Rows are the innermost index, so that compilers can keep several in a vector.
 // ---------------------
 

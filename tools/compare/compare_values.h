@@ -31,6 +31,9 @@ void compare_block_free(compare_block *block);
 bool compare_block_write(const compare_block *block, const session *session, cl_mem memory, uint64_t count,
                          failure *failure);
 
+// One row through a matrix.
+bool compare_project(const session *session, const clmla_matrix *matrix, cl_mem input, cl_mem output, failure *failure);
+
 // Attention of `rows` queries [rows][width] over the same keys, in double: score j = scale * query . key(j), output
 // [rows] [value_width] = softmax-weighted sum of value(j). `read` gives key j, and its value, as f32.
 typedef struct compare_keys {

@@ -26,15 +26,6 @@ static void show(uint8_t byte, FILE *stream) {
     fflush(stream);
 }
 
-static bool prefill(float *logits, model *model, clmla_sequence sequence, const uint8_t *prompt, uint32_t length,
-                    failure *failure) {
-    for (uint32_t first = 0; first < length; first += MODEL_STEP_TOKENS) {
-        uint32_t count = length - first < MODEL_STEP_TOKENS ? length - first : MODEL_STEP_TOKENS;
-        if (!model_step(logits, model, sequence, prompt + first, count, 1, failure)) return false;
-    }
-    return true;
-}
-
 // --- a text that is gone on with -------------------------------------------------------------------------------------
 
 // A saved sequence but for its last token, which is to be run again: what it says comes from there. *tokens: those it
@@ -137,7 +128,7 @@ static bool decode(continuation *out, text *text, model *model, const writing *w
 static bool write_text(continuation *out, text *text, model *model, const writing *what, failure *failure) {
     double begin = stopwatch_now();
     if (!open_text(text, model, what, failure) ||
-        !prefill(text->logits, model, text->sequences[0], text->bytes, text->length, failure) ||
+        !model_feed(text->logits, model, text->sequences[0], text->bytes, text->length, failure) ||
         !fork_all(text, model, what->forks, failure))
         return false;
     double filled = stopwatch_now();

@@ -79,6 +79,10 @@ bool model_count_bytes(model_bytes *out, const model *model, clmla_row_format fo
 bool model_step(float *logits, model *model, clmla_sequence sequence, const uint8_t *tokens, uint32_t count,
                 uint32_t logit_rows, failure *failure);
 
+// Any number of tokens, in steps; the logits of the last: logits [vocab], untouched without tokens.
+bool model_feed(float *logits, model *model, clmla_sequence sequence, const uint8_t *tokens, uint32_t count,
+                failure *failure);
+
 // Used by model_open (model_step.c).
 bool model_open_kernels(model *model, failure *failure);
 void model_close_kernels(model *model);

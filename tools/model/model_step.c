@@ -161,3 +161,12 @@ bool model_step(float *logits, model *model, clmla_sequence sequence, const uint
     cl_int code = clEnqueueReadBuffer(model->session->queue, model->logits, CL_TRUE, 0, bytes, logits, 0, NULL, NULL);
     return code == CL_SUCCESS || failure_opencl(failure, "clEnqueueReadBuffer", code);
 }
+
+bool model_feed(float *logits, model *model, clmla_sequence sequence, const uint8_t *tokens, uint32_t count,
+                failure *failure) {
+    for (uint32_t first = 0; first < count; first += MODEL_STEP_TOKENS) {
+        uint32_t piece = count - first < MODEL_STEP_TOKENS ? count - first : MODEL_STEP_TOKENS;
+        if (!model_step(logits, model, sequence, tokens + first, piece, 1, failure)) return false;
+    }
+    return true;
+}

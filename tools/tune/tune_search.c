@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "deepseek.h"
 #include "stopwatch.h"
 #include "tune.h"
 #include <math.h>
@@ -38,8 +39,8 @@ static bool make_shapes(tune *t, failure *failure) {
                                     .batch = 1,
                                     .query_tokens = 1,
                                     .page = 64,
-                                    .latent_dim = 512,
-                                    .rope_dim = 64,
+                                    .latent_dim = DEEPSEEK_LATENT_DIM,
+                                    .rope_dim = DEEPSEEK_ROPE_DIM,
                                     .compute = shapes[i].compute};
         if (!attend->measure(&result, t->session, &shape->bench, &once, failure)) return false;
         memcpy(shape->variant, result.variant, sizeof shape->variant);

@@ -198,7 +198,7 @@ static bool compare_rows(verify_layer *out, const run *r, uint32_t layer, clmla_
     return read;
 }
 
-bool verify_run(verify_layer *layers, uint64_t *reconstructed, const session *session, const reference_case *reference,
+bool verify_run(verify_layer *layers, verify_way *way, const session *session, const reference_case *reference,
                 const verify_choice *choice, failure *failure) {
     run r = {.session = session, .reference = reference};
     bool all = choice->chunk == 0 || choice->chunk > reference->token_count;
@@ -207,7 +207,7 @@ bool verify_run(verify_layer *layers, uint64_t *reconstructed, const session *se
     for (uint32_t i = 0; done && i < reference->layer_count; i++)
         done = compare_output(&layers[i].output, &r, i, failure) &&
                (choice->outputs_only || compare_rows(&layers[i], &r, i, choice->rope_order, failure));
-    if (reconstructed) *reconstructed = r.reconstructed;
+    if (way) *way = (verify_way){clmla_plan_facts_get(r.plan).attend_variant, r.reconstructed};
     close_run(&r);
     return done;
 }

@@ -28,9 +28,14 @@ typedef struct verify_layer {
 double verify_output_bar(clmla_row_format format, clmla_compute compute);
 double verify_rows_bar(clmla_row_format format);
 
-// Fills layers[0 .. reference->layer_count). *reconstructed, which may be NULL: tokens of all steps that were attended by
-// reconstructed keys.
-bool verify_run(verify_layer *layers, uint64_t *reconstructed, const session *session, const reference_case *reference,
+// How the steps were attended.
+typedef struct verify_way {
+    const char *attend_variant; // of the tokens that were not reconstructed; a constant
+    uint64_t reconstructed;     // tokens of all steps that were attended by reconstructed keys
+} verify_way;
+
+// Fills layers[0 .. reference->layer_count), and *way, which may be NULL.
+bool verify_run(verify_layer *layers, verify_way *way, const session *session, const reference_case *reference,
                 const verify_choice *choice, failure *failure);
 
 #endif
