@@ -32,87 +32,142 @@
 #define ROPE_WORDS (ROPE_COLUMNS / 2)
 #define KEY_WORDS (LATENT_WORDS + ROPE_WORDS)
 #define TILE_WORDS (ROW_WIDTH * VECTOR_WIDTH) // from one tile of queries to the next
-#define SCORE_SUMS 8                          // registers: 4 keys by 2 vectors of rows, or 8 by 1
+// Registers: sums of 3 keys by 4 vectors of rows, 6 by 2 or 12 by 1. Of a run of SCORE_RUN words for each sum's row or key what all keys
+// of a block share, the queries, stays in the first-level cache.
+#define SCORE_SUMS 12
+#define SCORE_RUN(vectors) (512 / (vectors))
 #define PAIRS (BLOCK_TOKENS / 2)
-#define VALUE_ROWS 4
-#define VALUE_VECTORS 2
-#define STRIP 32 // columns whose values are made together: a cache line of a key's words
-#define STRIP_PART (VALUE_VECTORS * VECTOR_WIDTH)
+#define VALUE_ROWS 3
+#define VALUE_VECTORS 4
+#define STRIP (VALUE_VECTORS * VECTOR_WIDTH) // columns whose values are made together
+#define KEY_GROUP 4                          // keys that are decoded side by side
+#define UNIT_COLUMNS 32                      // and columns
 
 typedef struct key_block {
     uint words[BLOCK_TOKENS * KEY_WORDS] ALIGNED;
-    float latent[BLOCK_TOKENS], rope[BLOCK_TOKENS]; // units
-    float values[BLOCK_TOKENS];                     // those of the latent parts, 0 where that is no number
+    float latent[BLOCK_TOKENS] ALIGNED, rope[BLOCK_TOKENS] ALIGNED; // units
+    float values[BLOCK_TOKENS]; // those of the latent parts, 0 where that is no number
 } key_block;
 
 // --- keys
 
-// A key as f32: the latent part, then the rope part.
-static inline void decode_key(float *row, const row_parts *at, row_turner *turner) {
-    int d = 0;
+// A key as f32, its latent part and then its rope part, and the squares of both to be summed over the lanes.
+typedef struct key_row {
+    float values[LATENT_DIM + ROPE_COLUMNS] ALIGNED;
+    floatv latent, rope;
+} key_row;
+
+static inline void decode_columns(float *out, const row_parts *at, int d) {
 #ifdef row_latent_unit
-    for (; d + QUANTISED_UNIT <= LATENT_DIM; d += QUANTISED_UNIT) row_latent_unit(at, d / QUANTISED_UNIT, row + d);
-#endif
-#pragma unroll 4
-    for (; d + VECTOR_WIDTH <= LATENT_DIM; d += VECTOR_WIDTH) store_floatv(row_latent_vector(at, d), row + d);
-#if ROPE_DIM > 0
-#pragma unroll 4
-    for (d = 0; d + VECTOR_WIDTH <= ROPE_DIM; d += VECTOR_WIDTH) store_floatv(row_rope_vector(at, d), row + LATENT_DIM + d);
-    for (; d < ROPE_DIM; d++) row[LATENT_DIM + d] = row_rope(at, d);
-#endif
-#ifdef KEY_TURNS
-    if (at->delta != 0) row_turn_key(row + LATENT_DIM, turner, at);
+    row_latent_unit(at, d / QUANTISED_UNIT, out);
+#else
+#pragma unroll
+    for (int i = 0; i < UNIT_COLUMNS; i += VECTOR_WIDTH) store_floatv(row_latent_vector(at, d + i), out + i);
 #endif
 }
 
-static inline void load_key(key_block *block, int i, const row_parts *at, row_turner *turner) {
-    float row[LATENT_DIM + ROPE_COLUMNS] ALIGNED;
-    uint *words = block->words + i * KEY_WORDS;
-    for (int d = ROPE_DIM; d < ROPE_COLUMNS; d++) row[LATENT_DIM + d] = 0.0f;
-    decode_key(row, at, turner);
-    float unit = code_part(words, row, LATENT_DIM, CODE_MOST);
-    block->latent[i] = unit;
-    block->values[i] = isnan(unit) ? 0.0f : unit;
+static inline floatv decode_rope(float *out, const row_parts *at, row_turner *turner) {
+    floatv squares = (floatv)0.0f;
 #if ROPE_DIM > 0
-    block->rope[i] = code_part(words + LATENT_WORDS, row + LATENT_DIM, ROPE_COLUMNS, CODE_MOST);
+    int d = 0;
+#pragma unroll 4
+    for (; d + VECTOR_WIDTH <= ROPE_DIM; d += VECTOR_WIDTH) store_floatv(row_rope_vector(at, d), out + d);
+    for (; d < ROPE_DIM; d++) out[d] = row_rope(at, d);
+    for (; d < ROPE_COLUMNS; d++) out[d] = 0.0f;
+#ifdef KEY_TURNS
+    if (at->delta != 0) row_turn_key(out, turner, at);
 #endif
+#pragma unroll
+    for (d = 0; d < ROPE_COLUMNS; d += VECTOR_WIDTH) squares = fma(load_floatv(out + d), load_floatv(out + d), squares);
+#endif
+    return squares;
+}
+
+static inline void decode_key(key_row *row, const row_parts *at, row_turner *turner) {
+    floatv squares[UNIT_COLUMNS / VECTOR_WIDTH];
+#pragma unroll
+    for (int v = 0; v < UNIT_COLUMNS / VECTOR_WIDTH; v++) squares[v] = (floatv)0.0f;
+    for (int d = 0; d < LATENT_DIM; d += UNIT_COLUMNS) {
+        decode_columns(row->values + d, at, d);
+#pragma unroll
+        for (int v = 0; v < UNIT_COLUMNS / VECTOR_WIDTH; v++) {
+            floatv x = load_floatv(row->values + d + v * VECTOR_WIDTH);
+            squares[v] = fma(x, x, squares[v]);
+        }
+    }
+    row->latent = squares[0];
+#pragma unroll
+    for (int v = 1; v < UNIT_COLUMNS / VECTOR_WIDTH; v++) row->latent += squares[v];
+    row->rope = decode_rope(row->values + LATENT_DIM, at, turner);
+}
+
+static inline void clear_key(key_row *row) {
+    for (int d = 0; d < LATENT_DIM + ROPE_COLUMNS; d++) row->values[d] = 0.0f;
+    row->latent = row->rope = (floatv)0.0f;
+}
+
+// Units and codes of the keys [first, first + KEY_GROUP).
+static inline void code_group(key_block *block, int first, const key_row *rows) {
+    float latent[KEY_GROUP] ALIGNED, rope[KEY_GROUP] ALIGNED;
+    vstore4(sum_lanes(rows[0].latent, rows[1].latent, rows[2].latent, rows[3].latent), 0, latent);
+    vstore4(sum_lanes(rows[0].rope, rows[1].rope, rows[2].rope, rows[3].rope), 0, rope);
+    for (int i = 0; i < KEY_GROUP; i++) {
+        uint *words = block->words + (first + i) * KEY_WORDS;
+        float unit = code_unit(latent[i], rows[i].values, LATENT_DIM, CODE_MOST);
+        block->latent[first + i] = unit;
+        block->values[first + i] = isnan(unit) ? 0.0f : unit;
+        code_values(words, rows[i].values, LATENT_DIM, unit);
+#if ROPE_DIM > 0
+        unit = code_unit(rope[i], rows[i].values + LATENT_DIM, ROPE_COLUMNS, CODE_MOST);
+        block->rope[first + i] = unit;
+        code_values(words + LATENT_WORDS, rows[i].values + LATENT_DIM, ROPE_COLUMNS, unit);
+#endif
+    }
 }
 
 static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count, row_turner *turner) {
     int found = 0, end = (count + SCORE_SUMS - 1) / SCORE_SUMS * SCORE_SUMS;
-    for (int i = 0; i < end; i++) {
-        row_parts at;
-        present[i] = i < count && key_at(&at, keys, key + i);
-        if (present[i]) {
-            load_key(block, i, &at, turner);
-            found++;
-            continue;
+    for (int first = 0; first < end; first += KEY_GROUP) {
+        key_row rows[KEY_GROUP];
+        for (int i = 0; i < KEY_GROUP; i++) {
+            row_parts at;
+            present[first + i] = first + i < count && key_at(&at, keys, key + first + i);
+            found += present[first + i];
+            if (present[first + i])
+                decode_key(&rows[i], &at, turner);
+            else
+                clear_key(&rows[i]);
         }
-        for (int w = 0; w < KEY_WORDS; w++) block->words[i * KEY_WORDS + w] = 0;
-        block->latent[i] = block->rope[i] = block->values[i] = 0.0f;
+        code_group(block, first, rows);
     }
     return found;
 }
 
 // --- scores
 
-// Adds `width` words of `count` keys by `vectors` vectors of rows (constants of the caller, their product SCORE_SUMS) to the scores,
-// times both units.
-static inline __attribute__((always_inline)) void score_part(const int vectors, const int count, const __global uint *q,
-                                                             const __global float *q_units, const uint *words, const float *units,
-                                                             const int width, float *scores, const int first) {
+// Of one part of `count` keys by `vectors` vectors of rows (constants of the caller, their product SCORE_SUMS): adds the products of
+// `width` words, times both units, to the scores.
+typedef struct score_run {
+    const __global uint *q;
+    const __global float *q_units;
+    const uint *words;
+    const float *units;
+    int width, first;
+} score_run;
+
+static inline __attribute__((always_inline)) void score_tile(const int vectors, const int count, score_run run, float *scores) {
     intv sums[SCORE_SUMS];
 #pragma unroll
     for (int i = 0; i < SCORE_SUMS; i++) sums[i] = (intv)0;
-    for (int w = 0; w < width; w++) {
-        uintv a[2];
-#pragma unroll
-        for (int v = 0; v < vectors; v++) a[v] = VECTOR_NAME(vload)(w, q + v * TILE_WORDS);
+    for (int w = 0; w < run.width; w++) {
+        const __global uint *q = run.q + w * VECTOR_WIDTH;
+        uintv last = VECTOR_NAME(vload)(0, q + (vectors - 1) * TILE_WORDS);
 #pragma unroll
         for (int i = 0; i < count; i++) {
-            uintv k = (uintv)words[i * KEY_WORDS + w];
+            uintv k = (uintv)run.words[i * KEY_WORDS + w];
 #pragma unroll
-            for (int v = 0; v < vectors; v++) sums[i * vectors + v] += dot_pairs(a[v], k);
+            for (int v = 0; v + 1 < vectors; v++) sums[i * vectors + v] += dot_pairs_global(k, q + v * TILE_WORDS);
+            sums[(i + 1) * vectors - 1] += dot_pairs(k, last);
         }
     }
 #pragma unroll
@@ -120,62 +175,70 @@ static inline __attribute__((always_inline)) void score_part(const int vectors, 
 #pragma unroll
         for (int v = 0; v < vectors; v++) {
             float *score = scores + (v * BLOCK_TOKENS + i) * VECTOR_WIDTH;
-            floatv part = VECTOR_NAME(convert_float)(sums[i * vectors + v]) * (load_floatv(q_units + v * TILE_WORDS) * units[i]);
-            store_floatv(first ? part : load_floatv(score) + part, score);
+            floatv part = VECTOR_NAME(convert_float)(sums[i * vectors + v]) * (load_floatv(run.q_units + v * TILE_WORDS) * run.units[i]);
+            store_floatv(run.first ? part : load_floatv(score) + part, score);
         }
 }
 
-static inline __attribute__((always_inline)) void score_tile(const int vectors, const int count, const __global uint *q,
-                                                             const key_block *block, int key, float *scores) {
-    const uint *words = block->words + key * KEY_WORDS;
-    const __global float *q_units = (const __global float *)(q + KEY_WORDS * VECTOR_WIDTH);
-    score_part(vectors, count, q, q_units, words, block->latent + key, LATENT_WORDS, scores, 1);
+// Of all keys of the block.
+static inline __attribute__((always_inline)) void score_keys(const int vectors, score_run run, int count, float *scores, key_fetch *fetch) {
+    const int step = SCORE_SUMS / vectors;
+    for (int i = 0; i < count; i += step) {
+        fetch_keys(fetch, 1);
+        score_tile(vectors, step, run, scores + i * VECTOR_WIDTH);
+        run.words += step * KEY_WORDS;
+        run.units += step;
+    }
+}
+
+static inline __attribute__((always_inline)) void score_rows(const int vectors, const __global uint *q, const key_block *block, int count,
+                                                             float *scores, key_fetch *fetch) {
+    score_run run;
+    run.q_units = (const __global float *)(q + KEY_WORDS * VECTOR_WIDTH);
+    for (int w = 0; w < LATENT_WORDS; w += SCORE_RUN(vectors)) {
+        run.q = q + w * VECTOR_WIDTH;
+        run.words = block->words + w;
+        run.units = block->latent;
+        run.width = min(SCORE_RUN(vectors), LATENT_WORDS - w);
+        run.first = w == 0;
+        score_keys(vectors, run, count, scores, fetch);
+    }
 #if ROPE_DIM > 0
-    score_part(vectors, count, q + LATENT_WORDS * VECTOR_WIDTH, q_units + VECTOR_WIDTH, words + LATENT_WORDS, block->rope + key,
-               ROPE_WORDS, scores, 0);
+    run.q = q + LATENT_WORDS * VECTOR_WIDTH;
+    run.q_units += VECTOR_WIDTH;
+    run.words = block->words + LATENT_WORDS;
+    run.units = block->rope;
+    run.width = ROPE_WORDS;
+    run.first = 0;
+    score_keys(vectors, run, count, scores, fetch);
 #endif
 }
 
 static inline void score_block(const __global uint *tiles, int vectors, const key_block *block, int count, float *scores,
                                key_fetch *fetch) {
-    for (int v = 0; v < vectors; v += 2) {
-        const __global uint *q = tiles + v * TILE_WORDS;
-        float *out = scores + v * BLOCK_TOKENS * VECTOR_WIDTH;
-        int step = v + 1 < vectors ? SCORE_SUMS / 2 : SCORE_SUMS;
-        for (int i = 0; i < count; i += step) {
-            fetch_keys(fetch, step);
-            if (v + 1 < vectors)
-                score_tile(2, SCORE_SUMS / 2, q, block, i, out + i * VECTOR_WIDTH);
-            else
-                score_tile(1, SCORE_SUMS, q, block, i, out + i * VECTOR_WIDTH);
-        }
-    }
+    int v = 0;
+    for (; v + 4 <= vectors; v += 4) score_rows(4, tiles + v * TILE_WORDS, block, count, scores + v * BLOCK_TOKENS * VECTOR_WIDTH, fetch);
+    for (; v + 2 <= vectors; v += 2) score_rows(2, tiles + v * TILE_WORDS, block, count, scores + v * BLOCK_TOKENS * VECTOR_WIDTH, fetch);
+    if (v < vectors) score_rows(1, tiles + v * TILE_WORDS, block, count, scores + v * BLOCK_TOKENS * VECTOR_WIDTH, fetch);
 }
 
 // --- weights
 
-// Where a row's weights are: [4 rows][pair of keys][row].
-static inline uint *row_weights(uint *weights, int row) {
-    return weights + row / VALUE_ROWS * PAIRS * VALUE_ROWS + row % VALUE_ROWS;
-}
-
-static inline void store_weights(uintv words, uint *weights, int row, int pair) {
-    uint *out = row_weights(weights, row) + pair * VALUE_ROWS;
-#if VECTOR_WIDTH == 16
-    vstore4(words.s89ab, 0, out + 2 * PAIRS * VALUE_ROWS);
-    vstore4(words.scdef, 0, out + 3 * PAIRS * VALUE_ROWS);
-#endif
-    vstore4(words.s0123, 0, out);
-    vstore4(words.s4567, 0, out + PAIRS * VALUE_ROWS);
+// Weights are [row][pair of keys].
+static inline void store_weights(uintv words, uint *weights) {
+    uint each[VECTOR_WIDTH] ALIGNED;
+    VECTOR_NAME(vstore)(words, 0, each);
+#pragma unroll
+    for (int l = 0; l < VECTOR_WIDTH; l++) weights[l * PAIRS] = each[l];
 }
 
 // The weights of one vector of rows, in place of their scores, as codes. Answers what a code stands for.
-static inline floatv code_weights(const float *weighted, uint *weights, int row, int count, floatv sum, floatv most) {
+static inline floatv code_weights(const float *weighted, uint *weights, int count, floatv sum, floatv most) {
     floatv inverse = fmin(CODE_WEIGHTS / fmax(sum, CODE_LEAST), CODE_MOST / fmax(most, CODE_LEAST));
     for (int i = 0; i < count; i += 2) {
         floatv a = load_floatv(weighted + i * VECTOR_WIDTH), b = (floatv)0.0f;
         if (i + 1 < count) b = load_floatv(weighted + (i + 1) * VECTOR_WIDTH);
-        store_weights(code_words(a, b, inverse), weights, row, i / 2);
+        store_weights(code_words(a, b, inverse), weights + i / 2);
     }
     return 1.0f / inverse;
 }
@@ -196,42 +259,43 @@ static inline void soften(float *scores, uint *weights, const key_block *block, 
     store_floatv(now, top);
     store_floatv(fma(load_floatv(total), factor, sum), total);
     store_floatv(factor, rescale);
-    store_floatv(code_weights(scores, weights, row, view->count, weighted_sum, most), unit);
+    store_floatv(code_weights(scores, weights + row * PAIRS, view->count, weighted_sum, most), unit);
 }
 
 // --- values
 
-// [part of the strip][pair of keys][column]
+// [pair of keys][column]
 static inline void make_strip(uint *strip, const key_block *block, int count, int column) {
     const uint *words = block->words + column / 2;
-    for (int i = 0; i < count; i += 2, words += 2 * KEY_WORDS, strip += STRIP_PART)
+    for (int i = 0; i < count; i += 2, words += 2 * KEY_WORDS, strip += STRIP)
 #pragma unroll
-        for (int part = 0; part < STRIP / STRIP_PART; part++) {
-            uintv a = VECTOR_NAME(vload)(part, words), b = VECTOR_NAME(vload)(part, words + KEY_WORDS);
-            VECTOR_NAME(vstore)(pair_low(a, b), 0, strip + part * PAIRS * STRIP_PART);
-            VECTOR_NAME(vstore)(pair_high(a, b), 1, strip + part * PAIRS * STRIP_PART);
+        for (int run = 0; run < VALUE_VECTORS / 2; run++) {
+            uintv a = VECTOR_NAME(vload)(run, words), b = VECTOR_NAME(vload)(run, words + KEY_WORDS);
+            VECTOR_NAME(vstore)(pair_low(a, b), 2 * run, strip);
+            VECTOR_NAME(vstore)(pair_high(a, b), 2 * run + 1, strip);
         }
 }
 
-// Adds `pairs` pairs of keys to `rows` (1 or VALUE_ROWS, a constant of the caller) rows' sums, over a part of a strip.
+// Adds `pairs` pairs of keys to `rows` (1 to VALUE_ROWS, a constant of the caller) rows' sums, over a strip of columns. rescale NULL:
+// there are no sums yet.
 static inline __attribute__((always_inline)) void add_values(const int rows, __global float *sums, const uint *strip, const uint *weights,
-                                                             int pairs, const float *rescale, const float *unit, int started) {
+                                                             int pairs, const float *rescale, const float *unit) {
     intv o[VALUE_ROWS][VALUE_VECTORS];
 #pragma unroll
-    for (int r = 0; r < rows; r++) {
-        fetch_line(sums + r * VALUE_DIM);
+    for (int r = 0; r < rows; r++)
 #pragma unroll
-        for (int v = 0; v < VALUE_VECTORS; v++) o[r][v] = (intv)0;
-    }
-    for (int j = 0; j < pairs; j++) {
-        uintv c[VALUE_VECTORS];
-#pragma unroll
-        for (int v = 0; v < VALUE_VECTORS; v++) c[v] = VECTOR_NAME(vload)(j * VALUE_VECTORS + v, strip);
+        for (int v = 0; v < VALUE_VECTORS; v++) {
+            o[r][v] = (intv)0;
+            if (v * VECTOR_WIDTH % (CACHE_LINE / 4) == 0) fetch_line(sums + r * VALUE_DIM + v * VECTOR_WIDTH);
+        }
+    for (int j = 0; j < pairs; j++, strip += STRIP) {
+        uintv last = VECTOR_NAME(vload)(VALUE_VECTORS - 1, strip);
 #pragma unroll
         for (int r = 0; r < rows; r++) {
-            uintv weight = (uintv)weights[j * VALUE_ROWS + r];
+            uintv weight = (uintv)weights[r * PAIRS + j];
 #pragma unroll
-            for (int v = 0; v < VALUE_VECTORS; v++) o[r][v] += dot_pairs(c[v], weight);
+            for (int v = 0; v < VALUE_VECTORS - 1; v++) o[r][v] += dot_pairs_private(weight, strip + v * VECTOR_WIDTH);
+            o[r][VALUE_VECTORS - 1] += dot_pairs(weight, last);
         }
     }
 #pragma unroll
@@ -239,25 +303,31 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
 #pragma unroll
         for (int v = 0; v < VALUE_VECTORS; v++) {
             __global float *sum = sums + r * VALUE_DIM + v * VECTOR_WIDTH;
-            floatv old = started ? load_floatv(sum) * rescale[r] : (floatv)0.0f;
-            store_floatv(fma(VECTOR_NAME(convert_float)(o[r][v]), (floatv)unit[r], old), sum);
+            floatv value = VECTOR_NAME(convert_float)(o[r][v]) * unit[r];
+            store_floatv(rescale ? fma(load_floatv(sum), (floatv)rescale[r], value) : value, sum);
         }
 }
 
-static inline void add_block(__global float *sums, const key_block *block, uint *weights, int count, const float *rescale,
-                             const float *unit, int rows, int started) {
+static inline void add_block(__global float *sums, const key_block *block, const uint *weights, int count, const float *rescale,
+                             const float *unit, int rows) {
     uint strip[PAIRS * STRIP] ALIGNED;
     int pairs = (count + 1) / 2;
     for (int column = 0; column < LATENT_DIM; column += STRIP) {
         make_strip(strip, block, count, column);
-        for (int part = 0; part < STRIP / STRIP_PART; part++) {
-            __global float *out = sums + column + part * STRIP_PART;
-            const uint *values = strip + part * PAIRS * STRIP_PART;
-            int r = 0;
-            for (; r + VALUE_ROWS <= rows; r += VALUE_ROWS)
-                add_values(VALUE_ROWS, out + r * VALUE_DIM, values, row_weights(weights, r), pairs, rescale + r, unit + r, started);
-            for (; r < rows; r++)
-                add_values(1, out + r * VALUE_DIM, values, row_weights(weights, r), pairs, rescale + r, unit + r, started);
+        for (int r = 0; r < rows;) {
+            __global float *out = sums + r * VALUE_DIM + column;
+            const float *factor = rescale ? rescale + r : rescale;
+            int left = rows - r;
+            if (left == 1) {
+                add_values(1, out, strip, weights + r * PAIRS, pairs, factor, unit + r);
+                r += 1;
+            } else if (left == 2 || left == 4) {
+                add_values(2, out, strip, weights + r * PAIRS, pairs, factor, unit + r);
+                r += 2;
+            } else {
+                add_values(VALUE_ROWS, out, strip, weights + r * PAIRS, pairs, factor, unit + r);
+                r += VALUE_ROWS;
+            }
         }
     }
 }
@@ -296,7 +366,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_int16_dot(AT
                 int r = v * VECTOR_WIDTH;
                 soften(scores + r * BLOCK_TOKENS, weights, &block, &view, r, call.softcap, top + r, total + r, rescale + r, unit + r);
             }
-            add_block(sums, &block, weights, view.count, rescale, unit, rows, started);
+            add_block(sums, &block, weights, view.count, started ? rescale : (const float *)0, unit, rows);
             started = 1;
         }
 
