@@ -42,6 +42,7 @@
 #define STRIP (VALUE_VECTORS * VECTOR_WIDTH) // columns whose values are made together
 #define KEY_GROUP 4                          // keys that are decoded side by side
 #define UNIT_COLUMNS 32                      // and columns
+#define SQUARES (UNIT_COLUMNS / VECTOR_WIDTH)
 
 typedef struct key_block {
     uint words[BLOCK_TOKENS * KEY_WORDS] ALIGNED;
@@ -57,13 +58,21 @@ typedef struct key_row {
     floatv latent, rope;
 } key_row;
 
-static inline void decode_columns(float *out, const row_parts *at, int d) {
+// UNIT_COLUMNS of them from d on; their squares are added to `squares`.
+static inline void decode_columns(float *out, const row_parts *at, int d, floatv *squares) {
 #ifdef row_latent_unit
     row_latent_unit(at, d / QUANTISED_UNIT, out);
-#else
-#pragma unroll
-    for (int i = 0; i < UNIT_COLUMNS; i += VECTOR_WIDTH) store_floatv(row_latent_vector(at, d + i), out + i);
 #endif
+#pragma unroll
+    for (int v = 0; v < SQUARES; v++) {
+#ifdef row_latent_unit
+        floatv x = load_floatv(out + v * VECTOR_WIDTH);
+#else
+        floatv x = row_latent_vector(at, d + v * VECTOR_WIDTH);
+        store_floatv(x, out + v * VECTOR_WIDTH);
+#endif
+        squares[v] = fma(x, x, squares[v]);
+    }
 }
 
 static inline floatv decode_rope(float *out, const row_parts *at, row_turner *turner) {
@@ -84,20 +93,13 @@ static inline floatv decode_rope(float *out, const row_parts *at, row_turner *tu
 }
 
 static inline void decode_key(key_row *row, const row_parts *at, row_turner *turner) {
-    floatv squares[UNIT_COLUMNS / VECTOR_WIDTH];
+    floatv squares[SQUARES];
 #pragma unroll
-    for (int v = 0; v < UNIT_COLUMNS / VECTOR_WIDTH; v++) squares[v] = (floatv)0.0f;
-    for (int d = 0; d < LATENT_DIM; d += UNIT_COLUMNS) {
-        decode_columns(row->values + d, at, d);
-#pragma unroll
-        for (int v = 0; v < UNIT_COLUMNS / VECTOR_WIDTH; v++) {
-            floatv x = load_floatv(row->values + d + v * VECTOR_WIDTH);
-            squares[v] = fma(x, x, squares[v]);
-        }
-    }
+    for (int v = 0; v < SQUARES; v++) squares[v] = (floatv)0.0f;
+    for (int d = 0; d < LATENT_DIM; d += UNIT_COLUMNS) decode_columns(row->values + d, at, d, squares);
     row->latent = squares[0];
 #pragma unroll
-    for (int v = 1; v < UNIT_COLUMNS / VECTOR_WIDTH; v++) row->latent += squares[v];
+    for (int v = 1; v < SQUARES; v++) row->latent += squares[v];
     row->rope = decode_rope(row->values + LATENT_DIM, at, turner);
 }
 
@@ -184,7 +186,7 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
 static inline __attribute__((always_inline)) void score_keys(const int vectors, score_run run, int count, float *scores, key_fetch *fetch) {
     const int step = SCORE_SUMS / vectors;
     for (int i = 0; i < count; i += step) {
-        fetch_keys(fetch, 1);
+        fetch_keys(fetch, step);
         score_tile(vectors, step, run, scores + i * VECTOR_WIDTH);
         run.words += step * KEY_WORDS;
         run.units += step;
