@@ -40,6 +40,7 @@
 #define VALUE_ROWS 3
 #define VALUE_VECTORS 4
 #define STRIP (VALUE_VECTORS * VECTOR_WIDTH) // columns whose values are made together
+#define FETCH_STRIP ((BLOCK_TOKENS * STRIP + 2 * LATENT_DIM - 1) / (2 * LATENT_DIM)) // half of the next block's keys
 #define KEY_GROUP 4                          // keys that are decoded side by side
 #define UNIT_COLUMNS 32                      // and columns
 #define SQUARES (UNIT_COLUMNS / VECTOR_WIDTH)
@@ -186,7 +187,7 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
 static inline __attribute__((always_inline)) void score_keys(const int vectors, score_run run, int count, float *scores, key_fetch *fetch) {
     const int step = SCORE_SUMS / vectors;
     for (int i = 0; i < count; i += step) {
-        fetch_keys(fetch, step);
+        fetch_keys(fetch, (step + 1) / 2);
         score_tile(vectors, step, run, scores + i * VECTOR_WIDTH);
         run.words += step * KEY_WORDS;
         run.units += step;
@@ -311,10 +312,11 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
 }
 
 static inline void add_block(__global float *sums, const key_block *block, const uint *weights, int count, const float *rescale,
-                             const float *unit, int rows) {
+                             const float *unit, int rows, key_fetch *fetch) {
     uint strip[PAIRS * STRIP] ALIGNED;
     int pairs = (count + 1) / 2;
     for (int column = 0; column < LATENT_DIM; column += STRIP) {
+        fetch_keys(fetch, FETCH_STRIP);
         make_strip(strip, block, count, column);
         for (int r = 0; r < rows;) {
             __global float *out = sums + r * VALUE_DIM + column;
@@ -368,7 +370,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_int16_dot(AT
                 int r = v * VECTOR_WIDTH;
                 soften(scores + r * BLOCK_TOKENS, weights, &block, &view, r, call.softcap, top + r, total + r, rescale + r, unit + r);
             }
-            add_block(sums, &block, weights, view.count, started ? rescale : (const float *)0, unit, rows);
+            add_block(sums, &block, weights, view.count, started ? rescale : (const float *)0, unit, rows, &fetch);
             started = 1;
         }
 
