@@ -16,6 +16,9 @@
 #if defined(VECTOR_WIDTH) && VECTOR_WIDTH == INT8_ROWS
 #include "common/turn.clh"
 #endif
+#if defined(VECTOR_WIDTH) && VECTOR_WIDTH >= 8
+#include "common/dot16.clh"
+#endif
 
 #define ABSORB_ARGUMENTS const __global element_t *weights, const __global float *scales, absorb_call absorb
 
@@ -80,6 +83,46 @@ attend_pack(const __global uchar *query, const __global uchar *query_rope, const
                     lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
     }
 }
+
+#if VECTOR_WIDTH >= 8
+
+#define CODES_WIDEST 2048 // of a row, as lib/variants.c has it
+
+// One part of a row as codes, `apart` words from one to the next; a row that is not there is zeros. Answers its unit.
+static inline float pack_codes(__global uint *out, int apart, const __global uchar *values, int type, long first, int count, int there) {
+    float all[CODES_WIDEST + CODE_COLUMNS] __attribute__((aligned(64)));
+    uint words[(CODES_WIDEST + CODE_COLUMNS) / 2] __attribute__((aligned(64)));
+    int columns = (count + CODE_COLUMNS - 1) / CODE_COLUMNS * CODE_COLUMNS;
+    for (int d = 0; d < columns; d++) all[d] = there && d < count ? number_load(values, type, first + d) : 0.0f;
+    float unit = code_unit(code_square(all, columns), all, columns, CODE_QUERY_NORM), of_largest = largest_size(all, columns) / CODE_MOST;
+    unit = of_largest > unit ? of_largest : unit; // which a NaN stays
+    code_values(words, all, columns, unit);
+    for (int w = 0; w < columns / 2; w++) out[w * apart] = words[w];
+    return unit;
+}
+
+// Tiles for attend_int16_dot: of attend_pack's places the first ones hold [word][row], the latent part's and then the rope part's, and
+// behind them units of both, times factor.   grid: as attend_pack
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+attend_pack_int16(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
+                  float factor, attend_call call) {
+    int tile = get_global_id(0), width = call.latent_dim + call.rope_dim, latent_words = call.latent_dim / 2;
+    int words = latent_words + (call.rope_dim + CODE_COLUMNS - 1) / CODE_COLUMNS * VECTOR_WIDTH;
+    if (tile >= step[call.header + HEADER_TILES]) return;
+    for (int l = 0; l < VECTOR_WIDTH; l++) {
+        tile_lane lane = tile_lane_at(step, &call, tile, l);
+        __global float *out = space + call.packed + (long)tile * width * VECTOR_WIDTH + l;
+        __global uint *codes = (__global uint *)out;
+        float latent = pack_codes(codes, VECTOR_WIDTH, query + call.query, call.query_type,
+                                  lane.token * call.query_token + lane.head * call.query_head, call.latent_dim, lane.there);
+        float rope = pack_codes(codes + latent_words * VECTOR_WIDTH, VECTOR_WIDTH, query_rope + call.query_rope, call.query_type,
+                                lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, lane.there);
+        out[words * VECTOR_WIDTH] = latent * factor;
+        out[(words + 1) * VECTOR_WIDTH] = rope * factor;
+    }
+}
+
+#endif
 
 #if VECTOR_WIDTH == INT8_ROWS
 

@@ -9,9 +9,10 @@
 
 typedef enum host_instruction {
     HOST_INSTRUCTION_NONE,
-    HOST_INSTRUCTION_INT8_DOT, // vpdpbusd: 16 lanes of 4 products of bytes
-    HOST_INSTRUCTION_BF16_DOT, // vdpbf16ps: 16 lanes of 2 products of bf16 values
-    HOST_INSTRUCTION_AMX_BF16, // tdpbf16ps: 16 x 16 sums of 32 products of bf16 values
+    HOST_INSTRUCTION_INT16_DOT, // vpmaddwd and vpaddd: 8 or 16 lanes of 2 products of 16-bit codes
+    HOST_INSTRUCTION_INT8_DOT,  // vpdpbusd: 16 lanes of 4 products of bytes
+    HOST_INSTRUCTION_BF16_DOT,  // vdpbf16ps: 16 lanes of 2 products of bf16 values
+    HOST_INSTRUCTION_AMX_BF16,  // tdpbf16ps: 16 x 16 sums of 32 products of bf16 values
     // Products of matrix tiles (host/instruction_matrix.h).
     HOST_INSTRUCTION_MATRIX_NVIDIA,
     HOST_INSTRUCTION_MATRIX_AMD_MFMA,
@@ -27,8 +28,8 @@ typedef enum host_instruction {
 
 // Whether a trial shows a gain: of instructions of CPUs.
 static inline bool host_instruction_is_timed(host_instruction instruction) {
-    return instruction == HOST_INSTRUCTION_INT8_DOT || instruction == HOST_INSTRUCTION_BF16_DOT ||
-           instruction == HOST_INSTRUCTION_AMX_BF16;
+    return instruction == HOST_INSTRUCTION_INT16_DOT || instruction == HOST_INSTRUCTION_INT8_DOT ||
+           instruction == HOST_INSTRUCTION_BF16_DOT || instruction == HOST_INSTRUCTION_AMX_BF16;
 }
 
 // What a trial found: constant once there.
@@ -39,7 +40,7 @@ typedef struct host_instruction_trial {
     char reason[160]; // why it is not right; "" when it is
 } host_instruction_trial;
 
-// Sets facts->has_int8_dot, has_bf16_dot and has_amx_bf16: an x86 CPU with the instruction, under PoCL.
+// Sets facts->has_int16_dot, has_int8_dot, has_bf16_dot and has_amx_bf16: an x86 CPU with the instruction, under PoCL.
 void host_instruction_facts(clmla_device_facts *facts);
 
 typedef struct host_instructions host_instructions;

@@ -142,7 +142,8 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
 }
 
 static const char *pack_kernel(const variant *attend) {
-    return attend->method == VARIANT_INT8_DOT   ? "attend_pack_int8"
+    return attend->method == VARIANT_INT16_DOT  ? "attend_pack_int16"
+           : attend->method == VARIANT_INT8_DOT ? "attend_pack_int8"
            : attend->method == VARIANT_BF16_DOT ? "attend_pack_bf16"
            : attend->method == VARIANT_AMX      ? "attend_pack_amx"
            : attend->method == VARIANT_TILE     ? "attend_pack_rows"

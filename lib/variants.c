@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VARIANTS_MAX 8
+#define VARIANTS_MAX 9
 // Below this many rows CLBlast's general product does not pay its launches.
 #define CLBLAST_LEAST_ROWS 32
 #define PROJECT_TILE_LEAST_ROWS 32
@@ -148,11 +148,24 @@ static const char *refuse_attend_wgmma(const clmla_device_facts *facts, const cl
 }
 
 // What the kernels of dot products share.
-static const char *refuse_attend_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
-    if (!variant_has_long_vectors(facts)) return "the device's vectors are not of 16 floats";
+static const char *refuse_attend_pairs(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (shape->latent_dim % 64 != 0) return "the latent width is no multiple of 64";
     if (shape->value_dim != 0 && shape->value_dim != shape->latent_dim) return "values take the rope part in";
     return refuse_attend_vector(facts, shape);
+}
+
+// And those of AVX-512's.
+static const char *refuse_attend_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (!variant_has_long_vectors(facts)) return "the device's vectors are not of 16 floats";
+    return refuse_attend_pairs(facts, shape);
+}
+
+static const char *refuse_attend_int16_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (shape->compute != CLMLA_COMPUTE_FAST) return "16-bit queries, rows and weights are for plans of fast compute";
+    if (!facts->has_int16_dot)
+        return "the CPU has no vpmaddwd of AVX2, or the driver is not known to take inline assembly";
+    if (variant_vector_width(facts) < 8) return "the device's vectors are not of 8 or 16 floats";
+    return refuse_attend_pairs(facts, shape);
 }
 
 static const char *refuse_attend_int8_dot(const clmla_device_facts *facts, const clmla_shape *shape) {
@@ -236,6 +249,8 @@ static const char *refuse_clblast(const clmla_device_facts *facts, const clmla_s
     { "group", VARIANT_GROUP, &clmla_source_##operation##_group, refusal, HOST_INSTRUCTION_NONE, explanation }
 #define GROUP(operation) GROUP_LIMITED(operation, refuse_group, explain_group)
 #define GROUP_ROW(operation) GROUP_LIMITED(operation, refuse_row_group, explain_row_group)
+#define INT16_DOT(operation, refusal)                                                                                  \
+    { "int16_dot", VARIANT_INT16_DOT, &clmla_source_##operation##_int16_dot, refusal, HOST_INSTRUCTION_INT16_DOT, NULL }
 #define INT8_DOT(operation, refusal)                                                                                   \
     { "int8_dot", VARIANT_INT8_DOT, &clmla_source_##operation##_int8_dot, refusal, HOST_INSTRUCTION_INT8_DOT, NULL }
 #define BF16_DOT(operation, refusal)                                                                                   \
@@ -258,6 +273,7 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
     [CLMLA_OP_ATTEND] = {AMX(attend, refuse_attend_amx),
                          INT8_DOT(attend, refuse_attend_int8_dot),
                          BF16_DOT(attend, refuse_attend_bf16_dot),
+                         INT16_DOT(attend, refuse_attend_int16_dot),
                          VECTOR(attend, refuse_attend_vector),
                          {"wgmma", VARIANT_WGMMA, &clmla_source_attend_wgmma, refuse_attend_wgmma,
                           HOST_INSTRUCTION_WGMMA_PORTABLE, NULL},

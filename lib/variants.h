@@ -12,6 +12,7 @@ typedef enum variant_method {
     VARIANT_NAIVE,
     VARIANT_VECTOR,
     VARIANT_VECTOR_MANY, // of project: as vector, for many rows
+    VARIANT_INT16_DOT,
     VARIANT_INT8_DOT,
     VARIANT_BF16_DOT,
     VARIANT_AMX,
@@ -40,7 +41,8 @@ typedef struct variant {
 // One work-item a group, explicit vectors: for CPU devices.
 static inline bool variant_has_vectors(const variant *variant) {
     return variant->method == VARIANT_VECTOR || variant->method == VARIANT_VECTOR_MANY ||
-           variant->method == VARIANT_INT8_DOT || variant->method == VARIANT_BF16_DOT || variant->method == VARIANT_AMX;
+           variant->method == VARIANT_INT16_DOT || variant->method == VARIANT_INT8_DOT ||
+           variant->method == VARIANT_BF16_DOT || variant->method == VARIANT_AMX;
 }
 
 // A group of work-items shares tiles of rows and keys: plan->tile says which.

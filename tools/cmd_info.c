@@ -210,6 +210,7 @@ static cJSON *device_json(const clmla_device_facts *facts) {
                    {"has_sub_group_matrix", facts->has_sub_group_matrix},
                    {"has_command_buffer", facts->has_command_buffer},
                    {"has_denormals", facts->has_denormals},
+                   {"has_int16_dot", facts->has_int16_dot},
                    {"has_int8_dot", facts->has_int8_dot},
                    {"has_bf16_dot", facts->has_bf16_dot},
                    {"has_amx_bf16", facts->has_amx_bf16},

@@ -27,6 +27,7 @@ static bool has(host_instruction instruction) {
     if (host_matrix_is(instruction)) return host_matrix_find(facts)->instruction == instruction;
     if (instruction == HOST_INSTRUCTION_AMX_BF16) return facts->has_amx_bf16;
     if (instruction == HOST_INSTRUCTION_SUB_GROUPS) return facts->has_sub_groups;
+    if (instruction == HOST_INSTRUCTION_INT16_DOT) return facts->has_int16_dot;
     return instruction == HOST_INSTRUCTION_INT8_DOT ? facts->has_int8_dot : facts->has_bf16_dot;
 }
 
@@ -137,9 +138,10 @@ static void fail_each(faulty_kind kind, host_instruction instruction) {
 }
 
 START_TEST(says_why_a_trial_failed) {
-    if (!has(HOST_INSTRUCTION_INT8_DOT)) return;
-    fail_each(FAULTY_CALL, HOST_INSTRUCTION_INT8_DOT);
-    fail_each(FAULTY_ALLOCATION, HOST_INSTRUCTION_INT8_DOT);
+    host_instruction instruction = has(HOST_INSTRUCTION_INT8_DOT) ? HOST_INSTRUCTION_INT8_DOT : HOST_INSTRUCTION_INT16_DOT;
+    if (!has(instruction)) return;
+    fail_each(FAULTY_CALL, instruction);
+    fail_each(FAULTY_ALLOCATION, instruction);
 }
 END_TEST
 
@@ -230,12 +232,12 @@ END_TEST
 // Devices of other kinds and drivers have none, whatever this machine's CPU is.
 START_TEST(facts_are_of_cpus_under_pocl_alone) {
     clmla_device_facts facts = {.type = CL_DEVICE_TYPE_GPU, .platform_name = "Portable Computing Language"};
-    facts.has_int8_dot = facts.has_bf16_dot = facts.has_amx_bf16 = true;
+    facts.has_int16_dot = facts.has_int8_dot = facts.has_bf16_dot = facts.has_amx_bf16 = true;
     host_instruction_facts(&facts);
-    ck_assert(!facts.has_int8_dot && !facts.has_bf16_dot && !facts.has_amx_bf16);
+    ck_assert(!facts.has_int16_dot && !facts.has_int8_dot && !facts.has_bf16_dot && !facts.has_amx_bf16);
     facts = (clmla_device_facts){.type = CL_DEVICE_TYPE_CPU, .platform_name = "Another"};
     host_instruction_facts(&facts);
-    ck_assert(!facts.has_int8_dot && !facts.has_bf16_dot && !facts.has_amx_bf16);
+    ck_assert(!facts.has_int16_dot && !facts.has_int8_dot && !facts.has_bf16_dot && !facts.has_amx_bf16);
 }
 END_TEST
 
@@ -243,7 +245,7 @@ static void add_tests(TCase *tcase) {
 #ifdef __linux__
     tcase_add_test(tcase, says_why_tiles_are_not_granted);
 #endif
-    tcase_add_loop_test(tcase, is_right_where_the_facts_have_it, HOST_INSTRUCTION_INT8_DOT, HOST_INSTRUCTION_COUNT);
+    tcase_add_loop_test(tcase, is_right_where_the_facts_have_it, HOST_INSTRUCTION_INT16_DOT, HOST_INSTRUCTION_COUNT);
     tcase_add_test(tcase, says_why_a_trial_failed);
     tcase_add_test(tcase, says_why_a_trial_of_matrices_failed);
     tcase_add_test(tcase, says_why_a_trial_of_warpgroups_failed);

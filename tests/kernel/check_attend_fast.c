@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define INT8_COSINE 1.5e-4 // of the computation; with the 2.5e-5 of q8 rows themselves below the 2e-4 that plan.h promises
+#define INT16_COSINE 1e-6
 #define BF16_COSINE 1e-5
 #define MATRIX_COSINE 1e-5
 #define AMX_COSINE 1e-5     // of rows that are rounded to bf16
@@ -103,7 +104,9 @@ static void run_case(int number, const int *chosen) {
         if (!is_run(&variants[i], &s)) continue;
         attend_plan(&f, variants[i].name);
         test_run_twice(&f.run);
-        if (strcmp(variants[i].name, "int8_dot") == 0)
+        if (strcmp(variants[i].name, "int16_dot") == 0)
+            attend_compare_fast(&f, variants[i].name, INT16_COSINE);
+        else if (strcmp(variants[i].name, "int8_dot") == 0)
             attend_compare_fast(&f, variants[i].name, INT8_COSINE);
         else if (strcmp(variants[i].name, "bf16_dot") == 0)
             attend_compare_fast(&f, variants[i].name, BF16_COSINE);
@@ -202,6 +205,50 @@ START_TEST(keeps_hidden_values_out) {
 }
 END_TEST
 
+// Queries and keys that point the same way, over all columns or along one, and weights that are all the same: int16_dot's sums are then as
+// large as they can be. And values whose squares are no floats.
+static const struct {
+    int column; // -1: all
+    float queries, keys;
+} largest_sums[] = {{-1, 1.0f, 1.0f}, {5, 1.0f, 1.0f}, {-1, 1e-25f, 1e25f}, {5, 1e22f, 1e-22f}};
+
+static void fill_one_way(float *out, int column, float size) {
+    for (int d = 0; d < 128 + 6; d++) out[d] = column < 0 || d == column || d == 128 + 2 ? size : 0.0f;
+}
+
+START_TEST(keeps_the_largest_sums) {
+    attend_shape s = {.format = CLMLA_ROWS_F32, .compute = CLMLA_COMPUTE_FAST, .latent = 128, .rope = 6, .heads = 12,
+                      .sequences = 1, .query_tokens = {1}, .kv_tokens = {200}, .lse = true, .seed = 7};
+    clmla_variant variants[TEST_VARIANTS_MAX];
+    clmla_shape shape = attend_variant_shape(&s);
+    size_t count = 0;
+    attend_fixture f;
+    float values[128 + 6];
+    test_case_begin("attend fast, the largest sums", _i, "column %d, queries of %g, keys of %g", largest_sums[_i].column,
+                    (double)largest_sums[_i].queries, (double)largest_sums[_i].keys);
+    TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context, CLMLA_OP_ATTEND,
+                                     &shape));
+    attend_make(&f, &s);
+    for (size_t pair = 0; pair < s.heads; pair++) {
+        float *query = (float *)f.query.initial + pair * (128 + 6);
+        fill_one_way(query, largest_sums[_i].column, largest_sums[_i].queries * (pair % 2 ? 1.0f : -1.0f));
+        for (int d = 0; d < 128 + 6; d++) f.queries[pair * (128 + 6) + (size_t)d] = (double)query[d];
+    }
+    test_buffer_reset(&f.query);
+    fill_one_way(values, largest_sums[_i].column, largest_sums[_i].keys);
+    for (uint32_t i = 0; i < s.kv_tokens[0]; i++) test_rows_store((double *)f.keys[i], &f.rows, 0, i, values);
+    test_rows_upload(&f.rows);
+    attend_expect(&f);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(variants[i].name, "int16_dot") != 0 || !(variants[i].accepted || test_variant_is_slow(&variants[i]))) continue;
+        attend_plan(&f, variants[i].name);
+        test_run_twice(&f.run);
+        attend_compare_fast(&f, variants[i].name, INT16_COSINE);
+    }
+    attend_finish(&f);
+}
+END_TEST
+
 START_TEST(needs_fast_compute) {
     clmla_plan *plan = NULL;
     clmla_plan_params params = {.head_count = 16, .attend_variant = "int8_dot"};
@@ -219,6 +266,7 @@ static void add_tests(TCase *tests) {
     tcase_add_test(tests, matches_the_reference);
     tcase_add_test(tests, shows_what_is_no_number);
     tcase_add_loop_test(tests, keeps_hidden_values_out, 0, sizeof formats / sizeof *formats);
+    tcase_add_loop_test(tests, keeps_the_largest_sums, 0, sizeof largest_sums / sizeof *largest_sums);
     tcase_add_test(tests, needs_fast_compute);
 }
 

@@ -59,6 +59,7 @@ START_TEST(uses) {
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         ck_assert_int_eq(tune_uses("vector", rows[i].number), rows[i].vector);
+        ck_assert_int_eq(tune_uses("int16_dot", rows[i].number), rows[i].dot);
         ck_assert_int_eq(tune_uses("int8_dot", rows[i].number), rows[i].dot);
         ck_assert_int_eq(tune_uses("bf16_dot", rows[i].number), rows[i].dot);
         ck_assert_int_eq(tune_uses("amx", rows[i].number), rows[i].amx);

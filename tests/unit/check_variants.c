@@ -5,7 +5,7 @@
 #include <clmla/clmla.h>
 #include <string.h>
 
-#define MOST 8
+#define MOST 9
 
 static size_t list(clmla_variant *out, cl_device_type type, uint32_t width, clmla_operation operation, clmla_shape shape) {
     clmla_device_facts facts = {.type = type, .float_vector_width = width, .compute_units = 1};
@@ -112,6 +112,35 @@ START_TEST(test_dot_products_are_asked_for) {
 }
 END_TEST
 
+// Products of 16-bit codes serve rows of every format and width of the rope part, by short and long vectors; what dots of AVX-512 refuse
+// otherwise, they refuse, too.
+START_TEST(test_products_of_codes_are_asked_for) {
+    clmla_device_facts facts = {.type = CL_DEVICE_TYPE_CPU, .float_vector_width = 8, .has_int16_dot = true};
+    clmla_shape shape = {.latent_dim = 512, .rope_dim = 7, .head_count = 16, .compute = CLMLA_COMPUTE_FAST};
+    for (uint32_t width = 8; width <= 16; width += 8)
+        for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++) {
+            facts.float_vector_width = width;
+            shape.format = (clmla_row_format)f;
+            ck_assert(attend_variant("int16_dot", &facts, shape).chosen);
+        }
+    shape.latent_dim = 500;
+    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "64"));
+    shape.latent_dim = 2048;
+    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "wider than 2048"));
+    shape.latent_dim = 512;
+    shape.value_dim = 519;
+    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "rope part"));
+    shape.value_dim = 0;
+    facts.float_vector_width = 4;
+    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "8 or 16 floats"));
+    facts.has_int16_dot = false;
+    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "vpmaddwd"));
+    shape.compute = CLMLA_COMPUTE_EXACT;
+    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "fast"));
+    ck_assert(attend_variant("vector", &facts, shape).chosen);
+}
+END_TEST
+
 // Tiles serve rows of every format, in fast compute alone, on CPUs that have them; what dots refuse, they refuse, too.
 START_TEST(test_tiles_are_asked_for) {
     clmla_device_facts facts = {.type = CL_DEVICE_TYPE_CPU, .float_vector_width = 16, .has_int8_dot = true,
@@ -194,6 +223,7 @@ static void add_tests(TCase *tests) {
     tcase_add_test(tests, test_cpu_gets_vectors_gpu_does_not);
     tcase_add_test(tests, test_gpus_have_tiles_for_prompts);
     tcase_add_test(tests, test_dot_products_are_asked_for);
+    tcase_add_test(tests, test_products_of_codes_are_asked_for);
     tcase_add_test(tests, test_tiles_are_asked_for);
     tcase_add_test(tests, test_recorded_products_are_our_own);
     tcase_add_test(tests, test_wrong_arguments);
