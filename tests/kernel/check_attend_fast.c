@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // attend of fast compute: variants that round queries and weights, against tests/ref/ref_attend.c over the same stored rows. They
 // are measured over whole outputs, at scores of spread 2 or less. A device without the instructions must fall back to what exact
-// plans run.
+// plans run. With CLMLA_TEST_PORTABLE=1 the variants for AVX-512 and AMX alone, on a CPU of any kind.
 #include "tests/kernel/attend_fixture.h"
 #include "tests/support/pairwise.h"
 #include "tests/support/variants.h"
@@ -20,7 +20,8 @@
 enum { FORMAT, WIDTH, HEADS, LENGTHS, QUERIES, MASK, PAGE, LIST, SCORES, SOFTCAP, SINK, LAYOUT, SPLIT, QUERY_TYPE, FACTORS };
 static const struct {
     uint32_t latent, rope;
-} widths[] = {{512, 64}, {512, 0}, {128, 6}, {64, 40}};
+} widths[] = {{512, 64}, {512, 0}, {128, 6}, {64, 40}, {128, 64}};
+#define WIDTHS 4 // the last one is in programs[] alone
 static const uint32_t head_counts[] = {1, 5, 16, 20, 40, 128}, pages[] = {0, 1, 16, 53}, splits[] = {0, 50};
 static const uint32_t lengths[][3] = {{1, 140, 20}, {96, 97, 0}, {4, 95, 193}, {700, 3, 1}};
 static const uint32_t queries[][3] = {{1, 1, 1}, {2, 1, 3}, {4, 8, 2}};
@@ -29,7 +30,24 @@ static const attend_scores scores[] = {ATTEND_RANDOM, ATTEND_ZERO, ATTEND_SAME_K
 static const clmla_row_format formats[] = {CLMLA_ROWS_Q8, CLMLA_ROWS_BF16, CLMLA_ROWS_F16, CLMLA_ROWS_FP8, CLMLA_ROWS_Q5};
 enum { MASK_CAUSAL, MASK_FULL, MASK_WINDOW, MASK_KINDS };
 
-static attend_shape shape_of(const int *chosen, uint64_t seed) {
+// Programs by OpenCL C, which take seconds each to compile: every format, rope parts that fill a tile's step and that do not, none,
+// and lists. FORMAT is their number then, and WIDTH and LIST have no other levels.
+static const struct {
+    int format, width, list;
+} programs[] = {{0, 2, 0}, {0, 4, 0}, {0, 3, 1}, {1, 2, 0}, {1, 0, 0}, {1, 1, 1}, {2, 2, 0}, {3, 2, 0}, {4, 2, 0}};
+#define PROGRAMS (int)(sizeof programs / sizeof *programs)
+
+static void choose_program(int *levels, const int *chosen) {
+    memcpy(levels, chosen, FACTORS * sizeof *levels);
+    if (!test_device_is_portable()) return;
+    levels[FORMAT] = programs[chosen[FORMAT]].format;
+    levels[WIDTH] = programs[chosen[FORMAT]].width;
+    levels[LIST] = programs[chosen[FORMAT]].list;
+}
+
+static attend_shape shape_of(const int *levels, uint64_t seed) {
+    int chosen[FACTORS];
+    choose_program(chosen, levels);
     attend_shape s = {
         .format = formats[chosen[FORMAT]],
         .compute = CLMLA_COMPUTE_FAST,
@@ -67,11 +85,11 @@ static bool accept(const int *chosen, const void *payload) {
     (void)payload;
     attend_shape s = shape_of(chosen, 0);
     if (test_device_get()->short_form) return attend_cost(&s) <= 60000 && s.latent < 512;
-    return attend_cost(&s) <= 30000000;
+    return attend_cost(&s) <= (test_device_is_portable() ? 60000000 : 30000000);
 }
 
 static bool is_run(const clmla_variant *variant, const attend_shape *s) {
-    if (variant->chosen) return true;
+    if (variant->chosen || test_device_is_portable()) return test_variant_is_fast(variant);
     if (strcmp(variant->name, "wgmma") == 0) return false; // check_attend_wgmma.c's, in OpenCL C
     if (strcmp(variant->name, "matrix") != 0) return test_variant_is_slow(variant);
     // Seconds of compilation for each program on PoCL: one width, the others are check_attend_matrix.c's.
@@ -79,28 +97,27 @@ static bool is_run(const clmla_variant *variant, const attend_shape *s) {
 }
 
 // What a plan of fast compute runs on this device, and what it could.
-static void run_case(int number, const int *chosen) {
-    attend_shape s = shape_of(chosen, (uint64_t)number + 21000);
+static void run_shape(const char *family, int number, const attend_shape *s) {
     clmla_variant variants[TEST_VARIANTS_MAX];
-    clmla_shape shape = attend_variant_shape(&s);
-    shape.value_dim = s.latent;
+    clmla_shape shape = attend_variant_shape(s);
+    shape.value_dim = s->latent;
     size_t count = 0;
-    test_case_begin("attend fast", number, "%s %u + %u, heads %u, lengths %d, queries %d, mask %d, page %u, list %u, scores %d, "
-                                           "softcap %g, sink %d, layout %d, split %u, query type %d",
-                    clmla_row_format_name(s.format), s.latent, s.rope, s.heads, chosen[LENGTHS], chosen[QUERIES], chosen[MASK], s.page_tokens,
-                    s.list_count, (int)s.scores, (double)s.softcap, (int)s.sink, (int)s.layout, s.split_tokens,
-                    (int)s.query_type);
+    test_case_begin(family, number, "%s %u + %u, heads %u, keys %u %u, tokens %u %u, mask %d %u, page %u, list %u, scores %d, "
+                                    "softcap %g, sink %d, layout %d, split %u, query type %d",
+                    clmla_row_format_name(s->format), s->latent, s->rope, s->heads, s->kv_tokens[0], s->kv_tokens[1],
+                    s->query_tokens[0], s->query_tokens[1], s->full, s->window, s->page_tokens, s->list_count, (int)s->scores,
+                    (double)s->softcap, (int)s->sink, (int)s->layout, s->split_tokens, (int)s->query_type);
     TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context, CLMLA_OP_ATTEND,
                                      &shape));
     attend_fixture f;
-    attend_make(&f, &s);
+    attend_make(&f, s);
     attend_expect(&f);
     attend_plan(&f, NULL);
     const char *planned = clmla_plan_facts_get(f.plan).attend_variant;
     for (size_t i = 0; i < count; i++) {
         TEST_ASSERT(!variants[i].chosen || strcmp(variants[i].name, planned) == 0, "%s is chosen, the plan has %s",
                     variants[i].name, planned);
-        if (!is_run(&variants[i], &s)) continue;
+        if (!is_run(&variants[i], s)) continue;
         attend_plan(&f, variants[i].name);
         test_run_twice(&f.run);
         if (strcmp(variants[i].name, "int8_dot") == 0)
@@ -108,7 +125,7 @@ static void run_case(int number, const int *chosen) {
         else if (strcmp(variants[i].name, "bf16_dot") == 0)
             attend_compare_fast(&f, variants[i].name, BF16_COSINE);
         else if (strcmp(variants[i].name, "amx") == 0)
-            attend_compare_fast(&f, variants[i].name, s.format == CLMLA_ROWS_BF16 ? AMX_BF16_COSINE : AMX_COSINE);
+            attend_compare_fast(&f, variants[i].name, s->format == CLMLA_ROWS_BF16 ? AMX_BF16_COSINE : AMX_COSINE);
         else if (strcmp(variants[i].name, "matrix") == 0 || strcmp(variants[i].name, "wgmma") == 0)
             attend_compare_fast(&f, variants[i].name, MATRIX_COSINE);
         else
@@ -117,10 +134,20 @@ static void run_case(int number, const int *chosen) {
     attend_finish(&f);
 }
 
+static void run_case(int number, const int *chosen) {
+    attend_shape s = shape_of(chosen, (uint64_t)number + 21000);
+    run_shape("attend fast", number, &s);
+}
+
 static const pairwise factors = {.factor_count = FACTORS,
-                                 .levels = {5, 4, 6, 4, 3, MASK_KINDS, 4, 2, 3, 2, 2, TEST_ROWS_LAYOUTS, 2, 3},
+                                 .levels = {5, WIDTHS, 6, 4, 3, MASK_KINDS, 4, 2, 3, 2, 2, TEST_ROWS_LAYOUTS, 2, 3},
                                  .accept = accept,
-                                 .seed = 31};
+                                 .seed = 31},
+                      portable_factors = {.factor_count = FACTORS,
+                                          .levels = {PROGRAMS, 1, 6, 4, 3, MASK_KINDS, 4, 1, 3, 2, 2,
+                                                     TEST_ROWS_LAYOUTS, 2, 3},
+                                          .accept = accept,
+                                          .seed = 32};
 
 START_TEST(matches_the_reference) {
     for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
@@ -133,7 +160,17 @@ START_TEST(matches_the_reference) {
             printf("attend fast: %s by %s: %s%s\n", clmla_row_format_name(formats[f]), variants[i].name,
                    variants[i].chosen ? "chosen" : "not chosen: ", variants[i].chosen ? "" : variants[i].reason);
     }
-    pairwise_run(&factors, "attend fast", run_case);
+    pairwise_run(test_device_is_portable() ? &portable_factors : &factors, "attend fast", run_case);
+}
+END_TEST
+
+// Parts of a step are fewer than a plan's capacity launches.
+START_TEST(serves_plans_with_a_capacity) {
+    int levels[FACTORS] = {[WIDTH] = 2, [HEADS] = 3, [LENGTHS] = _i / 2, [QUERIES] = 1, [PAGE] = 2, [SCORES] = 0};
+    levels[FORMAT] = test_device_is_portable() ? _i % 2 * 3 : _i % 2;
+    attend_shape s = shape_of(levels, (uint64_t)_i + 22000);
+    s.capacity = true;
+    run_shape("attend fast, capacity", _i, &s);
 }
 END_TEST
 
@@ -162,7 +199,7 @@ START_TEST(shows_what_is_no_number) {
     TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context, CLMLA_OP_ATTEND,
                                      &shape));
     for (size_t i = 0; i < count; i++)
-        if (variants[i].chosen || test_variant_is_slow(&variants[i])) check_query_value(&s, variants[i].name);
+        if (test_variant_is_fast(&variants[i])) check_query_value(&s, variants[i].name);
 }
 END_TEST
 
@@ -195,7 +232,8 @@ START_TEST(keeps_hidden_values_out) {
     TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context, CLMLA_OP_ATTEND,
                                      &shape));
     for (size_t i = 0; i < count; i++) {
-        if (!variants[i].accepted && (!test_variant_is_slow(&variants[i]) || test_device_get()->short_form)) continue;
+        bool run = test_variant_is_fast(&variants[i]) || (variants[i].accepted && !test_device_is_portable());
+        if (!run || (test_variant_is_slow(&variants[i]) && test_device_get()->short_form)) continue;
         check_hidden_value(&s, variants[i].name, 5);
         check_hidden_value(&s, variants[i].name, 128 + 2);
     }
@@ -217,6 +255,7 @@ END_TEST
 
 static void add_tests(TCase *tests) {
     tcase_add_test(tests, matches_the_reference);
+    tcase_add_loop_test(tests, serves_plans_with_a_capacity, 0, 8);
     tcase_add_test(tests, shows_what_is_no_number);
     tcase_add_loop_test(tests, keeps_hidden_values_out, 0, sizeof formats / sizeof *formats);
     tcase_add_test(tests, needs_fast_compute);

@@ -38,6 +38,20 @@ static void play_gpu(clmla_context *context) {
     if (gpu && strcmp(gpu, "1") == 0) context->host.facts.type = CL_DEVICE_TYPE_GPU;
 }
 
+bool test_device_is_portable(void) {
+    const char *portable = getenv("CLMLA_TEST_PORTABLE");
+    return portable && strcmp(portable, "1") == 0;
+}
+
+// A CPU of any kind is given the variants for dot products and tiles, which OpenCL C makes then.
+static void play_instructions(clmla_context *context) {
+    clmla_device_facts *facts = &context->host.facts;
+    if (!test_device_is_portable() || !(facts->type & CL_DEVICE_TYPE_CPU)) return;
+    context->host.portable_instructions = true;
+    facts->has_int8_dot = facts->has_bf16_dot = facts->has_amx_bf16 = true;
+    facts->float_vector_width = 16;
+}
+
 static clmla_status make_context(clmla_context **out) {
     clmla_context_params params = {
         .device = getenv("CLMLA_TEST_DEVICE"),
@@ -48,8 +62,10 @@ static clmla_status make_context(clmla_context **out) {
         .tuning_file = "",
     };
     clmla_status status = clmla_context_create(out, &params);
-    if (status == CLMLA_OK) play_gpu(*out);
-    return status;
+    if (status != CLMLA_OK) return status;
+    play_gpu(*out);
+    play_instructions(*out);
+    return CLMLA_OK;
 }
 
 clmla_context *test_device_context(void) {
