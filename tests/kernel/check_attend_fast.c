@@ -149,17 +149,22 @@ static const pairwise factors = {.factor_count = FACTORS,
                                           .accept = accept,
                                           .seed = 32};
 
+#define PORTABLE_KERNELS 7 // amx over every format, int8_dot over q8 and bf16_dot over bf16 rows
+
 START_TEST(matches_the_reference) {
+    int fast = 0;
     for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
         clmla_variant variants[TEST_VARIANTS_MAX];
         clmla_shape shape = {.format = formats[f], .latent_dim = 512, .rope_dim = 64, .compute = CLMLA_COMPUTE_FAST};
         size_t count = 0;
         TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context, CLMLA_OP_ATTEND,
                                          &shape));
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++, fast += test_variant_is_fast(&variants[i - 1]))
             printf("attend fast: %s by %s: %s%s\n", clmla_row_format_name(formats[f]), variants[i].name,
                    variants[i].chosen ? "chosen" : "not chosen: ", variants[i].chosen ? "" : variants[i].reason);
     }
+    TEST_ASSERT(!test_device_is_portable() || fast == PORTABLE_KERNELS, "OpenCL C makes %d kernels, not %d", fast,
+                PORTABLE_KERNELS);
     pairwise_run(test_device_is_portable() ? &portable_factors : &factors, "attend fast", run_case);
 }
 END_TEST

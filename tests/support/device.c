@@ -127,6 +127,11 @@ int test_main(const char *name, void (*add_tests)(TCase *tcase)) {
     }
     printf("%s: device %s (%s)%s\n", name, device.facts->name, device.facts->platform_name,
            device.short_form ? ", short form" : "");
+    if (test_device_is_portable() && !(device.facts->type & CL_DEVICE_TYPE_CPU)) {
+        printf("%s: the device is no CPU: dot products and tiles by OpenCL C are left out\n", name);
+        close_device();
+        return EXIT_SKIPPED;
+    }
     if (!device.unordered) printf("%s: no out-of-order queue here: those parts use the in-order queue\n", name);
     int result = run_suite(name, add_tests);
     clmla_program_counts counts = clmla_context_programs(device.context);
