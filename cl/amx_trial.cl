@@ -6,36 +6,38 @@
 #include "common/amx.clh"
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_sum(const __global uint *in, __global uint *out, int turns) {
-    amx_begin();
-    AMX_ZERO(0);
-    AMX_LOAD(1, in, AMX_ROW_BYTES);
-    AMX_LOAD(2, in + AMX_TILE_WORDS, AMX_ROW_BYTES);
-    AMX_ADD_BF16(0, 1, 2);
-    AMX_STORE(0, out, AMX_ROW_BYTES);
-    amx_end();
+    amx_tiles amx;
+    amx_begin(&amx);
+    AMX_ZERO(&amx, 0);
+    AMX_LOAD(&amx, 1, in, AMX_ROW_BYTES);
+    AMX_LOAD(&amx, 2, in + AMX_TILE_WORDS, AMX_ROW_BYTES);
+    AMX_ADD_BF16(&amx, 0, 1, 2);
+    AMX_STORE(&amx, 0, out, AMX_ROW_BYTES);
+    amx_end(&amx);
 }
 
-static inline void one_turn(const __global uint *in) {
-    AMX_LOAD(4, in, AMX_ROW_BYTES);
-    AMX_LOAD(6, in + AMX_TILE_WORDS, AMX_ROW_BYTES);
-    AMX_ADD_BF16(0, 4, 6);
-    AMX_LOAD(7, in + AMX_TILE_WORDS, AMX_ROW_BYTES);
-    AMX_ADD_BF16(1, 4, 7);
-    AMX_LOAD(5, in, AMX_ROW_BYTES);
-    AMX_ADD_BF16(2, 5, 6);
-    AMX_ADD_BF16(3, 5, 7);
+static inline void one_turn(amx_tiles *amx, const __global uint *in) {
+    AMX_LOAD(amx, 4, in, AMX_ROW_BYTES);
+    AMX_LOAD(amx, 6, in + AMX_TILE_WORDS, AMX_ROW_BYTES);
+    AMX_ADD_BF16(amx, 0, 4, 6);
+    AMX_LOAD(amx, 7, in + AMX_TILE_WORDS, AMX_ROW_BYTES);
+    AMX_ADD_BF16(amx, 1, 4, 7);
+    AMX_LOAD(amx, 5, in, AMX_ROW_BYTES);
+    AMX_ADD_BF16(amx, 2, 5, 6);
+    AMX_ADD_BF16(amx, 3, 5, 7);
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_rate(const __global uint *in, __global uint *out, int turns) {
-    amx_begin();
-    AMX_ZERO(0);
-    AMX_ZERO(1);
-    AMX_ZERO(2);
-    AMX_ZERO(3);
-    for (int t = 0; t < turns; t++) one_turn(in);
-    AMX_STORE(0, out, AMX_ROW_BYTES);
-    AMX_STORE(1, out + AMX_TILE_WORDS, AMX_ROW_BYTES);
-    AMX_STORE(2, out + 2 * AMX_TILE_WORDS, AMX_ROW_BYTES);
-    AMX_STORE(3, out + 3 * AMX_TILE_WORDS, AMX_ROW_BYTES);
-    amx_end();
+    amx_tiles amx;
+    amx_begin(&amx);
+    AMX_ZERO(&amx, 0);
+    AMX_ZERO(&amx, 1);
+    AMX_ZERO(&amx, 2);
+    AMX_ZERO(&amx, 3);
+    for (int t = 0; t < turns; t++) one_turn(&amx, in);
+    AMX_STORE(&amx, 0, out, AMX_ROW_BYTES);
+    AMX_STORE(&amx, 1, out + AMX_TILE_WORDS, AMX_ROW_BYTES);
+    AMX_STORE(&amx, 2, out + 2 * AMX_TILE_WORDS, AMX_ROW_BYTES);
+    AMX_STORE(&amx, 3, out + 3 * AMX_TILE_WORDS, AMX_ROW_BYTES);
+    amx_end(&amx);
 }

@@ -170,22 +170,22 @@ static inline const __global uint *latent_words(const key_block *block, int key)
 // --- scores
 
 // 32 keys by 32 rows into sums 0 to 3, over `steps` steps of columns.
-static inline void score_square(const __global uint *q, size_t a, size_t a_stride, size_t b, size_t b_stride, int steps) {
+static inline void score_square(amx_tiles *amx, const __global uint *q, size_t a, size_t a_stride, size_t b, size_t b_stride, int steps) {
     for (int s = 0; s < steps; s++, q += QUERY_WORDS, a += AMX_ROW_BYTES, b += AMX_ROW_BYTES) {
-        AMX_LOAD(4, a, a_stride);
-        AMX_LOAD(6, q, AMX_ROW_BYTES);
-        AMX_ADD_BF16(0, 4, 6);
-        AMX_LOAD(5, b, b_stride);
-        AMX_ADD_BF16(2, 5, 6);
-        AMX_LOAD(7, q + TILE_WORDS, AMX_ROW_BYTES);
-        AMX_ADD_BF16(1, 4, 7);
-        AMX_ADD_BF16(3, 5, 7);
-        AMX_LOAD(6, q + AMX_TILE_WORDS, AMX_ROW_BYTES);
-        AMX_ADD_BF16(0, 4, 6);
-        AMX_ADD_BF16(2, 5, 6);
-        AMX_LOAD(7, q + TILE_WORDS + AMX_TILE_WORDS, AMX_ROW_BYTES);
-        AMX_ADD_BF16(1, 4, 7);
-        AMX_ADD_BF16(3, 5, 7);
+        AMX_LOAD(amx, 4, a, a_stride);
+        AMX_LOAD(amx, 6, q, AMX_ROW_BYTES);
+        AMX_ADD_BF16(amx, 0, 4, 6);
+        AMX_LOAD(amx, 5, b, b_stride);
+        AMX_ADD_BF16(amx, 2, 5, 6);
+        AMX_LOAD(amx, 7, q + TILE_WORDS, AMX_ROW_BYTES);
+        AMX_ADD_BF16(amx, 1, 4, 7);
+        AMX_ADD_BF16(amx, 3, 5, 7);
+        AMX_LOAD(amx, 6, q + AMX_TILE_WORDS, AMX_ROW_BYTES);
+        AMX_ADD_BF16(amx, 0, 4, 6);
+        AMX_ADD_BF16(amx, 2, 5, 6);
+        AMX_LOAD(amx, 7, q + TILE_WORDS + AMX_TILE_WORDS, AMX_ROW_BYTES);
+        AMX_ADD_BF16(amx, 1, 4, 7);
+        AMX_ADD_BF16(amx, 3, 5, 7);
     }
 }
 
@@ -194,52 +194,52 @@ typedef struct key_column {
     size_t at[4], stride[4];
 } key_column;
 
-static inline void score_column(const __global uint *q, const key_column *keys, int steps) {
+static inline void score_column(amx_tiles *amx, const __global uint *q, const key_column *keys, int steps) {
     for (int s = 0; s < steps; s++, q += QUERY_WORDS) {
         size_t column = s * AMX_ROW_BYTES;
-        AMX_LOAD(6, q, AMX_ROW_BYTES);
-        AMX_LOAD(4, keys->at[0] + column, keys->stride[0]);
-        AMX_ADD_BF16(0, 4, 6);
-        AMX_LOAD(5, keys->at[1] + column, keys->stride[1]);
-        AMX_ADD_BF16(1, 5, 6);
-        AMX_LOAD(7, q + AMX_TILE_WORDS, AMX_ROW_BYTES);
-        AMX_ADD_BF16(0, 4, 7);
-        AMX_ADD_BF16(1, 5, 7);
-        AMX_LOAD(4, keys->at[2] + column, keys->stride[2]);
-        AMX_ADD_BF16(2, 4, 6);
-        AMX_LOAD(5, keys->at[3] + column, keys->stride[3]);
-        AMX_ADD_BF16(3, 5, 6);
-        AMX_ADD_BF16(2, 4, 7);
-        AMX_ADD_BF16(3, 5, 7);
+        AMX_LOAD(amx, 6, q, AMX_ROW_BYTES);
+        AMX_LOAD(amx, 4, keys->at[0] + column, keys->stride[0]);
+        AMX_ADD_BF16(amx, 0, 4, 6);
+        AMX_LOAD(amx, 5, keys->at[1] + column, keys->stride[1]);
+        AMX_ADD_BF16(amx, 1, 5, 6);
+        AMX_LOAD(amx, 7, q + AMX_TILE_WORDS, AMX_ROW_BYTES);
+        AMX_ADD_BF16(amx, 0, 4, 7);
+        AMX_ADD_BF16(amx, 1, 5, 7);
+        AMX_LOAD(amx, 4, keys->at[2] + column, keys->stride[2]);
+        AMX_ADD_BF16(amx, 2, 4, 6);
+        AMX_LOAD(amx, 5, keys->at[3] + column, keys->stride[3]);
+        AMX_ADD_BF16(amx, 3, 5, 6);
+        AMX_ADD_BF16(amx, 2, 4, 7);
+        AMX_ADD_BF16(amx, 3, 5, 7);
     }
 }
 
 #define SCORE_ROW_BYTES (SCORE_STRIDE * 4)
 #define SCORE_TILE (AMX_ROWS * SCORE_STRIDE)
 
-static inline void clear_sums(void) {
-    AMX_ZERO(0);
-    AMX_ZERO(1);
-    AMX_ZERO(2);
-    AMX_ZERO(3);
+static inline void clear_sums(amx_tiles *amx) {
+    AMX_ZERO(amx, 0);
+    AMX_ZERO(amx, 1);
+    AMX_ZERO(amx, 2);
+    AMX_ZERO(amx, 3);
 }
 
 // Of 32 keys and an even number of tiles of rows.
-static inline void score_pairs(const __global uint *q, int tiles, const key_group *a, float *scores) {
+static inline void score_pairs(amx_tiles *amx, const __global uint *q, int tiles, const key_group *a, float *scores) {
     const key_group *b = a + 1;
     for (int t = 0; t < tiles; t += 2, q += 2 * TILE_WORDS, scores += 2 * VECTOR_WIDTH) {
-        clear_sums();
-        score_square(q, a->latent, a->latent_stride, b->latent, b->latent_stride, LATENT_STEPS);
-        score_square(q + LATENT_STEPS * QUERY_WORDS, a->rope, a->rope_stride, b->rope, b->rope_stride, ROPE_STEPS);
-        AMX_STORE(0, scores, SCORE_ROW_BYTES);
-        AMX_STORE(1, scores + VECTOR_WIDTH, SCORE_ROW_BYTES);
-        AMX_STORE(2, scores + SCORE_TILE, SCORE_ROW_BYTES);
-        AMX_STORE(3, scores + SCORE_TILE + VECTOR_WIDTH, SCORE_ROW_BYTES);
+        clear_sums(amx);
+        score_square(amx, q, a->latent, a->latent_stride, b->latent, b->latent_stride, LATENT_STEPS);
+        score_square(amx, q + LATENT_STEPS * QUERY_WORDS, a->rope, a->rope_stride, b->rope, b->rope_stride, ROPE_STEPS);
+        AMX_STORE(amx, 0, scores, SCORE_ROW_BYTES);
+        AMX_STORE(amx, 1, scores + VECTOR_WIDTH, SCORE_ROW_BYTES);
+        AMX_STORE(amx, 2, scores + SCORE_TILE, SCORE_ROW_BYTES);
+        AMX_STORE(amx, 3, scores + SCORE_TILE + VECTOR_WIDTH, SCORE_ROW_BYTES);
     }
 }
 
 // Of 64 keys and one tile of rows.
-static inline void score_single(const __global uint *q, const key_group *groups, float *scores) {
+static inline void score_single(amx_tiles *amx, const __global uint *q, const key_group *groups, float *scores) {
     key_column latent, rope;
     for (int g = 0; g < 4; g++) {
         latent.at[g] = groups[g].latent;
@@ -247,24 +247,24 @@ static inline void score_single(const __global uint *q, const key_group *groups,
         rope.at[g] = groups[g].rope;
         rope.stride[g] = groups[g].rope_stride;
     }
-    clear_sums();
-    score_column(q, &latent, LATENT_STEPS);
-    score_column(q + LATENT_STEPS * QUERY_WORDS, &rope, ROPE_STEPS);
-    AMX_STORE(0, scores, SCORE_ROW_BYTES);
-    AMX_STORE(1, scores + SCORE_TILE, SCORE_ROW_BYTES);
-    AMX_STORE(2, scores + 2 * SCORE_TILE, SCORE_ROW_BYTES);
-    AMX_STORE(3, scores + 3 * SCORE_TILE, SCORE_ROW_BYTES);
+    clear_sums(amx);
+    score_column(amx, q, &latent, LATENT_STEPS);
+    score_column(amx, q + LATENT_STEPS * QUERY_WORDS, &rope, ROPE_STEPS);
+    AMX_STORE(amx, 0, scores, SCORE_ROW_BYTES);
+    AMX_STORE(amx, 1, scores + SCORE_TILE, SCORE_ROW_BYTES);
+    AMX_STORE(amx, 2, scores + 2 * SCORE_TILE, SCORE_ROW_BYTES);
+    AMX_STORE(amx, 3, scores + 3 * SCORE_TILE, SCORE_ROW_BYTES);
 }
 
-static inline void score_block(const __global uint *q, int tiles, const key_block *block, int count, float *scores,
+static inline void score_block(amx_tiles *amx, const __global uint *q, int tiles, const key_block *block, int count, float *scores,
                                key_fetch *fetch) {
     int paired = tiles - tiles % 2;
     for (int g = 0; g * AMX_ROWS < count; g += 2) {
         fetch_keys(fetch, 2 * AMX_ROWS);
-        score_pairs(q, paired, &block->groups[g], scores + g * SCORE_TILE);
+        score_pairs(amx, q, paired, &block->groups[g], scores + g * SCORE_TILE);
     }
     for (int g = 0; paired < tiles && g * AMX_ROWS < count; g += 4)
-        score_single(q + paired * TILE_WORDS, &block->groups[g], scores + g * SCORE_TILE + paired * VECTOR_WIDTH);
+        score_single(amx, q + paired * TILE_WORDS, &block->groups[g], scores + g * SCORE_TILE + paired * VECTOR_WIDTH);
 }
 
 // --- weights
@@ -318,37 +318,37 @@ static inline void make_strip(uint *strip, const key_block *block, int count, in
 }
 
 // 16 rows by 64 columns.
-static inline void add_column(__global float *sums, const uint *strip, const uint *weights, int steps, int started) {
+static inline void add_column(amx_tiles *amx, __global float *sums, const uint *strip, const uint *weights, int steps, int started) {
     if (started) {
-        AMX_LOAD(0, sums, SUM_BYTES);
-        AMX_LOAD(1, sums + VECTOR_WIDTH, SUM_BYTES);
-        AMX_LOAD(2, sums + 2 * VECTOR_WIDTH, SUM_BYTES);
-        AMX_LOAD(3, sums + 3 * VECTOR_WIDTH, SUM_BYTES);
+        AMX_LOAD(amx, 0, sums, SUM_BYTES);
+        AMX_LOAD(amx, 1, sums + VECTOR_WIDTH, SUM_BYTES);
+        AMX_LOAD(amx, 2, sums + 2 * VECTOR_WIDTH, SUM_BYTES);
+        AMX_LOAD(amx, 3, sums + 3 * VECTOR_WIDTH, SUM_BYTES);
     } else
-        clear_sums();
+        clear_sums(amx);
     for (int s = 0; s < steps; s++, weights += AMX_TILE_WORDS, strip += STEP / 2 * STRIP) {
-        AMX_LOAD(7, weights, AMX_ROW_BYTES);
-        AMX_LOAD(4, strip, STRIP_BYTES);
-        AMX_ADD_BF16(0, 7, 4);
-        AMX_LOAD(5, strip + VECTOR_WIDTH, STRIP_BYTES);
-        AMX_ADD_BF16(1, 7, 5);
-        AMX_LOAD(6, strip + 2 * VECTOR_WIDTH, STRIP_BYTES);
-        AMX_ADD_BF16(2, 7, 6);
-        AMX_LOAD(4, strip + 3 * VECTOR_WIDTH, STRIP_BYTES);
-        AMX_ADD_BF16(3, 7, 4);
+        AMX_LOAD(amx, 7, weights, AMX_ROW_BYTES);
+        AMX_LOAD(amx, 4, strip, STRIP_BYTES);
+        AMX_ADD_BF16(amx, 0, 7, 4);
+        AMX_LOAD(amx, 5, strip + VECTOR_WIDTH, STRIP_BYTES);
+        AMX_ADD_BF16(amx, 1, 7, 5);
+        AMX_LOAD(amx, 6, strip + 2 * VECTOR_WIDTH, STRIP_BYTES);
+        AMX_ADD_BF16(amx, 2, 7, 6);
+        AMX_LOAD(amx, 4, strip + 3 * VECTOR_WIDTH, STRIP_BYTES);
+        AMX_ADD_BF16(amx, 3, 7, 4);
     }
-    AMX_STORE(0, sums, SUM_BYTES);
-    AMX_STORE(1, sums + VECTOR_WIDTH, SUM_BYTES);
-    AMX_STORE(2, sums + 2 * VECTOR_WIDTH, SUM_BYTES);
-    AMX_STORE(3, sums + 3 * VECTOR_WIDTH, SUM_BYTES);
+    AMX_STORE(amx, 0, sums, SUM_BYTES);
+    AMX_STORE(amx, 1, sums + VECTOR_WIDTH, SUM_BYTES);
+    AMX_STORE(amx, 2, sums + 2 * VECTOR_WIDTH, SUM_BYTES);
+    AMX_STORE(amx, 3, sums + 3 * VECTOR_WIDTH, SUM_BYTES);
 }
 
-static inline void add_block(row_block *rows, const key_block *block, int count, int tiles, int started) {
+static inline void add_block(amx_tiles *amx, row_block *rows, const key_block *block, int count, int tiles, int started) {
     int steps = (count + STEP - 1) / STEP;
     for (int column = 0; column < LATENT_DIM; column += STRIP) {
         make_strip(rows->strip, block, steps * STEP, column);
         for (int t = 0; t < tiles; t++)
-            add_column(row_sums(rows, t * AMX_ROWS) + column, rows->strip, rows->weights + t * KEY_STEPS * AMX_TILE_WORDS, steps,
+            add_column(amx, row_sums(rows, t * AMX_ROWS) + column, rows->strip, rows->weights + t * KEY_STEPS * AMX_TILE_WORDS, steps,
                        started);
     }
 }
@@ -394,12 +394,13 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_amx(ATTEND_A
     block_view view;
     key_fetch fetch;
     row_turner turner;
+    amx_tiles amx;
     turner.delta = 0;
 
     int part = part_of_group(step, &call);
     if (part >= step[call.header + HEADER_PARTS]) return;
     for (int w = 0; w < KEY_WORDS; w++) block.zeros[w] = 0;
-    amx_begin();
+    amx_begin(&amx);
     for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
         work_item item = work_item_load(step + call.works, w);
         KEY_SOURCE(keys, item);
@@ -421,7 +422,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_amx(ATTEND_A
             int next = key + BLOCK_TOKENS, foreseen = key_run(&at, &keys, key, AMX_ROWS);
             fetch_begin(&fetch, &keys, next, foreseen ? next : min(next + BLOCK_TOKENS, kv_end));
             view_block(&view, &ranges, key, found, tiles * AMX_ROWS);
-            score_block(queries, tiles, &block, view.count, scores, &fetch);
+            score_block(&amx, queries, tiles, &block, view.count, scores, &fetch);
             for (int t = 0; t < tiles; t++) {
                 int r = t * AMX_ROWS;
                 soften(scores + r, rows.weights + t * KEY_STEPS * AMX_TILE_WORDS, &view, r, call.softcap, top + r, total + r,
@@ -431,7 +432,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_amx(ATTEND_A
             if (view.masked && !all_finite(&block, view.count))
                 add_visible(&rows, &block, &view, started);
             else
-                add_block(&rows, &block, view.count, tiles, started);
+                add_block(&amx, &rows, &block, view.count, tiles, started);
             started = 1;
         }
 
@@ -442,5 +443,5 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_amx(ATTEND_A
         }
         finish_rows(RESULT_PASS, &call, &item, space, rows.sums, top, total);
     }
-    amx_end();
+    amx_end(&amx);
 }

@@ -19,6 +19,7 @@ typedef struct host_context {
     cl_context cl;
     cl_device_id device;
     clmla_device_facts facts;
+    bool portable_instructions; // tests alone: dot products and tiles that the facts have are made by OpenCL C
     struct host_programs *programs;         // see program.h; has a lock of its own
     struct host_recordings *recordings;     // see recording.h; likewise
     struct host_instructions *instructions; // see instruction.h; likewise

@@ -21,35 +21,6 @@
 #define TIMINGS_MOST 20   // as long as they become
 #define TIMING_STEP 0.95  // shorter by
 
-// trial_sum: one instruction on 16 lanes of each operand. trial_rate: `turns` times 12 of them, whose sums are
-// independent as in the kernels that use the instruction.
-static const char dot_text[] =
-    "#ifdef BF16\n"
-    "typedef float16 sum_t;\n"
-    "#define ASM \"vdpbf16ps %2, %1, %0\"\n"
-    "#else\n"
-    "typedef int16 sum_t;\n"
-    "#define ASM \"vpdpbusd %2, %1, %0\"\n"
-    "#endif\n"
-    "static inline sum_t dot_add(sum_t sum, uint16 a, uint16 b) {\n"
-    "    __asm__(ASM : \"+v\"(sum) : \"v\"(a), \"v\"(b));\n"
-    "    return sum;\n"
-    "}\n"
-    "__kernel void trial_sum(__global const uint *in, __global uint *out, int turns) {\n"
-    "    sum_t sum = dot_add((sum_t)0, vload16(0, in), vload16(1, in));\n"
-    "    vstore16(as_uint16(sum), 0, out);\n"
-    "}\n"
-    "__kernel void trial_rate(__global const uint *in, __global uint *out, int turns) {\n"
-    "    uint16 a = vload16(0, in), b = vload16(1, in);\n"
-    "    sum_t sums[12], total = (sum_t)0;\n"
-    "    for (int i = 0; i < 12; i++) sums[i] = (sum_t)i;\n"
-    "    for (int t = 0; t < turns; t++)\n"
-    "        _Pragma(\"unroll\") for (int i = 0; i < 12; i++) sums[i] = dot_add(sums[i], a, b);\n"
-    "    for (int i = 0; i < 12; i++) total += sums[i];\n"
-    "    vstore16(as_uint16(total), 0, out);\n"
-    "}\n";
-static const host_source dot_source = {"instruction", dot_text, sizeof dot_text - 1};
-
 // As many f32 multiply-adds as trial_rate has dot products.
 static const char fma_text[] =
     "__kernel void trial_fma(__global const uint *in, __global uint *out, int turns) {\n"
@@ -65,7 +36,11 @@ static const host_source fma_source = {"instruction_fma", fma_text, sizeof fma_t
 #define FMA_PRODUCTS (12 * LANES) // of a turn
 #define OPTIONS "-cl-std=CL1.2"
 
-extern const host_source clmla_source_amx_trial, clmla_source_dot16_trial;
+#define DOT_OPTIONS OPTIONS " -DVECTOR_WIDTH=16"
+#define DOT_PORTABLE " -DDOT_PORTABLE"
+#define AMX_PORTABLE DOT_PORTABLE " -DAMX_PORTABLE"
+
+extern const host_source clmla_source_dot16_trial, clmla_source_dot_trial, clmla_source_amx_trial;
 
 static const struct {
     const char *name, *options;
@@ -76,12 +51,18 @@ static const struct {
     // Of the device's vectors; its program has multiply-adds of its own, of such vectors too.
     [HOST_INSTRUCTION_INT16_DOT] = {"dot products of 16-bit codes", OPTIONS, &clmla_source_dot16_trial, LANES, LANES,
                                     2 * FMA_PRODUCTS},
-    [HOST_INSTRUCTION_INT8_DOT] = {"dot products of bytes", OPTIONS " -DINT8", &dot_source, LANES, LANES,
-                                   4 * FMA_PRODUCTS},
-    [HOST_INSTRUCTION_BF16_DOT] = {"dot products of bf16 values", OPTIONS " -DBF16", &dot_source, LANES, LANES,
-                                   2 * FMA_PRODUCTS},
+    [HOST_INSTRUCTION_INT8_DOT] = {"dot products of bytes", DOT_OPTIONS " -DINT8", &clmla_source_dot_trial, LANES,
+                                   LANES, 4 * FMA_PRODUCTS},
+    [HOST_INSTRUCTION_BF16_DOT] = {"dot products of bf16 values", DOT_OPTIONS " -DBF16", &clmla_source_dot_trial, LANES,
+                                   LANES, 2 * FMA_PRODUCTS},
     [HOST_INSTRUCTION_AMX_BF16] = {"AMX tiles of bf16 values", OPTIONS, &clmla_source_amx_trial, TILE, TILE,
                                    4 * 2 * LANES *TILE},
+    [HOST_INSTRUCTION_INT8_DOT_PORTABLE] = {"dot products of bytes in OpenCL C", DOT_OPTIONS " -DINT8" DOT_PORTABLE,
+                                            &clmla_source_dot_trial, LANES, LANES, 0},
+    [HOST_INSTRUCTION_BF16_DOT_PORTABLE] = {"dot products of bf16 values in OpenCL C",
+                                            DOT_OPTIONS " -DBF16" DOT_PORTABLE, &clmla_source_dot_trial, LANES, LANES, 0},
+    [HOST_INSTRUCTION_AMX_BF16_PORTABLE] = {"tiles of bf16 values in OpenCL C", OPTIONS AMX_PORTABLE,
+                                            &clmla_source_amx_trial, TILE, TILE, 0},
     [HOST_INSTRUCTION_MATRIX_NVIDIA] = {.name = "matrix products by mma.sync"},
     [HOST_INSTRUCTION_MATRIX_AMD_MFMA] = {.name = "matrix products by MFMA"},
     [HOST_INSTRUCTION_MATRIX_AMD_WMMA] = {.name = "matrix products by WMMA"},
@@ -91,6 +72,30 @@ static const struct {
     [HOST_INSTRUCTION_WGMMA_PORTABLE] = {.name = "warpgroup products in OpenCL C"},
     [HOST_INSTRUCTION_SUB_GROUPS] = {.name = "sub-groups"},
 };
+
+host_instruction host_instruction_form(const host_context *context, host_instruction instruction) {
+    if (!context->portable_instructions) return instruction;
+    switch (instruction) {
+    case HOST_INSTRUCTION_INT8_DOT: return HOST_INSTRUCTION_INT8_DOT_PORTABLE;
+    case HOST_INSTRUCTION_BF16_DOT: return HOST_INSTRUCTION_BF16_DOT_PORTABLE;
+    case HOST_INSTRUCTION_AMX_BF16: return HOST_INSTRUCTION_AMX_BF16_PORTABLE;
+    default: return instruction;
+    }
+}
+
+const char *host_instruction_option(host_instruction instruction) {
+    if (instruction == HOST_INSTRUCTION_AMX_BF16_PORTABLE) return AMX_PORTABLE;
+    return host_instruction_is_portable_dot(instruction) ? DOT_PORTABLE : "";
+}
+
+// Whose operands and results a trial has.
+static bool is_int8(host_instruction instruction) {
+    return instruction == HOST_INSTRUCTION_INT8_DOT || instruction == HOST_INSTRUCTION_INT8_DOT_PORTABLE;
+}
+
+static bool is_amx(host_instruction instruction) {
+    return instruction == HOST_INSTRUCTION_AMX_BF16 || instruction == HOST_INSTRUCTION_AMX_BF16_PORTABLE;
+}
 
 struct host_instructions {
     host_mutex lock; // held while a trial runs
@@ -140,7 +145,7 @@ typedef struct trial_run {
     cl_command_queue queue;
     cl_mem in, out;
     host_instruction instruction;
-    int lanes; // of the vectors of a program that is made for the device's
+    int lanes; // that are compared; of a program made for the vectors of the device theirs
     char options[64];
 } trial_run;
 
@@ -148,7 +153,7 @@ typedef struct trial_run {
 static void make_operands(uint32_t operands[2 * TILE], host_instruction instruction) {
     for (uint32_t i = 0; i < 2 * TILE; i++) {
         uint32_t x = (i + 1) * 2654435761u;
-        if (instruction == HOST_INSTRUCTION_INT8_DOT || instruction == HOST_INSTRUCTION_INT16_DOT)
+        if (is_int8(instruction) || instruction == HOST_INSTRUCTION_INT16_DOT)
             operands[i] = x;
         else // 1, 2, 4 or 8, of either sign
             operands[i] = (0x3f80u + (x >> 8 & 3) * 0x80u + (x >> 16 & 1) * 0x8000u) << 16 |
@@ -184,9 +189,9 @@ static uint32_t expected(const uint32_t *operands, int at, const trial_run *run)
     uint32_t bits;
     float sum = 0.0f;
     if (instruction == HOST_INSTRUCTION_INT16_DOT) return int16_products(operands[at], operands[run->lanes + at]);
-    if (instruction == HOST_INSTRUCTION_INT8_DOT) return int8_products(operands[at], second[at]);
-    if (instruction == HOST_INSTRUCTION_BF16_DOT) sum = bf16_products(operands[at], second[at]);
-    for (int k = 0; instruction == HOST_INSTRUCTION_AMX_BF16 && k < LANES; k++)
+    if (is_int8(instruction)) return int8_products(operands[at], second[at]);
+    if (!is_amx(instruction)) sum = bf16_products(operands[at], second[at]);
+    for (int k = 0; is_amx(instruction) && k < LANES; k++)
         sum += bf16_products(operands[at / LANES * LANES + k], second[k * LANES + at % LANES]);
     memcpy(&bits, &sum, sizeof bits);
     return bits;
@@ -265,7 +270,7 @@ static clmla_status try_products(trial_run *run, host_instruction_trial *trial) 
     STATUS_OR_RETURN(
         host_buffer_create(&run->out, run->context, 4 * TILE * sizeof(uint32_t), NULL, "a trial of an instruction"));
     STATUS_OR_RETURN(compare(run, operands, trial));
-    if (!trial->right) return CLMLA_OK;
+    if (!trial->right || !host_instruction_is_timed(run->instruction)) return CLMLA_OK;
     STATUS_OR_RETURN(find_shortest(timings, run));
     double products = (double)instructions[run->instruction].products / FMA_PRODUCTS;
     trial->gain = timings[0].shortest > 0 ? (float)(products * timings[1].shortest / timings[0].shortest) : 0.0f;
@@ -303,7 +308,7 @@ static void try_instruction(host_context *context, host_instruction instruction,
     quiet.log.callback = NULL;
     quiet.profile.callback = NULL;
     host_last_failure_keep(&told);
-    trial_run run = {.context = &quiet, .instruction = instruction, .lanes = LANES};
+    trial_run run = {.context = &quiet, .instruction = instruction, .lanes = TILE};
     set_options(&run);
     bool granted = instruction != HOST_INSTRUCTION_AMX_BF16 || host_amx_permitted(trial->reason, sizeof trial->reason);
     if (granted && run_trial(&run, instruction, trial) != CLMLA_OK) {

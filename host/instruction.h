@@ -13,6 +13,10 @@ typedef enum host_instruction {
     HOST_INSTRUCTION_INT8_DOT,  // vpdpbusd: 16 lanes of 4 products of bytes
     HOST_INSTRUCTION_BF16_DOT,  // vdpbf16ps: 16 lanes of 2 products of bf16 values
     HOST_INSTRUCTION_AMX_BF16,  // tdpbf16ps: 16 x 16 sums of 32 products of bf16 values
+    // OpenCL C in their place, to test what uses them where they are not.
+    HOST_INSTRUCTION_INT8_DOT_PORTABLE,
+    HOST_INSTRUCTION_BF16_DOT_PORTABLE,
+    HOST_INSTRUCTION_AMX_BF16_PORTABLE,
     // Products of matrix tiles (host/instruction_matrix.h).
     HOST_INSTRUCTION_MATRIX_NVIDIA,
     HOST_INSTRUCTION_MATRIX_AMD_MFMA,
@@ -25,6 +29,17 @@ typedef enum host_instruction {
     HOST_INSTRUCTION_SUB_GROUPS,     // reductions over a group (host/instruction_sub_group.h)
     HOST_INSTRUCTION_COUNT
 } host_instruction;
+
+// What a context uses of an instruction: itself, or of CPUs' dot products and tiles, when the context is told so, OpenCL C.
+host_instruction host_instruction_form(const host_context *context, host_instruction instruction);
+
+// OpenCL C in place of a CPU's dot products or tiles.
+static inline bool host_instruction_is_portable_dot(host_instruction instruction) {
+    return instruction >= HOST_INSTRUCTION_INT8_DOT_PORTABLE && instruction <= HOST_INSTRUCTION_AMX_BF16_PORTABLE;
+}
+
+// For programs that use common/dot.clh or common/amx.clh: "" where it is the instruction itself, or none.
+const char *host_instruction_option(host_instruction instruction);
 
 // Whether a trial shows a gain: of instructions of CPUs.
 static inline bool host_instruction_is_timed(host_instruction instruction) {

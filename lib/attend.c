@@ -116,9 +116,10 @@ static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
     const attend_tile *tile = &plan->tile;
     char more[192], width[32] = "";
     if (variant_has_vectors(plan->attend))
-        snprintf(more, sizeof more, "-DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DBLOCK_TOKENS=%u -DROW_TILE=%u %s",
+        snprintf(more, sizeof more, "-DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DBLOCK_TOKENS=%u -DROW_TILE=%u %s%s",
                  call->latent_dim, call->rope_dim, call->value_dim, plan->rules.block_tokens, plan->rules.row_tile,
-                 sparse);
+                 sparse,
+                 host_instruction_option(host_instruction_form(&plan->context->host, plan->attend->instruction)));
     else if (plan->attend->method == VARIANT_MATRIX)
         snprintf(more, sizeof more,
                  "%s -DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u "

@@ -136,6 +136,8 @@ static bool is_portable_matrix(const variant *variant, const clmla_device_facts 
     return variant->method == VARIANT_MATRIX &&
            host_matrix_find(facts)->instruction == HOST_INSTRUCTION_MATRIX_PORTABLE;
 }
+// Dot products and tiles of CPUs are so in contexts of tests.
+#define PORTABLE_DOT "the context makes its products by OpenCL C, which is for tests alone"
 #define PORTABLE_MATRIX "the device has no matrix units known here: in OpenCL C its products are for tests alone"
 
 static const char *refuse_attend_wgmma(const clmla_device_facts *facts, const clmla_shape *shape) {
@@ -342,15 +344,23 @@ static bool is_small_q8(const clmla_shape *shape) {
     return shape->format == CLMLA_ROWS_Q8 && shape->head_count != 0 && shape->head_count < AMX_Q8_LEAST_HEADS;
 }
 
+// What a variant's kernel is made of on the context's device.
+static host_instruction instruction_of(const clmla_context *context, const variant *variant) {
+    if (variant->method == VARIANT_WGMMA) return host_wgmma_find(&context->host.facts);
+    if (variant->method == VARIANT_MATRIX) return host_matrix_find(&context->host.facts)->instruction;
+    return host_instruction_form(&context->host, variant->instruction);
+}
+
 // Of a list, another variant for the shape whose instruction is right, pays and gave more than `gain` in its trial; or NULL.
 static const variant *find_faster(const variant *list, const variant *than, float gain, clmla_context *context,
                                   const clmla_shape *shape) {
     for (int i = 0; i < VARIANTS_MAX && list[i].name; i++) {
-        if (&list[i] == than || !host_instruction_is_timed(list[i].instruction) ||
+        host_instruction instruction = instruction_of(context, &list[i]);
+        if (&list[i] == than || !host_instruction_is_timed(instruction) ||
             list[i].refusal(&context->host.facts, shape))
             continue;
         if (list[i].method == VARIANT_AMX && is_small_q8(shape)) continue;
-        const host_instruction_trial *trial = host_instruction_try(&context->host, list[i].instruction);
+        const host_instruction_trial *trial = host_instruction_try(&context->host, instruction);
         if (trial->right && pays(&list[i], trial) && trial->gain > gain) return &list[i];
     }
     return NULL;
@@ -360,15 +370,14 @@ static const variant *find_faster(const variant *list, const variant *than, floa
 // too, and more than others that can serve the shape.
 static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_context *context, const variant *list,
                                       const variant *variant, const clmla_shape *shape, bool unasked) {
-    host_instruction instruction = variant->instruction;
+    host_instruction instruction = instruction_of(context, variant);
     if (instruction == HOST_INSTRUCTION_NONE) return NULL;
-    if (variant->method == VARIANT_WGMMA) instruction = host_wgmma_find(&context->host.facts);
-    if (variant->method == VARIANT_MATRIX) instruction = host_matrix_find(&context->host.facts)->instruction;
     const host_instruction_trial *trial = host_instruction_try(&context->host, instruction);
     if (!trial->right) return trial->reason;
     if (variant_has_matrix_units(variant) && shape->compute == CLMLA_COMPUTE_EXACT && shape->format == CLMLA_ROWS_F16 &&
         !trial->keeps_subnormals)
         return "its products take f16 values below 2^-14 for zeros, which exact compute may not";
+    if (unasked && host_instruction_is_portable_dot(instruction)) return PORTABLE_DOT;
     if (!unasked || !host_instruction_is_timed(instruction)) return NULL;
     int length =
         snprintf(reason, VARIANT_REASON_MAX,

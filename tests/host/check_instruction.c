@@ -21,8 +21,9 @@
 
 static bool has(host_instruction instruction) {
     const clmla_device_facts *facts = test_device_get()->facts;
-    // OpenCL C in place of matrix units runs everywhere.
+    // OpenCL C in place of matrix units runs everywhere; in place of CPUs' instructions, where addresses are of one kind.
     if (instruction == HOST_INSTRUCTION_MATRIX_PORTABLE || instruction == HOST_INSTRUCTION_WGMMA_PORTABLE) return true;
+    if (host_instruction_is_portable_dot(instruction)) return facts->type & CL_DEVICE_TYPE_CPU;
     if (instruction == HOST_INSTRUCTION_WGMMA) return host_wgmma_find(facts) == instruction;
     if (host_matrix_is(instruction)) return host_matrix_find(facts)->instruction == instruction;
     if (instruction == HOST_INSTRUCTION_AMX_BF16) return facts->has_amx_bf16;

@@ -126,6 +126,14 @@ clmla_lengths attend_lengths(const attend_fixture *f) {
     return (clmla_lengths){f->shape.sequences, f->shape.query_tokens, f->shape.kv_tokens};
 }
 
+static clmla_plan_capacity capacity_of(const attend_fixture *f) {
+    const attend_shape *s = &f->shape;
+    clmla_plan_capacity capacity = {s->sequences, f->tokens, 0};
+    for (uint32_t i = 0; i < s->sequences; i++)
+        if (s->kv_tokens[i] > capacity.kv_tokens) capacity.kv_tokens = s->kv_tokens[i];
+    return s->capacity ? capacity : (clmla_plan_capacity){0};
+}
+
 void attend_plan(attend_fixture *f, const char *variant) {
     const test_device *device = test_device_get();
     const attend_shape *s = &f->shape;
@@ -139,6 +147,7 @@ void attend_plan(attend_fixture *f, const char *variant) {
         .window = s->window,
         .parallel = s->parallel,
         .compute = s->compute,
+        .capacity = capacity_of(f),
         .attend_variant = variant,
     };
     clmla_lengths lengths = attend_lengths(f);

@@ -69,6 +69,7 @@ typedef struct attend_shape {
     ref_type absorb_type;
     bool missing_page; // the table's first entry in use names no page
     clmla_compute compute;
+    bool capacity; // the plan has one, which the step fills
     uint64_t seed;
 } attend_shape;
 

@@ -39,6 +39,20 @@ static void play_gpu(clmla_context *context) {
     if (gpu && strcmp(gpu, "1") == 0) context->host.facts.type = CL_DEVICE_TYPE_GPU;
 }
 
+bool test_device_is_portable(void) {
+    const char *portable = getenv("CLMLA_TEST_PORTABLE");
+    return portable && strcmp(portable, "1") == 0;
+}
+
+// A CPU of any kind is given the variants for dot products and tiles, which OpenCL C makes then.
+static void play_instructions(clmla_context *context) {
+    clmla_device_facts *facts = &context->host.facts;
+    if (!test_device_is_portable() || !(facts->type & CL_DEVICE_TYPE_CPU)) return;
+    context->host.portable_instructions = true;
+    facts->has_int8_dot = facts->has_bf16_dot = facts->has_amx_bf16 = true;
+    facts->float_vector_width = 16;
+}
+
 static clmla_status make_context(clmla_context **out) {
     clmla_context_params params = {
         .device = getenv("CLMLA_TEST_DEVICE"),
@@ -49,8 +63,10 @@ static clmla_status make_context(clmla_context **out) {
         .tuning_file = "",
     };
     clmla_status status = clmla_context_create(out, &params);
-    if (status == CLMLA_OK) play_gpu(*out);
-    return status;
+    if (status != CLMLA_OK) return status;
+    play_gpu(*out);
+    play_instructions(*out);
+    return CLMLA_OK;
 }
 
 clmla_context *test_device_context(void) {
@@ -98,6 +114,11 @@ int test_main(const char *name, void (*add_tests)(TCase *tcase)) {
     }
     printf("%s: device %s (%s)%s\n", name, device.facts->name, device.facts->platform_name,
            device.short_form ? ", short form" : "");
+    if (test_device_is_portable() && !(device.facts->type & CL_DEVICE_TYPE_CPU)) {
+        printf("%s: the device is no CPU: dot products and tiles by OpenCL C are left out\n", name);
+        close_device();
+        return EXIT_SKIPPED;
+    }
     if (!device.unordered) printf("%s: no out-of-order queue here: those parts use the in-order queue\n", name);
     int result = test_run(name, add_tests);
     clmla_program_counts counts = clmla_context_programs(device.context);

@@ -5,6 +5,7 @@
 //   CLMLA_TEST_VECTOR_WIDTH   4, 8 or 16: clmla_context_params.vector_width
 //   CLMLA_TEST_GROUP    32, 64, 128 or 256: clmla_context_params.group_items
 //   CLMLA_TEST_GPU      1 = whatever the device is, the variants for GPUs
+//   CLMLA_TEST_PORTABLE   1 = dot products and tiles of CPUs with AVX-512 and AMX, by OpenCL C on a CPU of any kind
 //   CLMLA_TEST_CASE     a number: of each generated family of cases only this one
 #ifndef TEST_DEVICE_H
 #define TEST_DEVICE_H
@@ -25,6 +26,9 @@ typedef struct test_device {
 
 // The program's device; open while test_main runs.
 const test_device *test_device_get(void);
+
+// Whether CLMLA_TEST_PORTABLE asks for such a CPU.
+bool test_device_is_portable(void);
 
 // A context on the same device, with counts of its own.
 clmla_context *test_device_context(void);

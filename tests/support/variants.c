@@ -56,3 +56,8 @@ bool test_variant_without(const clmla_variant *variant, uint32_t run) {
 bool test_variant_is_slow(const clmla_variant *variant) {
     return strstr(variant->reason, "times the products of f32") || strstr(variant->reason, "for tests alone");
 }
+
+bool test_variant_is_fast(const clmla_variant *variant) {
+    if (test_device_is_portable()) return strstr(variant->reason, "makes its products by OpenCL C");
+    return variant->chosen || test_variant_is_slow(variant);
+}

@@ -25,4 +25,8 @@ bool test_variant_without(const clmla_variant *variant, uint32_t run);
 // wrong: it runs when it is named.
 bool test_variant_is_slow(const clmla_variant *variant);
 
+// Of a step in fast compute, whether its test runs a variant: what is chosen and what is slow; where OpenCL C makes dot products and
+// tiles (test_device_is_portable), those alone, as all others are run without.
+bool test_variant_is_fast(const clmla_variant *variant);
+
 #endif
