@@ -45,6 +45,28 @@
 #define SCORE_RUN 64
 #endif
 
+// One key as f32.
+static inline void convert_key(float *row, const row_parts *at, row_turner *turner) {
+    int d = 0;
+#ifdef row_latent_unit
+    for (; d + QUANTISED_UNIT <= LATENT_DIM; d += QUANTISED_UNIT) row_latent_unit(at, d / QUANTISED_UNIT, row + d);
+#endif
+#pragma unroll 4
+    for (; d + VECTOR_WIDTH <= LATENT_DIM; d += VECTOR_WIDTH) {
+        if (d % (CACHE_LINE / 4) == 0) fetch_line(row + KEY_STRIDE + d); // where the next key goes
+        store_floatv(row_latent_vector(at, d), row + d);
+    }
+    for (; d < LATENT_DIM; d++) row[d] = row_latent(at, d);
+#if ROPE_DIM > 0
+#pragma unroll 4
+    for (d = 0; d + VECTOR_WIDTH <= ROPE_DIM; d += VECTOR_WIDTH) store_floatv(row_rope_vector(at, d), row + LATENT_DIM + d);
+    for (; d < ROPE_DIM; d++) row[LATENT_DIM + d] = row_rope(at, d);
+#endif
+#ifdef KEY_TURNS
+    if (at->delta != 0) row_turn_key(row + LATENT_DIM, turner, at);
+#endif
+}
+
 // Reads `count` keys from `key` on as f32 into keys_f32 and answers how many are there: present[i] says which. Those that are
 // not, and what is scored past count, become zero rows.
 static inline int load_keys(float *keys_f32, int *present, const key_source *keys, int key, int count,
@@ -54,30 +76,11 @@ static inline int load_keys(float *keys_f32, int *present, const key_source *key
         row_parts at;
         float *row = keys_f32 + i * KEY_STRIDE;
         present[i] = i < count && key_at(&at, keys, key + i);
-        if (!present[i]) {
+        found += present[i];
+        if (present[i])
+            convert_key(row, &at, turner);
+        else
             for (int d = 0; d < ROW_WIDTH; d++) row[d] = 0.0f;
-            continue;
-        }
-        found++;
-        int d = 0;
-#ifdef row_latent_unit
-        for (; d + QUANTISED_UNIT <= LATENT_DIM; d += QUANTISED_UNIT) row_latent_unit(&at, d / QUANTISED_UNIT, row + d);
-#endif
-#pragma unroll 4
-        for (; d + VECTOR_WIDTH <= LATENT_DIM; d += VECTOR_WIDTH) {
-            if (d % (CACHE_LINE / 4) == 0) fetch_line(row + KEY_STRIDE + d); // where the next key goes
-            store_floatv(row_latent_vector(&at, d), row + d);
-        }
-        for (; d < LATENT_DIM; d++) row[d] = row_latent(&at, d);
-#if ROPE_DIM > 0
-#pragma unroll 4
-        for (d = 0; d + VECTOR_WIDTH <= ROPE_DIM; d += VECTOR_WIDTH)
-            store_floatv(row_rope_vector(&at, d), row + LATENT_DIM + d);
-        for (; d < ROPE_DIM; d++) row[LATENT_DIM + d] = row_rope(&at, d);
-#endif
-#ifdef KEY_TURNS
-        if (at.delta != 0) row_turn_key(row + LATENT_DIM, turner, &at);
-#endif
     }
     return found;
 }
@@ -258,6 +261,8 @@ static inline void add_block(__global float *sums, const float *keys_f32, const 
                             rescale ? rescale + r : rescale);
 }
 
+#include "common/attend_few.clh"
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEND_ARGUMENTS) {
     float keys_f32[BLOCK_TOKENS * KEY_STRIDE] ALIGNED;
     float scores[BLOCK_TOKENS * SCORE_STRIDE] ALIGNED;
@@ -280,6 +285,16 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
         begin_rows(top, total, vectors * VECTOR_WIDTH);
 
         int kv_end = min(item.kv_end, ranges.greatest_end), started = 0;
+        if (rows <= FEW_ROWS) {
+            if (rows == 1)
+                attend_few_1(rows, &call, &keys, &ranges, item.kv_begin, kv_end, tiles, sums, &turner, top, total);
+            else if (rows == 2)
+                attend_few_2(rows, &call, &keys, &ranges, item.kv_begin, kv_end, tiles, sums, &turner, top, total);
+            else
+                attend_few_4(rows, &call, &keys, &ranges, item.kv_begin, kv_end, tiles, sums, &turner, top, total);
+            finish_rows(RESULT_PASS, &call, &item, space, sums, top, total);
+            continue;
+        }
         for (int key = next_block(&block, &keys, &ranges, item.kv_begin, kv_end); key < kv_end;
              key = next_block(&block, &keys, &ranges, key + BLOCK_TOKENS, kv_end)) {
             int found = load_keys(keys_f32, block.present, &keys, key, block.count, &turner);

@@ -11,8 +11,8 @@ import tool
 LATENT, ROPE, NOPE, VALUE = 512, 64, 128, 128
 LIMITS = {'fma_gflops', 'bf16_dot_gflops', 'int8_dot_gops', 'read_gbps'}
 NUMBERS = {'heads', 'tokens', 'batch', 'query_tokens', 'page', 'seconds_min', 'seconds_median', 'gflops', 'cache_gbps',
-           'fraction_of_fma', 'fraction_of_read'}
-NAMES = {'op', 'variant', 'format'}
+           'fraction_of_fma', 'fraction_of_read', 'limit_seconds', 'times_limit'}
+NAMES = {'op', 'variant', 'format', 'weights'}
 SVG = '{http://www.w3.org/2000/svg}'
 
 
@@ -46,6 +46,13 @@ class Bench(tool.ToolTest):
             self.assertGreaterEqual(case['seconds_median'], case['seconds_min'])
             self.assert_close(case['fraction_of_fma'], case['gflops'] / limits['fma_gflops'])
             self.assert_close(case['fraction_of_read'], case['cache_gbps'] / limits['read_gbps'])
+            self.assertGreater(case['limit_seconds'], 0)
+            self.assert_close(case['times_limit'], case['seconds_min'] / case['limit_seconds'])
+            whole = max(case['fraction_of_fma'], case['fraction_of_read']) * case['seconds_min']
+            if case['op'].startswith(('layer', 'prefill')):
+                self.assertGreater(case['limit_seconds'], (1 - 1e-6) * whole)
+            else:
+                self.assert_close(case['limit_seconds'], whole)
 
     def check_picture(self, path, cases):
         root = xml.etree.ElementTree.parse(path).getroot()
@@ -94,6 +101,25 @@ class Bench(tool.ToolTest):
             self.assertEqual([c['format'] for c in cases], kind)
             for case in cases:
                 self.check_shape(op, case)
+                layer = op.startswith(('layer', 'prefill'))
+                self.assertEqual(case['weights'], case['format'] if kind is weights else 'bf16' if layer else 'none')
+
+    def test_layer_limit(self):
+        """The sum over a layer's operations of the longer of multiply-adds and reads."""
+        heads, tokens, new, hidden, lora = 33, 40, 2, 7168, 1536
+        for weights, size in (('f32', 4), ('f16', 2)):
+            answer = self.run_json('bench', '--op', 'layer', '--weights', weights, '--heads', heads, '--tokens', tokens, '--batch', new,
+                                   '--repeat', 1, timeout=300)
+            self.check_answer(answer)
+            case, = answer['cases']
+            self.assertEqual(case['weights'], weights)
+            fma, read = (answer['limits'][name] * 1e9 for name in ('fma_gflops', 'read_gbps'))
+            matrices = (hidden * (lora + LATENT + ROPE), lora * heads * (NOPE + ROPE), heads * NOPE * LATENT, heads * VALUE * LATENT,
+                        heads * VALUE * hidden)
+            row = 2 * (LATENT + ROPE)
+            limit = sum(max(2 * new * n / fma, n * size / read) for n in matrices) + new * row / read
+            limit += max(2 * heads * new * tokens * (2 * LATENT + ROPE) / fma, new * tokens * row / read)
+            self.assert_close(case['limit_seconds'], limit)
 
     def check_shape(self, op, case):
         """Numbers an operation does not have are 0, and its arithmetic is that of its formula."""
@@ -124,7 +150,7 @@ class Bench(tool.ToolTest):
         self.assertEqual((result.returncode, result.stderr), (0, b''))
         lines = result.stdout.decode().split('\n')
         head = next(i for i, line in enumerate(lines) if line.startswith('op '))
-        for words in ('variant', 'format', 'splits', 'min ms', 'median ms', 'GFLOP/s', 'of FMA', 'of read'):
+        for words in ('variant', 'format', 'splits', 'min ms', 'median ms', 'GFLOP/s', 'of FMA', 'of read', 'x limit'):
             self.assertIn(words, lines[head])
         self.assertEqual(lines[head + 1].split()[:8], ['attend', 'naive', 'f16', '2', '20', '1', '1', '64'])
         self.assertEqual(lines[head + 2], '')
@@ -139,6 +165,7 @@ class Bench(tool.ToolTest):
                 self.assert_refused('bench', option, 0, says=[option, 'from 1 to', "'0'"])
         self.assert_refused('bench', '--heads', ','.join(['1'] * 65), says=['--heads', 'up to 64'])
         self.assert_refused('bench', '--op', 'dance', says=['--op', 'attend', 'layer_replayed', "'dance'"])
+        self.assert_refused('bench', '--op', 'layer', '--weights', 'f8_e4m3', says=['--weights', 'f32, f16, bf16', 'f8_e4m3'])
         self.assert_refused('bench', '--compute', 'slow', says=['--compute', 'exact', 'fast', "slow"])
         self.assert_refused('bench', '--group', 48, says=['group_items is 48', '32, 64, 128 and 256'])
         self.assert_refused('bench', '--op', 'attend,', says=['--op', "'attend,'"])

@@ -11,13 +11,22 @@
 
 typedef struct bench_case bench_case;
 
-// What a case did and what it took. Rates follow from it (bench_report.c).
+// What one operation must do, and move once.
+typedef struct bench_work {
+    double flops, bytes;
+} bench_work;
+
+#define BENCH_MOST_WORKS 8
+
+// What a case did and what it took. Rates follow from it (bench_rates.c).
 typedef struct bench_result {
     char variant[48];
-    uint32_t parts, splits; // attend's schedule; 0 = the operation has none
-    bench_times times;      // of one run, seconds
-    double flops;           // floating-point operations of a run
-    double bytes;           // rows, weights or states that a run must move once
+    uint32_t parts, splits;             // attend's schedule; 0 = the operation has none
+    bench_times times;                  // of one run, seconds
+    double flops;                       // floating-point operations of a run
+    double bytes;                       // rows, weights or states that a run must move once
+    bench_work works[BENCH_MOST_WORKS]; // of a layer: its operations, which follow one another
+    uint32_t work_count;                // 0 = the case is one operation
 } bench_result;
 
 // An operation that can be timed, and what --format means for it.
@@ -29,7 +38,13 @@ typedef enum bench_format_kind {
 } bench_format_kind;
 
 // Which numbers of a case an operation looks at; the others are 0. All look at batch.
-enum { BENCH_USES_HEADS = 1, BENCH_USES_TOKENS = 2, BENCH_USES_QUERIES = 4, BENCH_USES_PAGE = 8 };
+enum {
+    BENCH_USES_HEADS = 1,
+    BENCH_USES_TOKENS = 2,
+    BENCH_USES_QUERIES = 4,
+    BENCH_USES_PAGE = 8,
+    BENCH_USES_WEIGHTS = 16
+};
 
 typedef struct bench_operation {
     const char *name;
@@ -44,7 +59,7 @@ struct bench_case {
     const bench_operation *operation;
     const char *variant; // NULL = the library's choice
     clmla_row_format rows;
-    clmla_type type;       // of weights or states
+    clmla_type type;       // of weights or states; of a layer's weights, or none
     uint32_t heads;        // H
     uint32_t tokens;       // keys of a sequence, its new ones included
     uint32_t batch;        // sequences
@@ -58,10 +73,12 @@ struct bench_case {
 
 // The name of a case's format, whatever kind it is.
 const char *bench_format_name(const bench_case *bench);
+// Of the weights it reads, "none" if it reads none.
+const char *bench_weights_name(const bench_case *bench);
 
 // What the command line asks for: comma-separated lists, NULL where it says nothing.
 typedef struct bench_request {
-    const char *op, *format, *heads, *tokens, *batch, *query_tokens, *page, *variant, *compute;
+    const char *op, *format, *heads, *tokens, *batch, *query_tokens, *page, *variant, *compute, *weights;
     uint32_t latent_dim, rope_dim;
 } bench_request;
 
@@ -118,9 +135,14 @@ typedef struct bench_report {
     size_t count;
 } bench_report;
 
+// bench_rates.c
+
 // From the shortest run: limits are the best of many runs, too.
 typedef struct bench_rates {
     double gflops, cache_gbps, fraction_of_fma, fraction_of_read;
+    // What the device's limits leave possible: each operation takes its multiply-adds or its reads, whichever is longer. And
+    // how many times that a run took. 0: the case has no such number.
+    double limit_seconds, times_limit;
 } bench_rates;
 
 bench_rates bench_rates_of(const bench_limits *limits, const bench_result *result);

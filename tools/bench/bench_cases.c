@@ -80,6 +80,7 @@ static bool read_axes(axes *out, const bench_request *r, failure *failure) {
 // --- operations and formats
 // --------------------------------------------------------------------------------------------
 
+#define LAYER_WEIGHT_TYPES 3 // the first ones: fp8 takes scales beside its values
 static const clmla_type weight_types[] = {CLMLA_TYPE_F32, CLMLA_TYPE_F16, CLMLA_TYPE_BF16, CLMLA_TYPE_F8_E4M3};
 
 // Format `index` of a kind; NULL past the last.
@@ -126,6 +127,19 @@ static bool set_format(bench_case *bench, const char *name, failure *failure) {
         return bench->type = weight_types[i], true;
     }
     return failure_set(failure, "--format of op %s takes all, %s, not '%s'", bench->operation->name, known, name);
+}
+
+const char *bench_weights_name(const bench_case *bench) {
+    bool has = bench->operation->format == BENCH_FORMAT_WEIGHTS || bench->operation->uses & BENCH_USES_WEIGHTS;
+    return has ? clmla_type_name(bench->type) : "none";
+}
+
+// Of a layer, whose --format is that of rows.
+static bool set_weights(bench_case *bench, const char *name, failure *failure) {
+    if (!(bench->operation->uses & BENCH_USES_WEIGHTS)) return true;
+    for (size_t i = 0; i < LAYER_WEIGHT_TYPES; i++)
+        if (strcmp(clmla_type_name(weight_types[i]), name) == 0) return bench->type = weight_types[i], true;
+    return failure_set(failure, "--weights takes f32, f16, bf16, not '%s'", name);
 }
 
 // --- the product
@@ -179,6 +193,7 @@ static bool add_request(bench_cases *out, const bench_request *request, failure 
         if (request->compute && clmla_compute_parse(&b.compute, request->compute) != CLMLA_OK)
             return failure_set(failure, "--compute: %s", clmla_last_error());
         if (!find_operation(&b.operation, axes.ops.names[o], failure)) return false;
+        if (!set_weights(&b, or_default(request->weights, "bf16"), failure)) return false;
         for (size_t f = 0; f < (axes.formats.count ? axes.formats.count : 1); f++) {
             const char *format = axes.formats.count ? axes.formats.names[f] : default_format(b.operation->format);
             if (!add_format(out, b, format, &axes, failure)) return false;
@@ -189,7 +204,7 @@ static bool add_request(bench_cases *out, const bench_request *request, failure 
 
 static bool asks(const bench_request *r) {
     return r->op || r->format || r->heads || r->tokens || r->batch || r->query_tokens || r->page || r->variant ||
-           r->compute;
+           r->compute || r->weights;
 }
 
 bool bench_cases_make(bench_cases *out, const bench_request *request, failure *failure) {

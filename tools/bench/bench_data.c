@@ -70,14 +70,13 @@ bool bench_values(cl_mem *out, const session *session, clmla_type type, uint64_t
     return made;
 }
 
-void bench_fill_bf16(uint16_t *values, uint64_t count) {
+void bench_fill(void *values, clmla_type type, uint64_t count) {
     bench_random random = BENCH_RANDOM;
-    for (uint64_t i = 0; i < count; i++) {
-        if (i < BLOCK_VALUES)
-            store(values, i, CLMLA_TYPE_BF16, &random);
-        else
-            values[i] = values[i - BLOCK_VALUES];
-    }
+    uint64_t bytes = clmla_type_bytes(type);
+    for (uint64_t i = 0; i < count && i < BLOCK_VALUES; i++) store(values, i, type, &random);
+    for (uint64_t at = BLOCK_VALUES; at < count; at += BLOCK_VALUES)
+        memcpy((char *)values + at * bytes, values,
+               (size_t)((count - at < BLOCK_VALUES ? count - at : BLOCK_VALUES) * bytes));
 }
 
 bool bench_matrix(clmla_matrix *out, const session *session, clmla_type type, uint32_t rows, uint32_t columns,

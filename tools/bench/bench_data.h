@@ -19,8 +19,8 @@ float bench_random_value(bench_random *random);
 // A buffer of `count` random values; of type f32, f16, bf16 or f8_e4m3. Large ones repeat a random block.
 bool bench_values(cl_mem *out, const session *session, clmla_type type, uint64_t count, failure *failure);
 
-// The same in host memory, for bf16.
-void bench_fill_bf16(uint16_t *values, uint64_t count);
+// The same in host memory.
+void bench_fill(void *values, clmla_type type, uint64_t count);
 
 // A dense matrix of random weights; fp8 with its block scales. bench_matrix_release accepts what is half made.
 bool bench_matrix(clmla_matrix *out, const session *session, clmla_type type, uint32_t rows, uint32_t columns,

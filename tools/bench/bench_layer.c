@@ -41,18 +41,19 @@ static uint64_t largest(const clmla_config *c) {
     return most;
 }
 
-// All matrices are the same random bf16 values: what they are does not change what a step takes.
+// All matrices are the same random values: what they are does not change what a step takes.
 static bool load_layer(step *s, failure *failure) {
     uint64_t count = largest(&s->config);
-    uint16_t *values = malloc((size_t)count * sizeof *values);
+    clmla_type type = s->bench->type;
+    void *values = malloc((size_t)(count * clmla_type_bytes(type)));
     if (!values) return failure_memory(failure);
-    bench_fill_bf16(values, count);
-    clmla_host_matrix matrix = {.type = CLMLA_TYPE_BF16, .values = values};
+    bench_fill(values, type, count);
+    clmla_host_matrix matrix = {.type = type, .values = values};
     clmla_layer_tensors tensors = {.kv_a_proj_with_mqa = matrix,
                                    .kv_b_proj = matrix,
                                    .o_proj = matrix,
-                                   .q_a_layernorm_type = CLMLA_TYPE_BF16,
-                                   .kv_a_layernorm_type = CLMLA_TYPE_BF16,
+                                   .q_a_layernorm_type = type,
+                                   .kv_a_layernorm_type = type,
                                    .q_a_layernorm = values,
                                    .kv_a_layernorm = values};
     if (s->config.q_lora_rank)
@@ -154,18 +155,60 @@ static void close_step(step *s) {
     free(s->counts);
 }
 
-// Operations a new token takes in all products and attention.
-static double token_flops(const bench_case *b, const clmla_config *c) {
-    double heads = b->heads, hidden = c->hidden_size, latent = b->latent_dim, rope = b->rope_dim;
-    double queries = heads * (BENCH_NOPE_DIM + rope), lora = c->q_lora_rank;
-    double query = lora > 0.0 ? hidden * lora + lora * queries : hidden * queries;
-    double absorbed = heads * (BENCH_NOPE_DIM + BENCH_VALUE_DIM) * latent;
-    double attended = heads * b->tokens * (2.0 * latent + rope);
-    return 2.0 * (query + hidden * (latent + rope) + absorbed + attended + heads * BENCH_VALUE_DIM * hidden);
+// --- what a step takes
+// -----------------------------------------------------------------------------------------------
+
+static void add_work(bench_result *out, double flops, double bytes) {
+    out->works[out->work_count++] = (bench_work){flops, bytes};
+    out->flops += flops;
+    out->bytes += bytes;
 }
 
-static bool measure_step(bench_result *out, step *s, bool replayed, const bench_effort *effort, bool *reconstructed,
-                         failure *failure) {
+static void add_product(bench_result *out, const step *s, double columns, double rows) {
+    add_work(out, 2.0 * new_tokens(s->bench) * columns * rows,
+             columns * rows * (double)clmla_type_bytes(s->bench->type));
+}
+
+// Queries, their norm apart, and new rows: kv_a_proj goes with the first product.
+static void add_inputs(bench_result *out, const step *s) {
+    const clmla_config *c = &s->config;
+    double heads = s->bench->heads, queries = heads * (BENCH_NOPE_DIM + s->bench->rope_dim);
+    double row = (double)s->bench->latent_dim + s->bench->rope_dim, lora = c->q_lora_rank;
+    add_product(out, s, c->hidden_size, (lora > 0.0 ? lora : queries) + row);
+    add_work(out, 0.0, bench_rows_bytes(&s->rows.layout, new_tokens(s->bench)));
+    if (lora > 0.0) add_product(out, s, lora, queries);
+}
+
+static void add_output(bench_result *out, const step *s) {
+    add_product(out, s, (double)s->bench->heads * BENCH_VALUE_DIM, s->config.hidden_size);
+}
+
+// `pairs` of a new token and a key it sees.
+static void add_absorbed(bench_result *out, const step *s, double pairs) {
+    const bench_case *b = s->bench;
+    double heads = b->heads, latent = b->latent_dim, rope = b->rope_dim;
+    add_inputs(out, s);
+    add_product(out, s, heads * BENCH_NOPE_DIM, latent);
+    add_work(out, 2.0 * heads * pairs * (2.0 * latent + rope),
+             bench_rows_bytes(&s->rows.layout, (double)b->tokens * b->batch));
+    add_product(out, s, heads * BENCH_VALUE_DIM, latent);
+    add_output(out, s);
+}
+
+// Keys are as many as tokens: to rebuild them takes what absorbing queries and outputs takes.
+static void add_reconstructed(bench_result *out, const step *s, double pairs) {
+    const bench_case *b = s->bench;
+    double pair = BENCH_NOPE_DIM + b->rope_dim + BENCH_VALUE_DIM;
+    add_inputs(out, s);
+    add_work(out, 0.0, bench_rows_bytes(&s->rows.layout, (double)b->tokens * b->batch));
+    add_product(out, s, (double)b->heads * (BENCH_NOPE_DIM + BENCH_VALUE_DIM), b->latent_dim);
+    add_work(out, 2.0 * b->heads * pairs * pair, 0.0);
+    add_output(out, s);
+}
+
+// `pairs` of a new token and a key it sees.
+static bool measure_step(bench_result *out, step *s, bool replayed, const bench_effort *effort, double pairs,
+                         bool *reconstructed, failure *failure) {
     const bench_case *b = s->bench;
     s->config = bench_config(b, b->tokens);
     bool done = open_step(s, replayed, failure) &&
@@ -176,9 +219,10 @@ static bool measure_step(bench_result *out, step *s, bool replayed, const bench_
         *reconstructed = facts.reconstructed_tokens > 0;
         out->parts = facts.part_count;
         out->splits = facts.split_count;
-        out->flops = token_flops(b, &s->config) * new_tokens(b);
-        out->bytes =
-            bench_rows_bytes(&s->rows.layout, (double)b->tokens * b->batch) + (double)clmla_layer_bytes(s->layer);
+        if (*reconstructed)
+            add_reconstructed(out, s, pairs);
+        else
+            add_absorbed(out, s, pairs);
     }
     close_step(s);
     return done;
@@ -186,7 +230,8 @@ static bool measure_step(bench_result *out, step *s, bool replayed, const bench_
 
 static bool measure(bench_result *out, step *s, bool replayed, const bench_effort *effort, failure *failure) {
     bool reconstructed;
-    return measure_step(out, s, replayed, effort, &reconstructed, failure);
+    double pairs = (double)new_tokens(s->bench) * s->bench->tokens;
+    return measure_step(out, s, replayed, effort, pairs, &reconstructed, failure);
 }
 
 bool bench_layer(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
@@ -206,16 +251,7 @@ bool bench_layer_replayed(bench_result *out, const session *session, const bench
 
 #define PROMPT_RUNS 3 // seconds each
 
-// All its tokens are new. Operations are those of the way that was taken, with the pairs that a causal mask leaves.
-static double prompt_flops(const bench_case *b, const clmla_config *c, bool reconstructed) {
-    bench_case none = *b;
-    none.tokens = 0;
-    double latent = b->latent_dim, rope = b->rope_dim, tokens = b->tokens, pairs = 0.5 * tokens * (tokens + 1.0);
-    double pair = reconstructed ? BENCH_NOPE_DIM + rope + BENCH_VALUE_DIM : 2.0 * latent + rope;
-    // Keys are as many as tokens: to rebuild them takes what absorbing queries and outputs takes.
-    return b->batch * (token_flops(&none, c) * tokens + 2.0 * b->heads * pairs * pair);
-}
-
+// All its tokens are new, and a causal mask leaves half of the pairs.
 static bool measure_prompt(bench_result *out, const session *session, const bench_case *bench, clmla_prefill prefill,
                            const bench_effort *effort, failure *failure) {
     bench_case whole = *bench;
@@ -223,9 +259,9 @@ static bool measure_prompt(bench_result *out, const session *session, const benc
     step s = {.session = session, .bench = &whole, .prefill = prefill};
     bench_effort few = effort->repeat ? *effort : (bench_effort){.repeat = PROMPT_RUNS};
     bool reconstructed = false;
-    if (!measure_step(out, &s, false, &few, &reconstructed, failure)) return false;
+    double pairs = 0.5 * bench->batch * bench->tokens * (bench->tokens + 1.0);
+    if (!measure_step(out, &s, false, &few, pairs, &reconstructed, failure)) return false;
     snprintf(out->variant, sizeof out->variant, "%s", reconstructed ? "reconstructed" : "absorbed");
-    out->flops = prompt_flops(&whole, &s.config, reconstructed);
     if (reconstructed) out->parts = out->splits = 0;
     return true;
 }

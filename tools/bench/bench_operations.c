@@ -7,7 +7,8 @@ enum {
     APPEND_USES = GATHER_USES | BENCH_USES_QUERIES,
     ATTEND_USES = APPEND_USES | BENCH_USES_HEADS,
     HEADS_USES = BENCH_USES_TOKENS | BENCH_USES_HEADS,
-    PROMPT_USES = GATHER_USES | BENCH_USES_HEADS,
+    LAYER_USES = ATTEND_USES | BENCH_USES_WEIGHTS,
+    PROMPT_USES = GATHER_USES | BENCH_USES_HEADS | BENCH_USES_WEIGHTS,
 };
 
 const bench_operation *bench_operations(size_t *count) {
@@ -21,8 +22,8 @@ const bench_operation *bench_operations(size_t *count) {
         {"gather", BENCH_FORMAT_ROWS, GATHER_USES, bench_part, CLMLA_OP_GATHER},
         {"attend_heads", BENCH_FORMAT_F32, HEADS_USES, bench_part, CLMLA_OP_ATTEND_HEADS},
         {"merge", BENCH_FORMAT_STATES, PRODUCT_USES, bench_part, CLMLA_OP_MERGE},
-        {"layer", BENCH_FORMAT_ROWS, ATTEND_USES, bench_layer, CLMLA_OP_ATTEND},
-        {"layer_replayed", BENCH_FORMAT_ROWS, ATTEND_USES, bench_layer_replayed, CLMLA_OP_ATTEND},
+        {"layer", BENCH_FORMAT_ROWS, LAYER_USES, bench_layer, CLMLA_OP_ATTEND},
+        {"layer_replayed", BENCH_FORMAT_ROWS, LAYER_USES, bench_layer_replayed, CLMLA_OP_ATTEND},
         {"prefill", BENCH_FORMAT_ROWS, PROMPT_USES, bench_prefill, CLMLA_OP_ATTEND},
         {"prefill_absorbed", BENCH_FORMAT_ROWS, PROMPT_USES, bench_prefill_absorbed, CLMLA_OP_ATTEND},
         {"prefill_reconstructed", BENCH_FORMAT_ROWS, PROMPT_USES, bench_prefill_reconstructed, CLMLA_OP_ATTEND_HEADS},

@@ -4,14 +4,6 @@
 #include "json_output.h"
 #include <stdio.h>
 
-bench_rates bench_rates_of(const bench_limits *limits, const bench_result *result) {
-    double seconds = result->times.minimum, read = limits->read.rate, fma = limits->fma.rate;
-    bench_rates rates = {.gflops = result->flops / seconds * 1e-9, .cache_gbps = result->bytes / seconds * 1e-9};
-    rates.fraction_of_fma = fma > 0.0 ? rates.gflops / fma : 0.0;
-    rates.fraction_of_read = read > 0.0 ? rates.cache_gbps / read : 0.0;
-    return rates;
-}
-
 // --- table
 // -------------------------------------------------------------------------------------------------------------
 
@@ -31,9 +23,9 @@ void bench_print_head(const bench_report *report) {
     print_limit("bf16 dot", &limits->bf16_dot, "GFLOP/s", "");
     print_limit("int8 dot", &limits->int8_dot, "GOP/s", "");
     print_limit("read", &limits->read, "GB/s", note);
-    printf("\n%-21s %-13s %-9s %5s %7s %5s %5s %5s %5s %6s %10s %10s %8s %7s %6s %7s\n", "op", "variant", "format",
+    printf("\n%-21s %-13s %-9s %5s %7s %5s %5s %5s %5s %6s %10s %10s %8s %7s %6s %7s %7s\n", "op", "variant", "format",
            "heads", "tokens", "batch", "query", "page", "parts", "splits", "min ms", "median ms", "GFLOP/s", "GB/s",
-           "of FMA", "of read");
+           "of FMA", "of read", "x limit");
     fflush(stdout);
 }
 
@@ -41,10 +33,10 @@ void bench_print_row(const bench_report *report, const bench_entry *entry) {
     const bench_case *b = &entry->bench;
     const bench_result *r = &entry->result;
     bench_rates rates = bench_rates_of(&report->limits, r);
-    printf("%-21s %-13s %-9s %5u %7u %5u %5u %5u %5u %6u %10.4f %10.4f %8.1f %7.2f %6.3f %7.3f\n", b->operation->name,
-           r->variant, bench_format_name(b), b->heads, b->tokens, b->batch, b->query_tokens, b->page, r->parts,
-           r->splits, r->times.minimum * 1e3, r->times.median * 1e3, rates.gflops, rates.cache_gbps,
-           rates.fraction_of_fma, rates.fraction_of_read);
+    printf("%-21s %-13s %-9s %5u %7u %5u %5u %5u %5u %6u %10.4f %10.4f %8.1f %7.2f %6.3f %7.3f %7.2f\n",
+           b->operation->name, r->variant, bench_format_name(b), b->heads, b->tokens, b->batch, b->query_tokens,
+           b->page, r->parts, r->splits, r->times.minimum * 1e3, r->times.median * 1e3, rates.gflops, rates.cache_gbps,
+           rates.fraction_of_fma, rates.fraction_of_read, rates.times_limit);
     fflush(stdout);
 }
 
@@ -52,7 +44,9 @@ void bench_print_foot(void) {
     printf(
         "\nTimes are wall time from a call to the end of clFinish, after two unmeasured runs; rates are those of the\n"
         "shortest run. GB/s counts the rows, weights or states that must be moved once: what a cache keeps from run\n"
-        "to run reads faster than the limit. 0: the operation has no such number.\n");
+        "to run reads faster than the limit. x limit: the time over what the limits leave possible, each operation of "
+        "a\n"
+        "layer by itself: the longer of its multiply-adds and its reads. 0: the operation has no such number.\n");
 }
 
 // --- JSON
@@ -82,11 +76,14 @@ static cJSON *case_json(const bench_report *report, const bench_entry *entry) {
                    {"gflops", rates.gflops},
                    {"cache_gbps", rates.cache_gbps},
                    {"fraction_of_fma", rates.fraction_of_fma},
-                   {"fraction_of_read", rates.fraction_of_read}};
+                   {"fraction_of_read", rates.fraction_of_read},
+                   {"limit_seconds", rates.limit_seconds},
+                   {"times_limit", rates.times_limit}};
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "op", b->operation->name);
     cJSON_AddStringToObject(object, "variant", entry->result.variant);
     cJSON_AddStringToObject(object, "format", bench_format_name(b));
+    cJSON_AddStringToObject(object, "weights", bench_weights_name(b));
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         cJSON_AddNumberToObject(object, numbers[i].name, numbers[i].value);
     return object;

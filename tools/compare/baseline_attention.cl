@@ -53,7 +53,11 @@ INLINE void write_state(__global float *output, __global float *lse, const float
 }
 
 // --- stream_heads: few heads a kv head. Each key is read once from memory and multiplied where it is. ------------------
-#define STREAM_BLOCK 32
+// A block's keys and values are a page each: what is asked for one phase ahead has come by then, and is still in the first-level cache.
+#define STREAM_BLOCK 16
+#define STREAM_KEYS 4    // scored at a time: their sums do not wait for one another
+#define STREAM_VECTORS 4 // of columns whose values are summed at a time: twice as many registers where a vector takes two
+#define LINE_ELEMENTS (64 / (int)sizeof(element_t))
 
 // Asks for a row that will be read in the next phase: values while scores are made, the next block's keys while values are
 // summed. The hardware's own prefetch starts anew at each change between them, which costs a quarter of the read rate. OpenCL's
@@ -69,44 +73,80 @@ INLINE void write_state(__global float *output, __global float *lse, const float
 #endif
 INLINE void fetch_row(const __global element_t *row, const int width) {
 #pragma unroll
-    for (int d = 0; d < width; d += 64 / (int)sizeof(element_t)) FETCH(row + d);
+    for (int d = 0; d < width; d += LINE_ELEMENTS) FETCH(row + d);
+}
+
+INLINE float stream_score(const __global float *q, const __global element_t *key, const __global float *shared) {
+    float16 sum = (float16)0.0f;
+    for (int d = 0; d < KEY_DIM; d += 16) sum = fma(vload16(0, q + d), load_elements(key + d), sum);
+    for (int d = 0; d < SHARED_DIM; d += 16) sum = fma(vload16(0, q + KEY_DIM + d), vload16(0, shared + d), sum);
+    return sum16(sum);
 }
 
 INLINE void stream_scores(float *scores, const __global float *q, const __global element_t *keys, long stride,
                           const __global float *shared, long shared_stride, int count, float factor,
                           const __global element_t *next, long next_stride) {
-    float16 a[QUERY_DIM / 16];
+    int i = 0;
+    for (; i + STREAM_KEYS <= count; i += STREAM_KEYS) {
+        float16 sum[STREAM_KEYS];
 #pragma unroll
-    for (int v = 0; v < QUERY_DIM / 16; v++) a[v] = vload16(0, q + v * 16) * factor;
-    for (int i = 0; i < count; i++) {
-        float16 sum = (float16)0.0f;
-        fetch_row(next + i * next_stride, VALUE_DIM);
+        for (int k = 0; k < STREAM_KEYS; k++) {
+            fetch_row(next + (i + k) * next_stride, VALUE_DIM);
+            sum[k] = (float16)0.0f;
+        }
 #pragma unroll
-        for (int v = 0; v < KEY_DIM / 16; v++) sum = fma(a[v], load_elements(keys + i * stride + v * 16), sum);
-#if SHARED_DIM > 0
+        for (int d = 0; d < KEY_DIM; d += 16) {
+            float16 a = vload16(0, q + d);
 #pragma unroll
-        for (int v = 0; v < SHARED_DIM / 16; v++)
-            sum = fma(a[KEY_DIM / 16 + v], vload16(0, shared + i * shared_stride + v * 16), sum);
-#endif
-        scores[i] = sum16(sum);
+            for (int k = 0; k < STREAM_KEYS; k++) sum[k] = fma(a, load_elements(keys + (i + k) * stride + d), sum[k]);
+        }
+#pragma unroll
+        for (int d = 0; d < SHARED_DIM; d += 16) {
+            float16 a = vload16(0, q + KEY_DIM + d);
+#pragma unroll
+            for (int k = 0; k < STREAM_KEYS; k++) sum[k] = fma(a, vload16(0, shared + (i + k) * shared_stride + d), sum[k]);
+        }
+        vstore4(sum16_four(sum[0], sum[1], sum[2], sum[3]) * factor, 0, scores + i);
     }
-    for (int i = count; i < STREAM_BLOCK; i++) scores[i] = -INFINITY;
+    for (; i < count; i++) scores[i] = stream_score(q, keys + i * stride, shared + i * shared_stride) * factor;
+    for (; i < STREAM_BLOCK; i++) scores[i] = -INFINITY;
 }
 
-// A block is summed apart first, which keeps the rounding error of long contexts small; so in value_tile.
-INLINE void stream_values(float *sums, const float *weights, const __global element_t *values, long stride, int count,
-                          float factor, const __global element_t *next, long next_stride) {
-    float16 o[VALUE_DIM / 16];
+// Of STREAM_VECTORS vectors of columns. A block is summed apart first, which keeps the rounding error of long contexts small; so in
+// value_tile.
+INLINE void stream_strip(float *sums, const float *weights, const __global element_t *values, long stride, int count,
+                         float factor, const __global element_t *next, long next_stride) {
+    float16 o[STREAM_VECTORS];
 #pragma unroll
-    for (int v = 0; v < VALUE_DIM / 16; v++) o[v] = (float16)0.0f;
+    for (int v = 0; v < STREAM_VECTORS; v++) o[v] = (float16)0.0f;
     for (int i = 0; i < count; i++) {
         float16 weight = (float16)weights[i];
-        fetch_row(next + i * next_stride, KEY_DIM);
+        fetch_row(next + i * next_stride, STREAM_VECTORS * 16);
 #pragma unroll
-        for (int v = 0; v < VALUE_DIM / 16; v++) o[v] = fma(weight, load_elements(values + i * stride + v * 16), o[v]);
+        for (int v = 0; v < STREAM_VECTORS; v++) o[v] = fma(weight, load_elements(values + i * stride + v * 16), o[v]);
     }
 #pragma unroll
-    for (int v = 0; v < VALUE_DIM / 16; v++) vstore16(fma(vload16(0, sums + v * 16), (float16)factor, o[v]), 0, sums + v * 16);
+    for (int v = 0; v < STREAM_VECTORS; v++)
+        vstore16(fma(vload16(0, sums + v * 16), (float16)factor, o[v]), 0, sums + v * 16);
+}
+
+INLINE void stream_vector(float *sums, const float *weights, const __global element_t *values, long stride, int count,
+                          float factor, const __global element_t *next, long next_stride) {
+    float16 o = (float16)0.0f;
+    for (int i = 0; i < count; i++) {
+        fetch_row(next + i * next_stride, 16);
+        o = fma((float16)weights[i], load_elements(values + i * stride), o);
+    }
+    vstore16(fma(vload16(0, sums), (float16)factor, o), 0, sums);
+}
+
+// Keys are as wide as values, or what is more of them comes without being asked for.
+INLINE void stream_values(float *sums, const float *weights, const __global element_t *values, long stride, int count,
+                          float factor, const __global element_t *next, long next_stride) {
+    int d = 0;
+    for (; d + STREAM_VECTORS * 16 <= VALUE_DIM; d += STREAM_VECTORS * 16)
+        stream_strip(sums + d, weights, values + d, stride, count, factor, next + d, next_stride);
+    for (; d < VALUE_DIM; d += 16) stream_vector(sums + d, weights, values + d, stride, count, factor, next + d, next_stride);
 }
 
 // Scores become weights; answers what older sums are multiplied by.

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// clmla bench: rates, and what a device's limits leave possible, of made-up limits and times.
+#include "bench.h"
+#include <check.h>
+#include <stdlib.h>
+
+static const bench_limits limits = {.fma = {.rate = 100.0}, .read = {.rate = 10.0}}; // GFLOP/s, GB/s
+
+static bench_result took(double seconds, double flops, double bytes) {
+    return (bench_result){.times = {.minimum = seconds, .median = 2.0 * seconds}, .flops = flops, .bytes = bytes};
+}
+
+static void expect(double found, double expected) {
+    ck_assert_double_eq_tol(found, expected, 1e-12 * expected);
+}
+
+START_TEST(operation_bound_by_reads) {
+    bench_result result = took(0.5, 10e9, 4e9); // 0.1 s of multiply-adds, 0.4 s of reads
+    bench_rates rates = bench_rates_of(&limits, &result);
+    expect(rates.gflops, 20.0);
+    expect(rates.cache_gbps, 8.0);
+    expect(rates.fraction_of_fma, 0.2);
+    expect(rates.fraction_of_read, 0.8);
+    expect(rates.limit_seconds, 0.4);
+    expect(rates.times_limit, 1.25);
+}
+END_TEST
+
+START_TEST(operation_bound_by_multiply_adds) {
+    bench_result result = took(0.3, 20e9, 1e9); // 0.2 s, 0.1 s
+    bench_rates rates = bench_rates_of(&limits, &result);
+    expect(rates.limit_seconds, 0.2);
+    expect(rates.times_limit, 1.5);
+}
+END_TEST
+
+// Each operation has its own limit: that of the totals would be 0.6 s.
+START_TEST(layer_is_the_sum_of_its_operations) {
+    bench_result result = took(1.1, 60e9, 6e9);
+    result.works[0] = (bench_work){10e9, 5e9}; // 0.5 s of reads
+    result.works[1] = (bench_work){50e9, 1e9}; // 0.5 s of multiply-adds
+    result.works[2] = (bench_work){0.0, 0.0};
+    result.work_count = 3;
+    bench_rates rates = bench_rates_of(&limits, &result);
+    expect(rates.limit_seconds, 1.0);
+    expect(rates.times_limit, 1.1);
+    expect(rates.fraction_of_read, 6.0 / 1.1 / 10.0);
+}
+END_TEST
+
+// A limit that was not measured bounds nothing, and without any there is none.
+START_TEST(limits_that_are_missing) {
+    const bench_limits reads = {.read = {.rate = 10.0}}, none = {.read_bytes = 0.0};
+    bench_result result = took(0.5, 100e9, 4e9);
+    expect(bench_rates_of(&reads, &result).limit_seconds, 0.4);
+    ck_assert(bench_rates_of(&none, &result).limit_seconds == 0.0);
+    ck_assert(bench_rates_of(&none, &result).times_limit == 0.0);
+    ck_assert(bench_rates_of(&none, &result).fraction_of_fma == 0.0);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("bench_rates");
+    TCase *tcase = tcase_create("rates");
+    tcase_add_test(tcase, operation_bound_by_reads);
+    tcase_add_test(tcase, operation_bound_by_multiply_adds);
+    tcase_add_test(tcase, layer_is_the_sum_of_its_operations);
+    tcase_add_test(tcase, limits_that_are_missing);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
