@@ -20,7 +20,9 @@
 #define STREAM_HEADS 7u    // from one more on, tiles are faster
 // Of baseline_group.cl
 #define TILE_SUMS_WANTED 8u // times 4 floats of a work-item
+#define TILE_SUMS_INTEL 4u  // whose work-items have half the registers
 #define TILE_SUMS_MOST 16u
+#define TILE_LOADS 8u // of 16 bytes that a work-item stages at a time, at most
 #define INTEL 0x8086u
 #define SUB_GROUP_WIDE 16u // of Intel's GPUs that have no narrower ones: left alone, the compiler takes 32, and spills
 
@@ -60,24 +62,30 @@ static uint32_t tile_sums(const baseline_group *group) {
 }
 
 // Sets key_tile to the most keys there is local memory for; false: not even the fewest.
-static bool fit_keys(baseline_group *group, uint32_t score_dim, uint64_t local_bytes) {
-    uint32_t lanes = group->items / (group->head_tile / 4);
+static bool fit_keys(baseline_group *group, uint32_t score_dim, clmla_type type, uint64_t local_bytes) {
+    uint32_t lanes = group->items / (group->head_tile / 4), width = 16 / (uint32_t)clmla_type_bytes(type);
     for (uint32_t item_keys = 4; item_keys > 0; item_keys /= 2) {
         group->key_tile = lanes * item_keys;
-        if (group->key_tile >= 8 && tile_floats(group, score_dim) * sizeof(float) <= local_bytes) return true;
+        if (group->key_tile >= 8 && group->key_tile * depth(score_dim) / width <= TILE_LOADS * group->items &&
+            tile_floats(group, score_dim) * sizeof(float) <= local_bytes)
+            return true;
     }
     return false;
 }
 
+static bool is_intel_gpu(const clmla_device_facts *facts) {
+    return facts->vendor_id == INTEL && !(facts->type & CL_DEVICE_TYPE_CPU);
+}
+
 static bool choose_tile(baseline_group *out, const clmla_device_facts *facts, uint32_t heads, uint32_t score_dim,
-                        failure *failure) {
+                        clmla_type type, failure *failure) {
     uint64_t local = facts->local_bytes && facts->local_bytes < LOCAL_BYTES ? facts->local_bytes : LOCAL_BYTES;
     out->column_lanes = 1;
     while (out->column_lanes * 2 <= least(out->value_tile / 4, out->items)) out->column_lanes *= 2;
-    for (uint32_t most = TILE_SUMS_WANTED; most <= TILE_SUMS_MOST; most *= 2)
+    for (uint32_t most = is_intel_gpu(facts) ? TILE_SUMS_INTEL : TILE_SUMS_WANTED; most <= TILE_SUMS_MOST; most *= 2)
         for (out->head_tile = 32; out->head_tile >= 4; out->head_tile /= 2)
             if ((out->head_tile == 4 || out->head_tile / 2 < heads) && tile_sums(out) <= most &&
-                fit_keys(out, score_dim, local))
+                fit_keys(out, score_dim, type, local))
                 return true;
     return failure_set(failure,
                        "no tile of %u heads by keys of %u and values of %u fits groups of %u with %llu bytes of local "
@@ -92,10 +100,10 @@ static bool check_group(const baseline_group *group, const clmla_device_facts *f
 }
 
 bool baseline_group_latent(baseline_group *out, const clmla_device_facts *facts, uint32_t heads, uint32_t score_dim,
-                           uint32_t latent_dim, failure *failure) {
+                           uint32_t latent_dim, clmla_type type, failure *failure) {
     *out = (baseline_group){.items = baseline_group_items(facts), .value_tile = 128};
     while (latent_dim % out->value_tile) out->value_tile /= 2;
-    return check_group(out, facts, failure) && choose_tile(out, facts, heads, score_dim, failure);
+    return check_group(out, facts, failure) && choose_tile(out, facts, heads, score_dim, type, failure);
 }
 
 // --- attention of heads ----------------------------------------------------------------------------------------------
@@ -125,7 +133,7 @@ bool baseline_group_heads(baseline_group *out, const clmla_device_facts *facts, 
     *out = (baseline_group){.items = baseline_group_items(facts), .value_tile = shape->value_dim};
     if (!check_group(out, facts, failure)) return false;
     return choose_stream(out, shape) ||
-           choose_tile(out, facts, shape->head_count / shape->kv_head_count, shape->key_dim, failure);
+           choose_tile(out, facts, shape->head_count / shape->kv_head_count, shape->key_dim, shape->type, failure);
 }
 
 void baseline_group_options(char options[BASELINE_GROUP_OPTIONS], const clmla_device_facts *facts,

@@ -82,26 +82,51 @@ static inline float8 widened(raw_t raw) {
 #define STAGED (STAGED_KEYS > 4 * VALUE_TILE ? STAGED_KEYS : 4 * VALUE_TILE) // floats
 #define VALUE_KEYS (STAGED / VALUE_TILE)                                     // that are staged at a time
 
-// Columns [column, column + DEPTH) of KEY_TILE rows; past `count` the last one again, whose scores are not used.
-INLINE void stage_keys(__local float *staged, const __global element_t *rows, long stride, int count, int column) {
+// What a work-item stages: it is fetched while the tile before is at work.
+#define KEY_LOADS ((KEY_TILE * (DEPTH / WIDTH) + GROUP - 1) / GROUP)
+#define QUERY_LOADS ((HEAD_TILE * (DEPTH / 4) + GROUP - 1) / GROUP)
+#define VALUE_LOADS ((VALUE_KEYS * (VALUE_TILE / WIDTH) + GROUP - 1) / GROUP)
+typedef struct tile_source {
+    const __global float *query; // of the first head
+    const __global element_t *rows;
+    long query_stride, row_stride;
+    int heads, keys; // that there are: past them the last one is taken again, and not used
+    float factor;    // of queries
+} tile_source;
+
+// Columns [column, column + DEPTH) of KEY_TILE rows and HEAD_TILE queries.
+INLINE void fetch_columns(raw_t *keys, float4 *queries, const tile_source *s, int column) {
 #pragma unroll
-    for (int i = get_local_id(0); i < KEY_TILE * (DEPTH / WIDTH); i += GROUP) {
-        int key = i / (DEPTH / WIDTH), at = i % (DEPTH / WIDTH) * WIDTH;
-        wide_t values = widened(raw_load(rows + min(key, count - 1) * stride + column + at));
-        store_wide(staged + key * DEPTH_STRIDE + at, values);
+    for (int l = 0; l < KEY_LOADS; l++) {
+        int i = get_local_id(0) + l * GROUP, key = min(i / (DEPTH / WIDTH), s->keys - 1);
+        keys[l] = raw_load(s->rows + key * s->row_stride + column + i % (DEPTH / WIDTH) * WIDTH);
+    }
+#pragma unroll
+    for (int l = 0; l < QUERY_LOADS; l++) {
+        int i = get_local_id(0) + l * GROUP, head = min(i / (DEPTH / 4), s->heads - 1);
+        queries[l] = *(const __global float4 *)(s->query + head * s->query_stride + column + i % (DEPTH / 4) * 4);
     }
 }
 
-// The same columns of HEAD_TILE queries times factor, to [DEPTH][HEAD_TILE]; past `count` the last one again.
-INLINE void stage_queries(__local float *queries, const __global float *query, long stride, int count, int column, float factor) {
+// To staged [KEY_TILE][DEPTH_STRIDE] and, times factor, to queries [DEPTH][HEAD_TILE].
+INLINE void put_columns(__local float *staged, __local float *queries, const raw_t *keys, const float4 *fetched, float factor) {
 #pragma unroll
-    for (int i = get_local_id(0); i < HEAD_TILE * (DEPTH / 4); i += GROUP) {
-        int head = i / (DEPTH / 4), at = i % (DEPTH / 4) * 4;
-        float4 values = *(const __global float4 *)(query + min(head, count - 1) * stride + column + at) * factor;
-        queries[at * HEAD_TILE + head] = values.x;
-        queries[(at + 1) * HEAD_TILE + head] = values.y;
-        queries[(at + 2) * HEAD_TILE + head] = values.z;
-        queries[(at + 3) * HEAD_TILE + head] = values.w;
+    for (int l = 0; l < KEY_LOADS; l++) {
+        int i = get_local_id(0) + l * GROUP;
+        wide_t values = widened(keys[l]);
+        if (i < KEY_TILE * (DEPTH / WIDTH))
+            store_wide(staged + i / (DEPTH / WIDTH) * DEPTH_STRIDE + i % (DEPTH / WIDTH) * WIDTH, values);
+    }
+#pragma unroll
+    for (int l = 0; l < QUERY_LOADS; l++) {
+        int i = get_local_id(0) + l * GROUP;
+        __local float *to = queries + i % (DEPTH / 4) * 4 * HEAD_TILE + i / (DEPTH / 4);
+        float4 values = fetched[l] * factor;
+        if (i >= HEAD_TILE * (DEPTH / 4)) continue;
+        to[0] = values.x;
+        to[HEAD_TILE] = values.y;
+        to[2 * HEAD_TILE] = values.z;
+        to[3 * HEAD_TILE] = values.w;
     }
 }
 
@@ -109,8 +134,13 @@ INLINE void stage_queries(__local float *queries, const __global float *query, l
 #define item_head() ((int)get_local_id(0) % HEAD_QUADS * 4)
 #define item_key(i) ((int)get_local_id(0) / HEAD_QUADS + (i) * KEY_LANES)
 
+// DEPTH columns are summed apart first, which keeps the rounding error of wide keys small.
 INLINE void score_columns(float4 *scores, const __local float *queries, const __local float *staged) {
     const __local float *q = queries + item_head(), *k = staged + item_key(0) * DEPTH_STRIDE;
+    float4 sums[4];
+#define CLEAR(i) sums[i] = (float4)0.0f;
+    EACH_4(CLEAR)
+#undef CLEAR
 #pragma unroll
     for (int d = 0; d < DEPTH; d += 4) {
         float4 q0 = *(const __local float4 *)(q + d * HEAD_TILE), q1 = *(const __local float4 *)(q + (d + 1) * HEAD_TILE);
@@ -118,35 +148,48 @@ INLINE void score_columns(float4 *scores, const __local float *queries, const __
 #define SCORE(i)                                                                                                         \
     if (i < ITEM_KEYS) {                                                                                                 \
         float4 key = *(const __local float4 *)(k + i * KEY_LANES * DEPTH_STRIDE + d);                                    \
-        scores[i] = fma(q3, key.wwww, fma(q2, key.zzzz, fma(q1, key.yyyy, fma(q0, key.xxxx, scores[i]))));               \
+        sums[i] = fma(q3, key.wwww, fma(q2, key.zzzz, fma(q1, key.yyyy, fma(q0, key.xxxx, sums[i]))));                   \
     }
         EACH_4(SCORE)
 #undef SCORE
     }
+#define ADD(i) scores[i] += sums[i];
+    EACH_4(ADD)
+#undef ADD
 }
 
 // Scores of a tile. `staged` and `queries` are free for another use after the next barrier.
-INLINE void score_tile(float4 *scores, __local float *staged, __local float *queries, const __global float *query,
-                       long query_stride, int heads, float factor, const __global element_t *rows, long row_stride, int keys) {
+INLINE void score_tile(float4 *scores, __local float *staged, __local float *queries, const tile_source *s) {
+    raw_t keys_next[KEY_LOADS];
+    float4 queries_next[QUERY_LOADS];
 #define CLEAR(i) scores[i] = (float4)0.0f;
     EACH_4(CLEAR)
 #undef CLEAR
+    fetch_columns(keys_next, queries_next, s, 0);
     for (int column = 0; column < SCORE_DIM; column += DEPTH) {
         barrier(CLK_LOCAL_MEM_FENCE);
-        stage_keys(staged, rows, row_stride, keys, column);
-        stage_queries(queries, query, query_stride, heads, column, factor);
+        put_columns(staged, queries, keys_next, queries_next, s->factor);
         barrier(CLK_LOCAL_MEM_FENCE);
+        if (column + DEPTH < SCORE_DIM) fetch_columns(keys_next, queries_next, s, column + DEPTH);
         score_columns(scores, queries, staged);
     }
 }
 
-// VALUE_TILE columns of VALUE_KEYS rows; past `count` the last one again, whose weights are zeros.
-INLINE void stage_values(__local float *staged, const __global element_t *rows, long stride, int count) {
-#pragma unroll 4
-    for (int i = get_local_id(0); i < VALUE_KEYS * (VALUE_TILE / WIDTH); i += GROUP) {
-        int key = i / (VALUE_TILE / WIDTH), at = i % (VALUE_TILE / WIDTH) * WIDTH;
-        wide_t values = widened(raw_load(rows + min(key, count - 1) * stride + at));
-        store_wide(staged + key * VALUE_TILE + at, values);
+// VALUE_TILE columns of VALUE_KEYS rows from `first` on; past `count` the last one again, whose weights are zeros.
+INLINE void fetch_values(raw_t *values, const __global element_t *rows, long stride, int first, int count) {
+#pragma unroll
+    for (int l = 0; l < VALUE_LOADS; l++) {
+        int i = get_local_id(0) + l * GROUP, key = min(first + i / (VALUE_TILE / WIDTH), count - 1);
+        values[l] = raw_load(rows + key * stride + i % (VALUE_TILE / WIDTH) * WIDTH);
+    }
+}
+
+INLINE void put_values(__local float *staged, const raw_t *values) {
+#pragma unroll
+    for (int l = 0; l < VALUE_LOADS; l++) {
+        int i = get_local_id(0) + l * GROUP;
+        wide_t floats = widened(values[l]);
+        if (i < VALUE_KEYS * (VALUE_TILE / WIDTH)) store_wide(staged + i * WIDTH, floats);
     }
 }
 
@@ -179,13 +222,14 @@ INLINE void add_values(float4 *sums, const __local float *weights, const int str
     }
 }
 
-// The same for all `count` keys of a tile, whose values are staged here.
-INLINE void add_tile(float4 *sums, const __local float *weights, const int stride, __local float *staged,
+// The same for all `count` keys of a tile; `values` are the first that fetch_values gave.
+INLINE void add_tile(float4 *sums, const __local float *weights, const int stride, __local float *staged, raw_t *values,
                      const __global element_t *rows, long row_stride, int count) {
     for (int key = 0; key < count; key += VALUE_KEYS) {
         barrier(CLK_LOCAL_MEM_FENCE);
-        stage_values(staged, rows + key * row_stride, row_stride, count - key);
+        put_values(staged, values);
         barrier(CLK_LOCAL_MEM_FENCE);
+        if (key + VALUE_KEYS < count) fetch_values(values, rows, row_stride, key + VALUE_KEYS, count);
         if (has_values()) add_values(sums, weights + key * stride, stride, staged, min(VALUE_KEYS, count - key));
     }
 }

@@ -23,7 +23,7 @@ bool baseline_group_heads(baseline_group *out, const clmla_device_facts *facts, 
                           failure *failure);
 // Scores of rows of score_dim elements for `heads` heads, and sums of latent_dim of their columns.
 bool baseline_group_latent(baseline_group *out, const clmla_device_facts *facts, uint32_t heads, uint32_t score_dim,
-                           uint32_t latent_dim, failure *failure);
+                           uint32_t latent_dim, clmla_type type, failure *failure);
 // Build options of either.
 #define BASELINE_GROUP_OPTIONS 256
 void baseline_group_options(char options[BASELINE_GROUP_OPTIONS], const clmla_device_facts *facts,

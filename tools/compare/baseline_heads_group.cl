@@ -59,7 +59,7 @@ INLINE span find_span(int first_head, int heads, int kv_tokens, int split_tokens
 // the end they are merged. Values are asked for before the scores are made of the keys, and the next keys before the values are
 // used: something is always on its way.
 // grid: (kv heads * GROUP, splits, T), local (GROUP).
-// local memory: PARTIAL * 4 bytes, 2 * UNROLL * GROUP_HEADS * GROUP * 4 or less, and 8 * SETS * GROUP_HEADS
+// local memory: PARTIAL + GROUP_HEADS * (QUERY_DIM + 2 * SETS) floats
 #define SETS (GROUP / LANES)
 #define BLOCK (SETS * UNROLL)
 #define KEY_PASSES ((KEY_DIM / WIDTH + LANES - 1) / LANES)
@@ -90,50 +90,52 @@ INLINE float wide_dot(wide_t a, wide_t b, float sum) {
     return fma(a.s3, b.s3, fma(a.s2, b.s2, fma(a.s1, b.s1, fma(a.s0, b.s0, sum))));
 }
 
-// A work-item's share of the queries, times factor.
-INLINE void load_queries(wide_t *q, float4 *q_shared, const __global float *query, float factor) {
-    int lane = get_local_id(0) % LANES;
-#pragma unroll
-    for (int h = 0; h < GROUP_HEADS; h++) {
-        const __global float *of_head = query + h * QUERY_DIM;
-#pragma unroll
-        for (int p = 0; p < KEY_PASSES; p++) {
-            int at = (lane + p * LANES) * WIDTH;
-            wide_t values = (wide_t)0.0f;
+// Queries times factor, one after the other. Those of several heads would take more registers than the rest.
+INLINE void stage_queries(__local float *to, const __global float *query, float factor) {
+    for (int i = get_local_id(0); i < GROUP_HEADS * QUERY_DIM; i += GROUP) to[i] = query[i] * factor;
+}
+
+// A work-item's share of a head's queries.
+INLINE wide_t query_part(const __local float *query, int p) {
+    int at = (get_local_id(0) % LANES + p * LANES) * WIDTH;
+    if (KEY_DIM / WIDTH % LANES && at >= KEY_DIM) return (wide_t)0.0f;
+    const __local float4 *from = (const __local float4 *)(query + at);
 #if WIDTH == 8
-            if (at < KEY_DIM)
-                values = (wide_t)(*(const __global float4 *)(of_head + at), *(const __global float4 *)(of_head + at + 4));
+    return (wide_t)(from[0], from[1]);
 #else
-            if (at < KEY_DIM) values = *(const __global float4 *)(of_head + at);
+    return from[0];
 #endif
-            q[h * KEY_PASSES + p] = values * factor;
-        }
-#pragma unroll
-        for (int p = 0; p < SHARED_PASSES; p++) {
-            int at = (lane + p * LANES) * 4;
-            q_shared[h * SHARED_PASSES + p] =
-                at < SHARED_DIM ? *(const __global float4 *)(of_head + KEY_DIM + at) * factor : (float4)0.0f;
-        }
-    }
+}
+
+INLINE float4 shared_part(const __local float *query, int p) {
+    int at = (get_local_id(0) % LANES + p * LANES) * 4;
+    return at < SHARED_DIM ? *(const __local float4 *)(query + KEY_DIM + at) : (float4)0.0f;
 }
 
 // The lanes' parts of a block's scores.
-INLINE void put_scores(__local float *partial, const wide_t *q, const raw_t *k, const float4 *q_shared, const float4 *k_shared) {
+INLINE void put_scores(__local float *partial, const __local float *query, const raw_t *k, const float4 *k_shared) {
+    wide_t keys[UNROLL * KEY_PASSES];
 #pragma unroll
-    for (int u = 0; u < UNROLL; u++) {
-        wide_t key[KEY_PASSES];
+    for (int i = 0; i < UNROLL * KEY_PASSES; i++) keys[i] = widened(k[i]);
 #pragma unroll
-        for (int p = 0; p < KEY_PASSES; p++) key[p] = widened(k[u * KEY_PASSES + p]);
+    for (int h = 0; h < GROUP_HEADS; h++) {
+        float sums[UNROLL];
 #pragma unroll
-        for (int h = 0; h < GROUP_HEADS; h++) {
-            float sum = 0.0f;
+        for (int u = 0; u < UNROLL; u++) sums[u] = 0.0f;
 #pragma unroll
-            for (int p = 0; p < KEY_PASSES; p++) sum = wide_dot(q[h * KEY_PASSES + p], key[p], sum);
+        for (int p = 0; p < KEY_PASSES; p++) {
+            wide_t q = query_part(query + h * QUERY_DIM, p);
 #pragma unroll
-            for (int p = 0; p < SHARED_PASSES; p++)
-                sum += dot(q_shared[h * SHARED_PASSES + p], k_shared[u * SHARED_PASSES + p]);
-            partial[(u * GROUP_HEADS + h) * GROUP + get_local_id(0)] = sum;
+            for (int u = 0; u < UNROLL; u++) sums[u] = wide_dot(q, keys[u * KEY_PASSES + p], sums[u]);
         }
+#pragma unroll
+        for (int p = 0; p < SHARED_PASSES; p++) {
+            float4 q = shared_part(query + h * QUERY_DIM, p);
+#pragma unroll
+            for (int u = 0; u < UNROLL; u++) sums[u] += dot(q, k_shared[u * SHARED_PASSES + p]);
+        }
+#pragma unroll
+        for (int u = 0; u < UNROLL; u++) partial[(u * GROUP_HEADS + h) * GROUP + get_local_id(0)] = sums[u];
     }
 }
 
@@ -171,18 +173,16 @@ INLINE float soften(float *scores, float *top, float *total) {
 INLINE void sum_values(wide_t *sums, const raw_t *v, const float *weights, const float *factors) {
 #pragma unroll
     for (int p = 0; p < VALUE_PASSES; p++) {
-        wide_t block[GROUP_HEADS];
+        wide_t values[UNROLL];
 #pragma unroll
-        for (int h = 0; h < GROUP_HEADS; h++) block[h] = (wide_t)0.0f;
+        for (int u = 0; u < UNROLL; u++) values[u] = widened(v[u * VALUE_PASSES + p]);
 #pragma unroll
-        for (int u = 0; u < UNROLL; u++) {
-            wide_t value = widened(v[u * VALUE_PASSES + p]);
+        for (int h = 0; h < GROUP_HEADS; h++) {
+            wide_t block = weights[h * UNROLL] * values[0];
 #pragma unroll
-            for (int h = 0; h < GROUP_HEADS; h++) block[h] = fma((wide_t)weights[h * UNROLL + u], value, block[h]);
+            for (int u = 1; u < UNROLL; u++) block = fma((wide_t)weights[h * UNROLL + u], values[u], block);
+            sums[h * VALUE_PASSES + p] = fma(sums[h * VALUE_PASSES + p], (wide_t)factors[h], block);
         }
-#pragma unroll
-        for (int h = 0; h < GROUP_HEADS; h++)
-            sums[h * VALUE_PASSES + p] = fma(sums[h * VALUE_PASSES + p], (wide_t)factors[h], block[h]);
     }
 }
 
@@ -210,17 +210,17 @@ INLINE void merge_sets(__global float *output, __global float *lse, const wide_t
 }
 
 __kernel IN_GROUPS void stream_group(HEADS_ARGUMENTS) {
-    __local float partial[PARTIAL] ALIGNED;
+    __local float partial[PARTIAL] ALIGNED, queries[GROUP_HEADS * QUERY_DIM] ALIGNED;
     __local float tops[GROUP_HEADS * SETS], totals[GROUP_HEADS * SETS];
-    wide_t q[GROUP_HEADS * KEY_PASSES], sums[GROUP_HEADS * VALUE_PASSES];
+    wide_t sums[GROUP_HEADS * VALUE_PASSES];
     raw_t k[UNROLL * KEY_PASSES], v[UNROLL * VALUE_PASSES];
-    float4 q_shared[ROOM(GROUP_HEADS * SHARED_PASSES)], k_shared[ROOM(UNROLL * SHARED_PASSES)];
+    float4 k_shared[ROOM(UNROLL * SHARED_PASSES)];
     float top[GROUP_HEADS], total[GROUP_HEADS];
     int g = get_group_id(0), item = get_local_id(0), set = item / LANES, turn = 0;
     span span = find_span(g * GROUP_HEADS, heads, kv_tokens, split_tokens, first_split);
     keys += g * key_head_stride;
     values += value_offset + g * value_head_stride;
-    load_queries(q, q_shared, query + ((long)get_group_id(2) * heads + g * GROUP_HEADS) * QUERY_DIM, scale * LOG2_E);
+    stage_queries(queries, query + ((long)get_group_id(2) * heads + g * GROUP_HEADS) * QUERY_DIM, scale * LOG2_E);
 #pragma unroll
     for (int h = 0; h < GROUP_HEADS; h++) {
         top[h] = -INFINITY;
@@ -230,6 +230,7 @@ __kernel IN_GROUPS void stream_group(HEADS_ARGUMENTS) {
     for (int i = 0; i < GROUP_HEADS * VALUE_PASSES; i++) sums[i] = (wide_t)0.0f;
     if (span.begin < span.end)
         fetch(k, keys, key_token_stride, span.begin + set, span.end - 1, KEY_DIM / WIDTH, KEY_PASSES);
+    barrier(CLK_LOCAL_MEM_FENCE);
     for (int block = span.begin; block < span.end; block += BLOCK, turn ^= TURN) {
         int key = block + set, last = span.end - 1;
         float weights[GROUP_HEADS * UNROLL], factors[GROUP_HEADS];
@@ -240,7 +241,7 @@ __kernel IN_GROUPS void stream_group(HEADS_ARGUMENTS) {
             const __global float *row = shared + shared_offset + min(key + i / ROOM(SHARED_PASSES) * SETS, last) * shared_stride;
             k_shared[i] = at < SHARED_DIM ? *(const __global float4 *)(row + at) : (float4)0.0f;
         }
-        put_scores(partial + turn, q, k, q_shared, k_shared);
+        put_scores(partial + turn, queries, k, k_shared);
         barrier(CLK_LOCAL_MEM_FENCE);
         fetch(k, keys, key_token_stride, min(key + BLOCK, last), last, KEY_DIM / WIDTH, KEY_PASSES);
 #pragma unroll
@@ -325,13 +326,22 @@ __kernel IN_GROUPS void tile_group(HEADS_ARGUMENTS) {
     EACH_16(CLEAR)
     keys += g * key_head_stride;
     values += value_offset + g * value_head_stride;
-    query += ((long)get_group_id(2) * heads + head) * QUERY_DIM;
+    tile_source source;
+    source.query = query + ((long)get_group_id(2) * heads + head) * QUERY_DIM;
+    source.query_stride = QUERY_DIM;
+    source.row_stride = key_token_stride;
+    source.heads = there;
+    source.factor = scale * LOG2_E;
     if (item < HEAD_TILE) top[item] = -INFINITY;
     for (int key = span.begin; key < span.end; key += KEY_TILE) {
         int count = min(KEY_TILE, span.end - key);
+        const __global element_t *tile_values = values + key * value_token_stride;
         float4 scores[4];
-        score_tile(scores, staged, queries, query, QUERY_DIM, there, scale * LOG2_E, keys + key * key_token_stride,
-                   key_token_stride, count);
+        raw_t fetched[VALUE_LOADS];
+        source.rows = keys + key * key_token_stride;
+        source.keys = count;
+        score_tile(scores, staged, queries, &source);
+        fetch_values(fetched, tile_values, value_token_stride, 0, count);
 #define PUT(i)                                                                                                           \
     if (i < ITEM_KEYS)                                                                                                   \
         *(__local float4 *)(weights + item_key(i) * HEAD_TILE + item_head()) =                                           \
@@ -343,7 +353,7 @@ __kernel IN_GROUPS void tile_group(HEADS_ARGUMENTS) {
         float4 tile[16];
 #define CLEAR_TILE(i) tile[i] = (float4)0.0f;
         EACH_16(CLEAR_TILE)
-        add_tile(tile, weights, HEAD_TILE, staged, values + key * value_token_stride, value_token_stride, count);
+        add_tile(tile, weights, HEAD_TILE, staged, fetched, tile_values, value_token_stride, count);
 #define RESCALE(i)                                                                                                       \
     if (i < ITEM_HEADS * ITEM_QUADS) sums[i] = fma(sums[i], (float4)rescale[value_head() + i / ITEM_QUADS], tile[i]);
         if (has_values()) {

@@ -26,7 +26,7 @@ bool latent_group_open(baseline_latent *latent, failure *failure) {
     const baseline_text text = {baseline_latent_group_text, BASELINE_LATENT_GROUP_TEXT_LINES};
     char of_group[BASELINE_GROUP_OPTIONS], options[BASELINE_GROUP_OPTIONS + 128];
     if (!baseline_group_latent(&latent->group, facts_of(latent), shape->head_count, row_width(shape), shape->latent_dim,
-                               failure))
+                               shape->type, failure))
         return false;
     baseline_group_options(of_group, facts_of(latent), &latent->group, row_width(shape));
     snprintf(options, sizeof options, "-cl-std=CL1.2 %s -DLATENT_DIM=%u -DROPE_DIM=%u %s",

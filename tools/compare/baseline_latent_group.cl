@@ -16,8 +16,14 @@ __kernel IN_GROUPS void latent_scores_group(const __global float *query, const _
     __local float staged[STAGED] ALIGNED, queries[DEPTH * HEAD_TILE] ALIGNED;
     int key = get_group_id(0) * KEY_TILE, head = get_group_id(1) * HEAD_TILE;
     float4 scores[4];
-    score_tile(scores, staged, queries, query + (long)head * ROW_WIDTH, ROW_WIDTH, min(HEAD_TILE, heads - head), scale * LOG2_E,
-               rows + (long)key * ROW_WIDTH, ROW_WIDTH, min(KEY_TILE, tokens - key));
+    tile_source source;
+    source.query = query + (long)head * ROW_WIDTH;
+    source.rows = rows + (long)key * ROW_WIDTH;
+    source.query_stride = source.row_stride = ROW_WIDTH;
+    source.heads = min(HEAD_TILE, heads - head);
+    source.keys = min(KEY_TILE, tokens - key);
+    source.factor = scale * LOG2_E;
+    score_tile(scores, staged, queries, &source);
     weights += (head + item_head()) * stride + key;
 #define PUT(i)                                                                                                           \
     if (i < ITEM_KEYS && key + item_key(i) < tokens) {                                                                   \
@@ -86,16 +92,19 @@ __kernel IN_GROUPS void latent_values_group(const __global float *weights, const
     weights += head * stride;
     for (int key = split * split_tokens; key < end; key += KEY_TILE) {
         int count = min(KEY_TILE, end - key);
+        const __global element_t *latents = rows + (long)key * ROW_WIDTH + column;
         float4 tile[16];
+        raw_t fetched[VALUE_LOADS];
 #define CLEAR_TILE(i) tile[i] = (float4)0.0f;
         EACH_16(CLEAR_TILE)
+        fetch_values(fetched, latents, ROW_WIDTH, 0, count);
         barrier(CLK_LOCAL_MEM_FENCE);
         // 8 keys of 4 heads beside each other: whole sectors of memory, and banks of their own.
         for (int i = get_local_id(0); i < KEY_TILE * HEAD_TILE; i += GROUP) {
             int at = i / 32 % (KEY_TILE / 8) * 8 + i % 8, of = i / 32 / (KEY_TILE / 8) * 4 + i / 8 % 4;
             copied[at * WEIGHT_STRIDE + of] = at < count ? weights[of * stride + key + at] : 0.0f;
         }
-        add_tile(tile, copied, WEIGHT_STRIDE, staged, rows + (long)key * ROW_WIDTH + column, ROW_WIDTH, count);
+        add_tile(tile, copied, WEIGHT_STRIDE, staged, fetched, latents, ROW_WIDTH, count);
 #define ADD_TILE(i) sums[i] += tile[i];
         EACH_16(ADD_TILE)
     }

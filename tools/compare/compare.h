@@ -42,9 +42,9 @@ typedef struct compare_task {
     compare_shape shape;
     uint32_t tokens; // cached, the step's own included
     bench_effort effort;
-    bool attention_alone; // no step and no cos_diff
+    bool attention_alone;  // no step and no cos_diff
     clmla_compute compute; // of COMPARE_MLA
-    uint32_t formats;     // of COMPARE_MLA, a bit each; 0 = all that clmla_attend takes
+    uint32_t formats;      // of COMPARE_MLA, a bit each; 0 = all that clmla_attend takes
 } compare_task;
 
 // compare_heads.c: mha, gqa8, mqa.
