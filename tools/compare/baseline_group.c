@@ -77,20 +77,34 @@ static bool is_intel_gpu(const clmla_device_facts *facts) {
     return facts->vendor_id == INTEL && !(facts->type & CL_DEVICE_TYPE_CPU);
 }
 
+// The largest tile that a group has registers and local memory for.
+static bool fit_tile(baseline_group *group, uint32_t heads, uint32_t score_dim, clmla_type type, uint32_t most_sums,
+                     uint64_t local_bytes) {
+    group->column_lanes = 1;
+    while (group->column_lanes * 2 <= least(group->value_tile / 4, group->items)) group->column_lanes *= 2;
+    for (group->head_tile = 32; group->head_tile >= 4; group->head_tile /= 2)
+        if ((group->head_tile == 4 || group->head_tile / 2 < heads) && tile_sums(group) <= most_sums &&
+            fit_keys(group, score_dim, type, local_bytes))
+            return true;
+    return false;
+}
+
+static uint64_t local_limit(const clmla_device_facts *facts) {
+    return facts->local_bytes && facts->local_bytes < LOCAL_BYTES ? facts->local_bytes : LOCAL_BYTES;
+}
+
+// In smaller groups than asked for where there is none for those.
 static bool choose_tile(baseline_group *out, const clmla_device_facts *facts, uint32_t heads, uint32_t score_dim,
                         clmla_type type, failure *failure) {
-    uint64_t local = facts->local_bytes && facts->local_bytes < LOCAL_BYTES ? facts->local_bytes : LOCAL_BYTES;
-    out->column_lanes = 1;
-    while (out->column_lanes * 2 <= least(out->value_tile / 4, out->items)) out->column_lanes *= 2;
-    for (uint32_t most = is_intel_gpu(facts) ? TILE_SUMS_INTEL : TILE_SUMS_WANTED; most <= TILE_SUMS_MOST; most *= 2)
-        for (out->head_tile = 32; out->head_tile >= 4; out->head_tile /= 2)
-            if ((out->head_tile == 4 || out->head_tile / 2 < heads) && tile_sums(out) <= most &&
-                fit_keys(out, score_dim, type, local))
-                return true;
+    uint64_t local = local_limit(facts);
+    uint32_t wanted = is_intel_gpu(facts) ? TILE_SUMS_INTEL : TILE_SUMS_WANTED, items = out->items;
+    for (out->items = items; out->items >= GROUP_LEAST; out->items /= 2)
+        for (uint32_t most = wanted; most <= TILE_SUMS_MOST; most *= 2)
+            if (fit_tile(out, heads, score_dim, type, most, local)) return true;
     return failure_set(failure,
                        "no tile of %u heads by keys of %u and values of %u fits groups of %u with %llu bytes of local "
                        "memory",
-                       heads, score_dim, out->value_tile, out->items, (unsigned long long)local);
+                       heads, score_dim, out->value_tile, items, (unsigned long long)local);
 }
 
 static bool check_group(const baseline_group *group, const clmla_device_facts *facts, failure *failure) {
@@ -113,8 +127,14 @@ static uint32_t passes(const baseline_group *group, uint32_t dim, uint32_t bytes
     return pieces(dim * bytes / 16, group->lanes);
 }
 
-// false: tiles are faster, or a work-item has no registers for the sums.
-static bool choose_stream(baseline_group *out, const baseline_shape *shape) {
+static uint64_t stream_floats(const baseline_group *group, const baseline_shape *shape) {
+    uint32_t heads = shape->head_count / shape->kv_head_count, sets = group->items / group->lanes;
+    uint64_t scores = 2ull * group->unroll * heads * group->items, merged = 8ull * group->items;
+    return (scores > merged ? scores : merged) + heads * (shape->key_dim + shape->shared_dim + 2ull * sets);
+}
+
+// false: tiles are faster, or there are too few registers or too little local memory.
+static bool choose_stream(baseline_group *out, const clmla_device_facts *facts, const baseline_shape *shape) {
     uint32_t bytes = (uint32_t)clmla_type_bytes(shape->type), heads = shape->head_count / shape->kv_head_count;
     uint32_t widest = shape->key_dim > shape->value_dim ? shape->key_dim : shape->value_dim;
     out->lanes = 4;
@@ -125,15 +145,19 @@ static bool choose_stream(baseline_group *out, const baseline_shape *shape) {
     while (out->unroll > 1 && (out->unroll * heads > STREAM_SCORES || out->unroll * vectors > STREAM_VECTORS))
         out->unroll /= 2;
     uint32_t sums = heads * passes(out, shape->value_dim, bytes) * 16 / bytes;
-    return shape->shared_dim > 0 || (heads <= STREAM_HEADS && sums <= STREAM_SUMS); // tiles have no shared keys
+    return heads <= STREAM_HEADS && sums <= STREAM_SUMS &&
+           stream_floats(out, shape) * sizeof(float) <= local_limit(facts);
 }
 
 bool baseline_group_heads(baseline_group *out, const clmla_device_facts *facts, const baseline_shape *shape,
                           failure *failure) {
     *out = (baseline_group){.items = baseline_group_items(facts), .value_tile = shape->value_dim};
     if (!check_group(out, facts, failure)) return false;
-    return choose_stream(out, shape) ||
-           choose_tile(out, facts, shape->head_count / shape->kv_head_count, shape->key_dim, shape->type, failure);
+    if (choose_stream(out, facts, shape)) return true;
+    if (shape->shared_dim > 0)
+        return failure_set(failure, "shared keys of %u beside keys of %u and values of %u do not fit groups of %u",
+                           shape->shared_dim, shape->key_dim, shape->value_dim, out->items);
+    return choose_tile(out, facts, shape->head_count / shape->kv_head_count, shape->key_dim, shape->type, failure);
 }
 
 void baseline_group_options(char options[BASELINE_GROUP_OPTIONS], const clmla_device_facts *facts,
