@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the baseline attentions share on GPUs: loads of 16 bytes, and with HEAD_TILE tiles of heads by keys. Scores: a work-item keeps 4 heads by
-// ITEM_KEYS keys in registers, while queries and keys pass through local memory as f32, DEPTH columns at a time. Values: it keeps
-// ITEM_HEADS heads by ITEM_QUADS times 4 columns, while values pass through the same memory. The text of baseline_heads_group.cl
-// or baseline_latent_group.cl follows it.
+// What the baseline attentions share on GPUs: loads of 16 bytes, and with HEAD_TILE tiles of heads by keys. Scores: a work-item
+// keeps 4 heads by ITEM_KEYS keys in registers, while queries and keys pass through local memory as f32, DEPTH columns at a time.
+// Values: it keeps ITEM_HEADS heads by ITEM_QUADS times 4 columns, while values pass through the same memory. The text of
+// baseline_heads_group.cl or baseline_latent_group.cl follows it.
 // options: KEYS_F32, KEYS_F16 or KEYS_BF16, the type of cached rows; GROUP, work-items of a group, a power of two from 32 on;
-//   SUB_GROUP, a width to ask the compiler for, or none. Of tiles: SCORE_DIM, columns of a score; HEAD_TILE, 4 to 32, and KEY_TILE, powers of two; VALUE_TILE, columns of values;
-//   COLUMN_LANES, work-items that share a row of values, a power of two
+//   HAS_HALF, the device has cl_khr_fp16; SUB_GROUP, a width to ask the compiler for, or none. Of tiles: SCORE_DIM, columns of a
+//   score; HEAD_TILE, 4 to 32, and KEY_TILE, powers of two; VALUE_TILE, columns of values; COLUMN_LANES, work-items that share a
+//   row of values, a power of two
 #ifndef GROUP
 #error "GROUP is missing"
 #endif
 
 // Two f16 as f32, of their bits.
-#ifdef cl_khr_fp16
+#if defined(HAS_HALF) && defined(cl_khr_fp16)
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 #define two_halves(bits) convert_float2(as_half2(bits))
 #else

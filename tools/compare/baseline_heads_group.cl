@@ -209,7 +209,7 @@ INLINE void merge_sets(__global float *output, __global float *lse, const wide_t
     }
 }
 
-__kernel IN_GROUPS void stream_group(HEADS_ARGUMENTS) {
+IN_GROUPS __kernel void stream_group(HEADS_ARGUMENTS) {
     __local float partial[PARTIAL] ALIGNED, queries[GROUP_HEADS * QUERY_DIM] ALIGNED;
     __local float tops[GROUP_HEADS * SETS], totals[GROUP_HEADS * SETS];
     wide_t sums[GROUP_HEADS * VALUE_PASSES];
@@ -314,7 +314,7 @@ INLINE void write_sums(__global float *output, const float4 *sums, const __local
 #undef WRITE
 }
 
-__kernel IN_GROUPS void tile_group(HEADS_ARGUMENTS) {
+IN_GROUPS __kernel void tile_group(HEADS_ARGUMENTS) {
     __local float staged[STAGED] ALIGNED, queries[DEPTH * HEAD_TILE] ALIGNED, weights[KEY_TILE * HEAD_TILE] ALIGNED;
     __local float space[GROUP], top[HEAD_TILE], rescale[HEAD_TILE] ALIGNED;
     int item = get_local_id(0), g = get_group_id(0) / HEAD_TILES, first = get_group_id(0) % HEAD_TILES * HEAD_TILE;

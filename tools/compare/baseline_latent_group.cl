@@ -11,7 +11,7 @@
 
 // grid: (ceil(tokens / KEY_TILE) * GROUP, ceil(H / HEAD_TILE)), local (GROUP).
 // local memory: STAGED + DEPTH * HEAD_TILE floats
-__kernel IN_GROUPS void latent_scores_group(const __global float *query, const __global element_t *rows, __global float *weights,
+IN_GROUPS __kernel void latent_scores_group(const __global float *query, const __global element_t *rows, __global float *weights,
                                             long stride, int heads, int tokens, float scale) {
     __local float staged[STAGED] ALIGNED, queries[DEPTH * HEAD_TILE] ALIGNED;
     int key = get_group_id(0) * KEY_TILE, head = get_group_id(1) * HEAD_TILE;
@@ -59,7 +59,7 @@ INLINE float group_total(float value, __local float *space) {
 }
 
 // grid: (H * GROUP), local (GROUP)
-__kernel IN_GROUPS void latent_softmax_group(__global float *weights, __global float *totals, long stride, int tokens) {
+IN_GROUPS __kernel void latent_softmax_group(__global float *weights, __global float *totals, long stride, int tokens) {
     __local float peaks[GROUP], sums[GROUP];
     int head = get_group_id(0), item = get_local_id(0);
     float peak = -INFINITY, sum = 0.0f;
@@ -81,7 +81,7 @@ __kernel IN_GROUPS void latent_softmax_group(__global float *weights, __global f
 // grid: (LATENT_DIM / VALUE_TILE * GROUP, ceil(H / HEAD_TILE), splits), local (GROUP).
 // local memory: STAGED + KEY_TILE * WEIGHT_STRIDE floats
 #define WEIGHT_STRIDE (HEAD_TILE + 4)
-__kernel IN_GROUPS void latent_values_group(const __global float *weights, const __global element_t *rows,
+IN_GROUPS __kernel void latent_values_group(const __global float *weights, const __global element_t *rows,
                                             __global float *states, long stride, int heads, int tokens, int split_tokens) {
     __local float staged[STAGED] ALIGNED, copied[KEY_TILE * WEIGHT_STRIDE] ALIGNED;
     int column = get_group_id(0) * VALUE_TILE, head = get_group_id(1) * HEAD_TILE, split = get_group_id(2);

@@ -18,7 +18,7 @@ static bool build_failed(cl_program program, cl_device_id device, cl_int code, f
 static void common_options(char *out, size_t size, const clmla_device_facts *facts) {
     int registers = facts->float_vector_width >= 16 ? 32 : 16;
     if (baseline_group_items(facts))
-        snprintf(out, size, "-w");
+        snprintf(out, size, "-w%s", facts->has_half ? " -DHAS_HALF" : "");
     else
         snprintf(out, size, "-w -DVECTOR_REGISTERS=%d", registers);
 }
