@@ -82,7 +82,7 @@ class Compare(tool.ToolTest):
             self.assertIsNone(row['attention_speedup_to_mha'])
 
     def test_what_has_no_room(self):
-        """Its bytes and the reason are there, and nothing that would have to be measured; the others run."""
+        """Its bytes and the reason are there, and nothing that would have to be measured."""
         many = ('--tokens', 1 << 22, '--nope', 1024, '--value', 1024, '--heads', 128)
         row, = self.run_json('compare', *many, '--attention', 'mha')['rows']
         self.assertEqual(row['cache_bytes_per_token'], 128 * 2 * 2 * 1024)
