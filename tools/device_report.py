@@ -79,6 +79,18 @@ def bench_lines(step):
     return ['', f'bench: {limits}'] + table(rows)
 
 
+def compare_lines(step):
+    rows = [('attention', 'format', 'bytes/token', 'ms', 'of mha', 'of read', 'step ms', 'cos_diff')]
+    number = lambda value, form: '-' if value is None else format(value, form)
+    for row in step['result']['rows']:
+        times = [(row['attention_seconds'], 1e3, '.3f'), (row['attention_speedup_to_mha'], 1, '.2f'), (row['read_fraction'], 1, '.2f'),
+                 (row['step_seconds'], 1e3, '.3f'), (row['cos_diff'], 1, '.1e')]
+        rows.append((row['attention'], row['format'], f"{row['cache_bytes_per_token']:.0f}",
+                     *(number(value and value * factor, form) for value, factor, form in times)))
+    reasons = [f"  {row['attention']} {row['format']}: not run: {row['reason']}" for row in step['result']['rows'] if row['reason']]
+    return ['', f"compare: {step['result']['tokens']} tokens, {step['result']['shape']['heads']} heads"] + table(rows) + reasons
+
+
 def tune_lines(step):
     result = step['result']
     rows = [('number', 'default', 'found', 'tried')]
@@ -105,6 +117,8 @@ def report_text(report):
     for step in report['steps']:
         if step['name'] == 'bench' and 'result' in step and 'cases' in step['result']:
             lines += bench_lines(step)
+        if step['name'] == 'compare' and 'rows' in step.get('result', {}):
+            lines += compare_lines(step)
         if step['name'] == 'tune' and 'result' in step and 'numbers' in step['result']:
             lines += tune_lines(step)
     return '\n'.join(lines) + '\n'

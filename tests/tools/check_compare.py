@@ -12,7 +12,7 @@ TOKENS = 300
 QUICK = ('--tokens', TOKENS, '--seconds', '0.001', '--heads', SHAPE['heads'], '--nope', SHAPE['nope_dim'], '--value', SHAPE['value_dim'],
          '--latent', SHAPE['latent_dim'], '--rope', SHAPE['rope_dim'], '--hidden', SHAPE['hidden_size'])
 FIELDS = {'attention', 'format', 'cache_bytes_per_token', 'attention_seconds', 'step_seconds', 'bytes_ratio_to_mha',
-          'attention_speedup_to_mha', 'read_fraction', 'cos_diff'}
+          'attention_speedup_to_mha', 'read_fraction', 'cos_diff', 'reason'}
 # Of attention over rows of each format, against double precision over unrounded rows; others: quantised.
 COS_DIFF = {'f32': 1e-11, 'f16': 5e-6, 'bf16': 5e-5}
 QUANTISED_COS_DIFF = 5e-2
@@ -37,6 +37,7 @@ class Compare(tool.ToolTest):
         self.assertEqual(self.answer['tokens'], TOKENS)
         for row in self.rows:
             self.assertEqual(set(row), FIELDS)
+            self.assertIsNone(row['reason'])
 
     def test_attentions_and_formats(self):
         self.assertEqual([row['attention'] for row in self.rows if row['attention'] != 'mla'],
@@ -79,6 +80,18 @@ class Compare(tool.ToolTest):
         for row in rows:  # nothing to compare with
             self.assertIsNone(row['bytes_ratio_to_mha'])
             self.assertIsNone(row['attention_speedup_to_mha'])
+
+    def test_what_has_no_room(self):
+        """Its bytes and the reason are there, and nothing that would have to be measured."""
+        many = ('--tokens', 1 << 22, '--nope', 1024, '--value', 1024, '--heads', 128)
+        row, = self.run_json('compare', *many, '--attention', 'mha')['rows']
+        self.assertEqual(row['cache_bytes_per_token'], 128 * 2 * 2 * 1024)
+        self.assertIn('buffer', row['reason'])
+        for field in ('attention_seconds', 'step_seconds', 'attention_speedup_to_mha', 'read_fraction', 'cos_diff'):
+            self.assertIsNone(row[field])
+        result = self.run_tool('compare', *many, '--attention', 'mha')
+        self.assertEqual((result.returncode, result.stderr), (0, b''))
+        self.assertIn(b'not run: it needs a buffer of', result.stdout)
 
     def test_table(self):
         result = self.run_tool('compare', *QUICK, '--attention', 'mha,mla_unfused,mla')

@@ -32,19 +32,19 @@ class DeviceReport(tool.ToolTest):
         return answer, path.with_suffix('.txt').read_text(encoding='utf-8')
 
     def test_quick(self):
-        result = self.run_script('--quick', '--only', 'info,verify,bench')
+        result = self.run_script('--quick', '--only', 'info,verify,bench,compare')
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         answer, text = self.report()
         steps = {step['name']: step for step in answer['steps']}
         self.assertEqual(set(steps), {'setup packages', 'setup build', 'info', 'tests', 'verify a_v2_tiny', 'bench', 'compare',
                                       'tune'})
-        for name in ('info', 'verify a_v2_tiny', 'bench'):
+        for name in ('info', 'verify a_v2_tiny', 'bench', 'compare'):
             self.assertEqual((steps[name]['outcome'], steps[name]['exit_code']), ('passed', 0))
-        for name in ('setup build', 'tests', 'compare', 'tune'):
+        for name in ('setup build', 'tests', 'tune'):
             self.assertEqual((steps[name]['outcome'], steps[name]['reason']), ('not run', 'left out by --only'))
         self.assertEqual(steps['bench']['result']['device'], answer['device']['name'])
         self.assertTrue(steps['verify a_v2_tiny']['result']['pass'])
-        for words in (answer['device']['name'], 'bench: fma_gflops', 'compare: not run: left out by --only'):
+        for words in (answer['device']['name'], 'bench: fma_gflops', 'compare: 256 tokens, 16 heads', 'mla_unfused', 'tune: not run: left out by --only'):
             self.assertIn(words, text)
 
     def test_no_device(self):

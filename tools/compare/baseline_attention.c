@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "baseline_attention.h"
 #include "baseline_attention_text.h"
+#include "baseline_heads_group_text.h"
 #include "baseline_program.h"
 #include <stdio.h>
 
@@ -36,20 +37,42 @@ static bool check(const baseline_shape *shape, failure *failure) {
     return true;
 }
 
-bool baseline_attention_open(baseline_attention *out, const session *session, const baseline_shape *shape,
-                             failure *failure) {
-    char options[256];
-    *out = (baseline_attention){.session = session, .shape = *shape};
-    if (!check(shape, failure)) return false;
-    snprintf(options, sizeof options, "-cl-std=CL1.2 %s -DKEY_DIM=%u -DVALUE_DIM=%u -DSHARED_DIM=%u -DGROUP_HEADS=%u",
+static void shape_options(char *out, size_t size, const baseline_shape *shape) {
+    snprintf(out, size, "-cl-std=CL1.2 %s -DKEY_DIM=%u -DVALUE_DIM=%u -DSHARED_DIM=%u -DGROUP_HEADS=%u",
              baseline_type_option(shape->type), shape->key_dim, shape->value_dim, shape->shared_dim,
              group_heads(shape));
-    return baseline_build(&out->program, session, baseline_attention_text, BASELINE_ATTENTION_TEXT_LINES, options,
-                          failure) &&
+}
+
+static bool open_for_cpu(baseline_attention *out, failure *failure) {
+    const baseline_text text = {baseline_attention_text, BASELINE_ATTENTION_TEXT_LINES};
+    char options[256];
+    shape_options(options, sizeof options, &out->shape);
+    return baseline_build(&out->program, out->session, text, options, failure) &&
            baseline_kernel(&out->pack, out->program, "pack", failure) &&
            baseline_kernel(&out->append, out->program, "append_heads", failure) &&
            baseline_kernel(&out->stream, out->program, "stream_heads", failure) &&
            baseline_kernel(&out->tile, out->program, "tile_heads", failure);
+}
+
+static bool open_for_gpu(baseline_attention *out, failure *failure) {
+    const baseline_text text = {baseline_heads_group_text, BASELINE_HEADS_GROUP_TEXT_LINES};
+    const clmla_device_facts *facts = clmla_context_facts(out->session->context);
+    char of_shape[256], of_group[BASELINE_GROUP_OPTIONS], options[sizeof of_shape + sizeof of_group];
+    if (!baseline_group_heads(&out->group, facts, &out->shape, failure)) return false;
+    shape_options(of_shape, sizeof of_shape, &out->shape);
+    baseline_group_options(of_group, facts, &out->group, out->shape.key_dim);
+    snprintf(options, sizeof options, "%s %s", of_shape, of_group);
+    return baseline_build(&out->program, out->session, text, options, failure) &&
+           baseline_kernel(&out->append, out->program, "append_heads", failure) &&
+           baseline_kernel(&out->of_group, out->program, out->group.head_tile ? "tile_group" : "stream_group", failure);
+}
+
+bool baseline_attention_open(baseline_attention *out, const session *session, const baseline_shape *shape,
+                             failure *failure) {
+    *out = (baseline_attention){.session = session, .shape = *shape};
+    if (!check(shape, failure)) return false;
+    return baseline_group_items(clmla_context_facts(session->context)) ? open_for_gpu(out, failure)
+                                                                       : open_for_cpu(out, failure);
 }
 
 void baseline_attention_close(baseline_attention *attention) {
@@ -57,6 +80,7 @@ void baseline_attention_close(baseline_attention *attention) {
     baseline_release_kernel(&attention->append);
     baseline_release_kernel(&attention->stream);
     baseline_release_kernel(&attention->tile);
+    baseline_release_kernel(&attention->of_group);
     baseline_release(&attention->packed);
     baseline_release(&attention->states);
     baseline_release(&attention->lse);
@@ -101,7 +125,7 @@ bool baseline_append(baseline_attention *attention, const baseline_rows *rows, c
                                            BASELINE_ARGUMENT(from)};
     uint32_t width = shape->key_dim > shape->value_dim ? shape->key_dim : shape->value_dim;
     const size_t global[3] = {(size_t)shape->kv_head_count * width, count, 1};
-    return baseline_launch(attention->session, attention->append, global, arguments,
+    return baseline_launch(attention->session, attention->append, global, attention->group.items ? 0 : 1, arguments,
                            sizeof arguments / sizeof arguments[0], failure);
 }
 
@@ -130,10 +154,22 @@ static bool pack_queries(baseline_attention *attention, cl_mem query, uint32_t q
                          shape->softmax_scale * 1.44269504088896341f, failure);
 }
 
+static cl_kernel kernel_of(const baseline_attention *attention) {
+    if (attention->group.items) return attention->of_group;
+    return is_tiled(&attention->shape) ? attention->tile : attention->stream;
+}
+
+static size_t groups_of_part(const baseline_attention *attention) {
+    const baseline_group *group = &attention->group;
+    size_t tiles = group->head_tile ? (group_heads(&attention->shape) + group->head_tile - 1) / group->head_tile : 1;
+    return tiles * attention->shape.kv_head_count;
+}
+
 static bool attend(baseline_attention *attention, const baseline_rows *rows, cl_mem query, const launch *launch,
                    failure *failure) {
     const baseline_shape *shape = &attention->shape;
-    bool tiled = is_tiled(shape);
+    const baseline_group *group = &attention->group;
+    bool tiled = !group->items && is_tiled(shape); // both kernels for GPUs are called as stream_heads is
     if (tiled && !pack_queries(attention, query, launch->query_tokens, failure)) return false;
     cl_int heads = (cl_int)shape->head_count, kv_tokens = (cl_int)launch->kv_tokens;
     cl_int split_tokens = (cl_int)launch->split_tokens, first_split = (cl_int)launch->first_split;
@@ -160,9 +196,9 @@ static bool attend(baseline_attention *attention, const baseline_rows *rows, cl_
     size_t count = 0;
     for (size_t i = 0; i < (tiled ? 3u : 4u); i++) arguments[count++] = tiled ? of_tile[i] : of_stream[i];
     for (size_t i = 0; i < (tiled ? 11u : 14u); i++) arguments[count++] = of_both[i];
-    const size_t global[3] = {shape->kv_head_count, launch->split_count, launch->query_tokens};
-    return baseline_launch(attention->session, tiled ? attention->tile : attention->stream, global, arguments, count,
-                           failure);
+    const size_t items = group->items ? group->items : 1;
+    const size_t global[3] = {groups_of_part(attention) * items, launch->split_count, launch->query_tokens};
+    return baseline_launch(attention->session, kernel_of(attention), global, items, arguments, count, failure);
 }
 
 static bool merge(baseline_attention *attention, const launch *launch, cl_mem output, failure *failure) {
@@ -177,8 +213,20 @@ static bool merge(baseline_attention *attention, const launch *launch, cl_mem ou
            failure_library(failure);
 }
 
+static void share_out_groups(launch *launch, const baseline_attention *attention) {
+    baseline_parts parts =
+        baseline_group_parts(clmla_context_facts(attention->session->context),
+                             (uint64_t)groups_of_part(attention) * launch->query_tokens, launch->kv_tokens);
+    launch->split_tokens = parts.tokens;
+    launch->split_count = parts.count;
+}
+
 // Splits enough to give every compute unit ITEMS_PER_UNIT work-items.
 static void share_out(launch *launch, const baseline_attention *attention) {
+    if (attention->group.items) {
+        share_out_groups(launch, attention);
+        return;
+    }
     uint64_t wanted = (uint64_t)clmla_context_facts(attention->session->context)->compute_units * ITEMS_PER_UNIT;
     uint64_t items = (uint64_t)attention->shape.kv_head_count * launch->query_tokens;
     uint64_t most = launch->kv_tokens / SPLIT_TOKENS, splits = (wanted + items - 1) / items;
@@ -205,14 +253,22 @@ bool baseline_attend(baseline_attention *attention, const baseline_rows *rows, c
     return attend(attention, rows, query, &launch, failure) && merge(attention, &launch, output, failure);
 }
 
+// CPUs are given one part after the other, whole.
+static launch part_launch(const baseline_attention *attention, uint32_t kv_tokens) {
+    launch launch = {.query_tokens = 1, .kv_tokens = kv_tokens, .split_count = 1, .split_tokens = kv_tokens};
+    if (attention->group.items) share_out_groups(&launch, attention);
+    return launch;
+}
+
+uint32_t baseline_state_count(const baseline_attention *attention, uint32_t kv_tokens) {
+    return part_launch(attention, kv_tokens).split_count;
+}
+
 bool baseline_attend_part(baseline_attention *attention, const baseline_rows *rows, cl_mem query, uint32_t kv_tokens,
-                          cl_mem states, cl_mem lse, uint32_t split, failure *failure) {
-    const launch launch = {.output = states,
-                           .lse = lse,
-                           .query_tokens = 1,
-                           .kv_tokens = kv_tokens,
-                           .split_count = 1,
-                           .split_tokens = kv_tokens,
-                           .first_split = split};
+                          cl_mem states, cl_mem lse, uint32_t first, failure *failure) {
+    launch launch = part_launch(attention, kv_tokens);
+    launch.output = states;
+    launch.lse = lse;
+    launch.first_split = first;
     return attend(attention, rows, query, &launch, failure);
 }

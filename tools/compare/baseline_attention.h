@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Multi-head, grouped-query and multi-query attention with a plain cache of keys and values: what MLA is compared with.
-// Made for CPU devices. Everything is enqueued on the session's in-order queue.
+// CPUs and GPUs have kernels of their own. Everything is enqueued on the session's in-order queue.
 #ifndef TOOLS_BASELINE_ATTENTION_H
 #define TOOLS_BASELINE_ATTENTION_H
 
+#include "baseline_group.h"
 #include "session.h"
-
-typedef struct baseline_shape {
-    uint32_t head_count, kv_head_count; // the first a multiple of the second
-    uint32_t key_dim, value_dim;        // multiples of 16
-    uint32_t shared_dim;                // key values that all kv heads have in common; 0 = none
-    clmla_type type;                    // of cached keys and values: f32, f16 or bf16
-    float softmax_scale;
-} baseline_shape;
 
 // Where the keys of one layer are: value d of token j of kv head g at keys[g * key_head_stride + j * key_token_stride +
 // d], values likewise from value_offset on; all in elements.
@@ -26,10 +19,13 @@ typedef struct baseline_rows {
 typedef struct baseline_attention {
     const session *session;
     baseline_shape shape;
+    baseline_group group; // items 0: the kernels are those for CPUs
     cl_program program;
-    cl_kernel pack, append, stream, tile;
-    cl_mem packed;      // queries as tile_heads takes them
-    cl_mem states, lse; // of splits
+    cl_kernel append;
+    cl_kernel pack, stream, tile; // for CPUs
+    cl_kernel of_group;           // for GPUs
+    cl_mem packed;                // queries as tile_heads takes them
+    cl_mem states, lse;           // of splits
     uint64_t packed_bytes, states_bytes, lse_bytes;
 } baseline_attention;
 
@@ -53,8 +49,10 @@ bool baseline_append(baseline_attention *attention, const baseline_rows *rows, c
 bool baseline_attend(baseline_attention *attention, const baseline_rows *rows, cl_mem query, uint32_t query_tokens,
                      uint32_t kv_tokens, cl_mem output, failure *failure);
 
-// One split alone, of one query token: state `split` of states [split][heads][value_dim] and lse [split][heads].
+// States alone, of one query token: baseline_state_count of them from state `first` on of states [state][heads][value_dim] and
+// lse [state][heads].
 bool baseline_attend_part(baseline_attention *attention, const baseline_rows *rows, cl_mem query, uint32_t kv_tokens,
-                          cl_mem states, cl_mem lse, uint32_t split, failure *failure);
+                          cl_mem states, cl_mem lse, uint32_t first, failure *failure);
+uint32_t baseline_state_count(const baseline_attention *attention, uint32_t kv_tokens);
 
 #endif

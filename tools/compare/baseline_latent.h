@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // MLA over latent rows in the two ways clmla improves on, for one sequence and one query token. Both take rows
-// [token][L + R] as they lie in a cache page, in f32, f16 or bf16. Made for CPU devices, on the session's in-order
-// queue.
+// [token][L + R] as they lie in a cache page, in f32, f16 or bf16. CPUs and GPUs have kernels of their own, on the
+// session's in-order queue.
 #ifndef TOOLS_BASELINE_LATENT_H
 #define TOOLS_BASELINE_LATENT_H
 
@@ -18,18 +18,24 @@ typedef struct latent_shape {
 typedef struct baseline_latent {
     const session *session;
     latent_shape shape;
+    baseline_group group; // items 0: the kernels are those for CPUs
     cl_program program;
-    cl_kernel pack, scores, softmax, values, widen, rebuild;
-    cl_mem packed, weights, totals; // unfused
-    uint64_t capacity;              // tokens `weights` has room for
-    cl_mem kv_b;                    // naive: packed [H * (N + V) / 16][L][16] f32
-    cl_mem widened, rebuilt;        // of a chunk of tokens: [chunk][L + R], [chunk][H * (N + V)] f32
-    cl_mem states, lse;             // of every chunk
-    uint32_t state_capacity;        // chunks
-    baseline_attention attention;   // over a rebuilt chunk
+    cl_kernel scores, softmax, values, widen;
+    cl_kernel pack, rebuild; // for CPUs
+    cl_kernel total;         // for GPUs
+    cl_mem weights, totals;  // unfused
+    cl_mem packed;           // for CPUs: the queries
+    cl_mem sums;             // for GPUs: of parts of the tokens
+    uint64_t capacity;       // tokens `weights` and `sums` are for
+    cl_mem kv_b;             // naive: f32, for CPUs packed [H * (N + V) / 16][L][16]
+    uint32_t chunk;          // tokens that are rebuilt at a time
+    cl_mem widened, rebuilt; // of a chunk of tokens: [chunk][L + R], [chunk][H * (N + V)] f32
+    cl_mem states, lse;      // of every chunk
+    uint32_t state_capacity;
+    baseline_attention attention; // over a rebuilt chunk
 } baseline_latent;
 
-// kv_b [H * (N + V)][L] f32, for latent_attend_rebuilt; NULL = that is not wanted. latent_close also undoes a failed
+// kv_b [H * (N + V)][L] f32, for latent_attend_rebuilt, and not written to afterwards; NULL = that is not wanted. latent_close also undoes a failed
 // one.
 bool latent_open(baseline_latent *out, const session *session, const latent_shape *shape, cl_mem kv_b,
                  failure *failure);

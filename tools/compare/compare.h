@@ -34,7 +34,8 @@ typedef struct compare_row {
     clmla_row_format format;                // f16 for all but COMPARE_MLA
     double bytes_per_token;                 // of cache, in one layer
     double attention_seconds, step_seconds; // shortest of the runs; step 0 = not measured
-    double cos_diff; // of the attention's output against double precision over unrounded rows; NaN = not computed
+    double cos_diff;  // of the attention's output against double precision over unrounded rows; NaN = not computed
+    char reason[256]; // why it was not run: then there are bytes alone; "" = it was
 } compare_row;
 
 typedef struct compare_task {
@@ -42,9 +43,9 @@ typedef struct compare_task {
     compare_shape shape;
     uint32_t tokens; // cached, the step's own included
     bench_effort effort;
-    bool attention_alone; // no step and no cos_diff
+    bool attention_alone;  // no step and no cos_diff
     clmla_compute compute; // of COMPARE_MLA
-    uint32_t formats;     // of COMPARE_MLA, a bit each; 0 = all that clmla_attend takes
+    uint32_t formats;      // of COMPARE_MLA, a bit each; 0 = all that clmla_attend takes
 } compare_task;
 
 // compare_heads.c: mha, gqa8, mqa.

@@ -3,6 +3,7 @@
 #include "baseline_attention.h"
 #include "bench_data.h"
 #include "compare.h"
+#include "compare_refusal.h"
 #include "compare_values.h"
 #include <math.h>
 #include <stdlib.h>
@@ -203,9 +204,18 @@ static bool measure_step(compare_row *out, heads_run *run, failure *failure) {
     return true;
 }
 
+static bool can_run(compare_row *out, const heads_run *run) {
+    const clmla_device_facts *facts = clmla_context_facts(run->task->session->context);
+    const baseline_shape *s = &run->shape;
+    uint64_t elements = (uint64_t)run->task->tokens * s->kv_head_count * clmla_type_bytes(s->type);
+    const uint64_t buffers[] = {elements * s->key_dim, elements * s->value_dim};
+    return compare_fits(out, facts, buffers, 2) && compare_has_heads(out, facts, s);
+}
+
 bool compare_heads(compare_row *out, const compare_task *task, failure *failure) {
     heads_run run = {.task = task, .shape = shape_of(out->attention, &task->shape)};
     out->bytes_per_token = (double)baseline_bytes_a_token(&run.shape);
+    if (!can_run(out, &run)) return true;
     bool done = baseline_attention_open(&run.attention, task->session, &run.shape, failure) &&
                 measure_attention(out, &run, failure) && measure_step(out, &run, failure);
     close_run(&run);

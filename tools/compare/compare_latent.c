@@ -4,6 +4,7 @@
 #include "bench_data.h"
 #include "compare.h"
 #include "compare_data.h"
+#include "compare_refusal.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -67,14 +68,18 @@ static bool make_paged_slots(latent_run *run, uint32_t page_count, failure *fail
     return made;
 }
 
-static bool make_rows(latent_run *run, clmla_row_format format, failure *failure) {
+static bool make_layout(clmla_row_layout *out, const latent_run *run, clmla_row_format format, failure *failure) {
     const compare_shape *s = shape_of(run);
+    return library(clmla_row_layout_make(out, format, CLMLA_ROPE_INTERLEAVED, s->latent_dim, s->rope_dim), failure);
+}
+
+static bool make_rows(latent_run *run, clmla_row_format format, failure *failure) {
     uint32_t tokens = run->data->task->tokens;
     bool paged = run->attention == COMPARE_MLA;
     uint32_t page = paged ? PAGE_TOKENS : tokens, count = (tokens + page - 1) / page;
     clmla_row_layout layout;
     cl_mem memory;
-    if (!library(clmla_row_layout_make(&layout, format, CLMLA_ROPE_INTERLEAVED, s->latent_dim, s->rope_dim), failure) ||
+    if (!make_layout(&layout, run, format, failure) ||
         !(paged ? make_paged_slots(run, count, failure) : make_slots(run, NULL, failure)) ||
         !session_buffer(&memory, session_of(run), clmla_row_layout_page_bytes(&layout, page) * count, NULL, failure))
         return false;
@@ -347,13 +352,29 @@ static bool time_of(double *seconds, latent_run *run, bench_run what, failure *f
     return true;
 }
 
+// Rows, for the naive form kv_b in f32, and for the unfused one scores.
+static bool can_run(compare_row *out, const latent_run *run, const clmla_row_layout *layout) {
+    const clmla_device_facts *facts = clmla_context_facts(session_of(run)->context);
+    const compare_shape *s = shape_of(run);
+    uint64_t tokens = run->data->task->tokens, heads = s->heads;
+    const uint64_t buffers[] = {
+        clmla_row_layout_page_bytes(layout, PAGE_TOKENS) * ((tokens + PAGE_TOKENS - 1) / PAGE_TOKENS),
+        run->attention == COMPARE_MLA_NAIVE     ? sizeof(float) * heads * (s->nope_dim + s->value_dim) * s->latent_dim
+        : run->attention == COMPARE_MLA_UNFUSED ? sizeof(float) * heads * tokens
+                                                : 0};
+    return compare_fits(out, facts, buffers, 2) && (run->attention == COMPARE_MLA || compare_has_latent(out, facts, s));
+}
+
 bool compare_latent(compare_row *out, const latent_data *data, failure *failure) {
     latent_run run = {.data = data, .attention = out->attention};
     bool alone = data->task->attention_alone;
+    clmla_row_layout layout;
+    if (!make_layout(&layout, &run, out->format, failure)) return false;
+    out->bytes_per_token = bench_rows_bytes(&layout, 1.0);
+    if (!can_run(out, &run, &layout)) return true;
     bool done = make_rows(&run, out->format, failure) && make_buffers(&run, failure) &&
                 (run.attention == COMPARE_MLA ? open_plan(&run, failure) : open_baseline(&run, failure)) &&
                 time_of(&out->attention_seconds, &run, attend, failure);
-    out->bytes_per_token = bench_rows_bytes(&run.rows.layout, 1.0);
     done = done && (alone || (judge(&out->cos_diff, &run, failure) && make_layer(&run, failure) &&
                               time_of(&out->step_seconds, &run, step, failure)));
     close_run(&run);

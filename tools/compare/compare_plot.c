@@ -41,7 +41,7 @@ static void choose(curves *out, const compare_report *report) {
         curve *curve = &out->list[out->count++];
         *curve = (struct curve){row->attention, row->format, row->bytes_per_token, {0}};
         for (int l = 0; l < LENGTHS; l++) curve->seconds[l] = NAN;
-        curve->seconds[LENGTHS - 1] = row->attention_seconds;
+        if (!row->reason[0]) curve->seconds[LENGTHS - 1] = row->attention_seconds;
     }
 }
 
@@ -59,7 +59,7 @@ static bool measure(curves *out, const compare_task *task, uint32_t wanted, fail
         if (!compare_run(&report, &shorter, wanted & ~(1u << COMPARE_MLA_NAIVE), failure)) return false;
         for (size_t c = 0; c < out->count; c++) {
             const compare_row *row = compare_find(&report, out->list[c].attention, out->list[c].format);
-            if (row) out->list[c].seconds[l] = row->attention_seconds;
+            if (row && !row->reason[0]) out->list[c].seconds[l] = row->attention_seconds;
         }
     }
     return true;
@@ -94,6 +94,7 @@ static panel fit(const curves *all, double left, bool bytes) {
             low = fmin(low, value); // NaN is passed over
             high = fmax(high, value);
         }
+    if (high == 0.0) low = high = 1.0; // nothing was run
     panel p = {left, log2(all->lengths[0]), log2(all->lengths[LENGTHS - 1]), floor(log10(low)), ceil(log10(high))};
     if (p.top <= p.bottom) p.top = p.bottom + 1.0;
     return p;

@@ -48,6 +48,10 @@ static void print_row(const compare_report *report, const compare_row *row) {
     for (double tokens = 4096; tokens <= 131072; tokens *= tokens == 4096 ? 8 : 4)
         print_bytes(row->bytes_per_token * tokens);
     print_number(7, 1, r.bytes, "x");
+    if (row->reason[0]) {
+        printf("  not run: %s\n", row->reason);
+        return;
+    }
     print_number(9, 2, row->attention_seconds * 1e3, "");
     print_number(7, 2, r.attention, "x");
     print_number(5, 0, r.read_fraction * 100, "%");
@@ -62,12 +66,13 @@ static void print_row(const compare_report *report, const compare_row *row) {
 static void print_gain(const compare_report *report, const char *what, compare_attention slow, compare_attention fast) {
     const compare_row *before = compare_find(report, slow, CLMLA_ROWS_F16);
     const compare_row *after = compare_find(report, fast, CLMLA_ROWS_F16);
-    if (before && after) printf("  %-62s %8.2fx\n", what, before->attention_seconds / after->attention_seconds);
+    double gain = before && after ? ratio(before->attention_seconds, after->attention_seconds) : NAN;
+    if (isfinite(gain)) printf("  %-62s %8.2fx\n", what, gain);
 }
 
 static void print_best(const compare_report *report) {
     const compare_row *best = compare_best(report);
-    if (best && compare_find(report, COMPARE_MHA, CLMLA_ROWS_F16))
+    if (best && isfinite(ratios_of(report, best).attention))
         printf("  attention beside mha, best format of cos_diff < 1e-4: %-8s %8.2fx\n",
                clmla_row_format_name(best->format), ratios_of(report, best).attention);
 }
@@ -115,12 +120,16 @@ static cJSON *row_json(const compare_report *report, const compare_row *row) {
     json_add_text(object, "attention", compare_attention_name(row->attention));
     json_add_text(object, "format", clmla_row_format_name(row->format));
     add_number(object, "cache_bytes_per_token", row->bytes_per_token);
-    add_number(object, "attention_seconds", row->attention_seconds);
+    add_number(object, "attention_seconds", row->attention_seconds > 0.0 ? row->attention_seconds : NAN);
     add_number(object, "step_seconds", row->step_seconds > 0.0 ? row->step_seconds : NAN);
     add_number(object, "bytes_ratio_to_mha", r.bytes);
     add_number(object, "attention_speedup_to_mha", r.attention);
     add_number(object, "read_fraction", r.read_fraction);
     add_number(object, "cos_diff", row->cos_diff);
+    if (row->reason[0])
+        json_add_text(object, "reason", row->reason);
+    else
+        cJSON_AddNullToObject(object, "reason");
     return object;
 }
 

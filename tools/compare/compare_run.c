@@ -8,17 +8,6 @@ const char *compare_attention_name(compare_attention attention) {
     return names[attention];
 }
 
-// The kernels the others are made of keep a core busy with one work-item: on a GPU they would flatter clmla.
-static bool check_device(const compare_task *task, failure *failure) {
-    const clmla_device_facts *facts = clmla_context_facts(task->session->context);
-    return (facts->type & CL_DEVICE_TYPE_CPU) != 0 ||
-           failure_set(
-               failure,
-               "%s is no CPU: the attentions that compare measures against are written for CPUs, and ratios to them "
-               "would say nothing",
-               facts->name);
-}
-
 // Formats clmla_attend takes at this shape.
 static bool formats_of(bool *taken, const compare_task *task, failure *failure) {
     clmla_variant variants[16];
@@ -66,7 +55,6 @@ bool compare_run(compare_report *out, const compare_task *task, uint32_t wanted,
     bench_limits limits = {0};
     latent_data *data = NULL;
     *out = (compare_report){.shape = task->shape, .tokens = task->tokens};
-    if (!check_device(task, failure)) return false;
     if (!task->attention_alone && !bench_limits_measure(&limits, task->session, failure)) return false;
     out->device = clmla_context_facts(task->session->context)->name;
     out->read_rate = limits.read.rate;

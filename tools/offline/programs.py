@@ -11,9 +11,9 @@ GROUP = 64  # work-items, unless a line says otherwise: what the library launche
 
 
 class Program:
-    def __init__(self, path, options, group=GROUP, targets=None, reason=None):
+    def __init__(self, path, options, group=GROUP, targets=None, reason=None, after=None):
         seen = []
-        self.text = '\n'.join(embed_cl.flatten(path.resolve(), seen)) + '\n'
+        self.text = ''.join('\n'.join(embed_cl.flatten(part.resolve(), seen)) + '\n' for part in (after, path) if part)
         self.kernels = embed_cl.KERNEL.findall(embed_cl.ATTRIBUTE.sub('', self.text))
         self.name = path.stem
         self.options = options if any(o.startswith('-cl-std=') for o in options) else ['-cl-std=CL1.2'] + options
@@ -26,8 +26,8 @@ class Program:
         return not self.targets or vendor in self.targets or target in self.targets
 
 
-def read(listing, folder):
-    """All programs, and which kernel files are for CPUs alone with the reason."""
+def read(listing, folder, *others):
+    """All programs, and which kernel files are for CPUs alone with the reason. Every file of `folder` must be listed."""
     programs, cpu, listed = [], [], set()
     for number, line in enumerate(listing.read_text(encoding='ascii').splitlines(), 1):
         line, _, reason = line.split('#')[0].partition('!')
@@ -35,15 +35,15 @@ def read(listing, folder):
         if not fields:
             continue
         name, options, reason = fields[0], fields[1:], reason.strip()
-        names = sorted(path.stem for path in folder.glob('*.cl') if fnmatch.fnmatch(path.stem, name))
-        if not names:
+        paths = [path for where in (folder, *others) for path in sorted(where.glob('*.cl')) if fnmatch.fnmatch(path.stem, name)]
+        if not paths:
             sys.exit(f'{listing}:{number}: no kernel file {name}')
-        listed.update(names)
+        listed.update(path.stem for path in paths)
         if options == ['cpu']:
-            cpu += [(each, reason) for each in names]
+            cpu += [(path.stem, reason) for path in paths]
         else:
-            for each in names:
-                programs += specialise(folder / f'{each}.cl', options, reason, f'{listing}:{number}')
+            for path in paths:
+                programs += specialise(path, options, reason, f'{listing}:{number}')
     forgotten = sorted(path.name for path in folder.glob('*.cl') if path.stem not in listed)
     if forgotten:
         sys.exit(f'{listing}: not listed: ' + ', '.join(forgotten))
@@ -57,10 +57,12 @@ def specialise(path, fields, reason, where):
             settings['group'] = int(field[len('group='):])
         elif field.startswith('on='):
             settings['targets'] = field[len('on='):].split(',')
+        elif field.startswith('after='):
+            settings['after'] = path.with_name(field[len('after='):] + '.cl')
         elif field.startswith('-'):
             options.append(field)
         else:
-            sys.exit(f'{where}: neither an option, nor group=, nor on=: {field}')
+            sys.exit(f'{where}: neither an option, nor group=, nor on=, nor after=: {field}')
     wild = [o for o in options if o.endswith('_*')]
     if not wild:
         return [Program(path, options, reason=reason, **settings)]
