@@ -28,8 +28,7 @@ struct host_verdicts {
 
 clmla_status host_verdicts_create(host_verdicts **out, host_context *context) {
     host_verdicts *made = host_allocate(&context->allocator, 1, sizeof *made);
-    if (!made)
-        return host_fail(&context->log, CLMLA_E_MEMORY, 0, "verdicts: no memory for %zu bytes", sizeof *made);
+    if (!made) return host_fail(&context->log, CLMLA_E_MEMORY, 0, "verdicts: no memory for %zu bytes", sizeof *made);
     pthread_mutex_init(&made->lock, NULL);
     *out = made;
     return CLMLA_OK;
@@ -68,13 +67,15 @@ static void remember(host_context *context, const host_claim *claim, const host_
         verdicts->first = k;
     }
     k->verdict = *verdict;
+    k->verdict.loaded = false;
 }
 
 static bool parse(host_verdict *out, const unsigned char *payload, size_t bytes) {
     for (int kind = HOST_VERDICT_RIGHT; kind <= HOST_VERDICT_WRONG; kind++) {
         size_t length = strlen(words[kind]);
-        if (bytes < length || bytes - length >= sizeof out->reason || memcmp(payload, words[kind], length) != 0) continue;
-        *out = (host_verdict){.kind = (host_verdict_kind)kind, .lasting = true};
+        if (bytes < length || bytes - length >= sizeof out->reason || memcmp(payload, words[kind], length) != 0)
+            continue;
+        *out = (host_verdict){.kind = (host_verdict_kind)kind, .lasting = true, .loaded = true};
         memcpy(out->reason, payload + length, bytes - length);
         return true;
     }

@@ -23,6 +23,7 @@ typedef struct host_verdict {
     host_verdict_kind kind;
     char reason[HOST_VERDICT_REASON]; // why it is wrong, or how right: one line
     bool lasting;                     // it goes to disk: another start would find the same
+    bool loaded;                      // it comes from there: set the first time that it is found
 } host_verdict;
 
 typedef struct host_verdicts host_verdicts;

@@ -128,9 +128,8 @@ void attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool list
                  exact, sparse);
     else if (plan->attend->method == VARIANT_TILE) {
         if (tile->sub_group) snprintf(width, sizeof width, "-DSUB_GROUP=%u ", tile->sub_group);
-        snprintf(more, sizeof more,
-                 "%s -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u -DSCORE_ROWS=%u -DPARTIALS=%u %s%s", dims, tile->group,
-                 tile->row_tile, tile->key_tile, tile->score_rows, tile->partials, width, sparse);
+        snprintf(more, sizeof more, "%s -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u -DSCORE_ROWS=%u -DPARTIALS=%u %s%s",
+                 dims, tile->group, tile->row_tile, tile->key_tile, tile->score_rows, tile->partials, width, sparse);
     } else
         snprintf(more, sizeof more, "%s", sparse);
     operation_options(options, plan->context, plan->attend, rows_option(layout->format), more);

@@ -99,7 +99,8 @@ static clmla_status play_prompt(rehearsal *r, uint32_t tokens, clmla_compute com
     const variant *exact = plan_prefill_variant(NULL, context, &params, config);
     params.compute = compute;
     STATUS_OR_RETURN(plan_prefill_prove(context, &params));
-    if (compute != CLMLA_COMPUTE_EXACT && plan_prefill_variant(NULL, context, &params, config) == exact) return CLMLA_OK;
+    if (compute != CLMLA_COMPUTE_EXACT && plan_prefill_variant(NULL, context, &params, config) == exact)
+        return CLMLA_OK;
     if (plan_prefill_step_refusal(context, &params, config)) return CLMLA_OK;
     params.prefill = CLMLA_PREFILL_RECONSTRUCTED;
     clmla_plan_destroy(&r->plan);

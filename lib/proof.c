@@ -23,8 +23,8 @@ bool proof_is_wanted(const clmla_context *context) {
 // A shortage says nothing about the variant: whoever asked is told, and may ask again.
 static bool is_shortage(clmla_status status) {
     cl_int code = clmla_last_cl_error();
-    return status == CLMLA_E_MEMORY || (status == CLMLA_E_OPENCL && (code == CL_MEM_OBJECT_ALLOCATION_FAILURE ||
-                                                                     code == CL_OUT_OF_HOST_MEMORY));
+    return status == CLMLA_E_MEMORY ||
+           (status == CLMLA_E_OPENCL && (code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY));
 }
 
 static clmla_status run_trial(proof_trial *trial, clmla_context *context,
@@ -45,6 +45,13 @@ static clmla_status run_trial(proof_trial *trial, clmla_context *context,
     return status;
 }
 
+static void tell(const clmla_context *context, const char *what, const host_verdict *verdict) {
+    bool right = verdict->kind == HOST_VERDICT_RIGHT;
+    host_log(&context->host.log, right ? CLMLA_LOG_INFO : CLMLA_LOG_WARNING, "%s: %s %s: %s%s",
+             context->host.facts.name, what, right ? "is proven" : "is not used", verdict->reason,
+             verdict->loaded ? "; found earlier" : "");
+}
+
 // Called with the proof lock held.
 static clmla_status prove(host_verdict *out, clmla_context *context, const host_claim *claim, const char *what,
                           clmla_status (*run)(proof_trial *, const void *, const variant *), const void *of,
@@ -56,14 +63,13 @@ static clmla_status prove(host_verdict *out, clmla_context *context, const host_
     if (status != CLMLA_OK) {
         char sentence[HOST_SENTENCE_MAX];
         snprintf(sentence, sizeof sentence, "%s", clmla_last_error());
-        return host_fail(&context->host.log, status, clmla_last_cl_error(), "%s cannot be proven: %.900s", what, sentence);
+        return host_fail(&context->host.log, status, clmla_last_cl_error(), "%s cannot be proven: %.900s", what,
+                         sentence);
     }
     host_last_failure_restore(&told);
     *out = trial.verdict;
     host_verdict_keep(&context->host, claim, out);
-    bool right = out->kind == HOST_VERDICT_RIGHT;
-    host_log(&context->host.log, right ? CLMLA_LOG_INFO : CLMLA_LOG_WARNING, "%s: %s %s: %s", context->host.facts.name, what,
-             right ? "is proven" : "is not used", out->reason);
+    tell(context, what, out);
     return CLMLA_OK;
 }
 
@@ -79,6 +85,7 @@ clmla_status proof_settle(variant_judge *base, char reason[VARIANT_REASON_MAX], 
         if (verdict.kind == HOST_VERDICT_NONE) status = prove(&verdict, context, claim, what, run, of, candidate);
         pthread_mutex_unlock(&context->proof_lock);
     }
+    if (verdict.loaded) tell(context, what, &verdict);
     base->proven = verdict.kind == HOST_VERDICT_RIGHT;
     snprintf(reason, VARIANT_REASON_MAX, "%s", verdict.kind == HOST_VERDICT_WRONG ? verdict.reason : "");
     return status;

@@ -102,8 +102,7 @@ static clmla_status store_rows(scene *s) {
     clmla_status status = make_buffer(s, &s->rows, bytes, nothing);
     host_release(&s->trial->context->host.allocator, nothing);
     if (status == CLMLA_OK) status = view_rows(&append.rows, s);
-    if (status == CLMLA_OK)
-        status = clmla_append(s->trial->context, &append, s->trial->queue, 0, NULL, NULL);
+    if (status == CLMLA_OK) status = clmla_append(s->trial->context, &append, s->trial->queue, 0, NULL, NULL);
     // The places are in a buffer of the driver's already; only what fails here must not be laid to the variant.
     return status == CLMLA_OK ? host_queue_finish(&s->trial->context->host, s->trial->queue) : status;
 }
@@ -217,8 +216,8 @@ static clmla_status claim_of(host_claim *out, clmla_context *context, const atte
     clmla_plan_destroy(&plan);
     *out = (host_claim){.sources = {candidate->source, &clmla_source_attend_queries, &clmla_source_attend_merge,
                                     &clmla_source_attend_naive, &clmla_source_append_naive}};
-    snprintf(out->text, sizeof out->text, "proof 1 attend [%s] %s %u heads", options,
-             clmla_compute_name(of->params->compute), of->params->head_count);
+    snprintf(out->text, sizeof out->text, "proof 1 attend [%s] rounding %g, %u heads", options,
+             proof_rounding(candidate, of->params->compute), of->params->head_count);
     return CLMLA_OK;
 }
 
@@ -245,8 +244,9 @@ static clmla_status judge(variant_judge *base, char reason[VARIANT_REASON_MAX], 
     reason[0] = '\0';
     if (!find_tile(&of.tile, context, proof->params, candidate)) return CLMLA_OK;
     STATUS_OR_RETURN(claim_of(&claim, context, &of, candidate));
-    snprintf(what, sizeof what, "attend '%s' of %s rows", candidate->name,
-             clmla_row_format_name(params.layout.format));
+    snprintf(what, sizeof what, "attend '%s' of %s rows%s", candidate->name,
+             clmla_row_format_name(params.layout.format),
+             proof_rounding(candidate, params.compute) > 0 ? ", fast" : "");
     return proof_settle(base, reason, context, &claim, what, run, &of, candidate);
 }
 

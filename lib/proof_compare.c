@@ -29,9 +29,12 @@ double proof_rounding(const variant *variant, clmla_compute compute) {
     case VARIANT_VECTOR:
     case VARIANT_VECTOR_MANY:
     case VARIANT_GROUP:
-    case VARIANT_TILE: return 0.0;
-    case VARIANT_INT8_DOT: return ROUNDING_8;
-    default: return ROUNDING_16;
+    case VARIANT_TILE:
+        return 0.0;
+    case VARIANT_INT8_DOT:
+        return ROUNDING_8;
+    default:
+        return ROUNDING_16;
     }
 }
 
@@ -83,7 +86,8 @@ void proof_compare(host_verdict *out, const proof_result *found, const proof_res
     if (!finite)
         snprintf(out->reason, sizeof out->reason, "naive gave no finite numbers on this device to compare with");
     else
-        snprintf(out->reason, sizeof out->reason, "%s naive on this device by %.1e%s, %.1e in lse (allowed: %.0e, %.0e)",
-                 right ? "within bounds of" : "differed from", output, rounding > 0 ? " in cosine" : " of a row's peak", lse,
-                 bar, lse_bar);
+        snprintf(out->reason, sizeof out->reason,
+                 "%s naive on this device by %.1e%s, %.1e in lse (allowed: %.0e, %.0e)",
+                 right ? "within bounds of" : "differed from", output, rounding > 0 ? " in cosine" : " of a row's peak",
+                 lse, bar, lse_bar);
 }

@@ -102,8 +102,7 @@ static clmla_status attend_by(proof_result *out, const scene *s, const char *var
     *out = (proof_result){values, lse, lse};
     clmla_status status = attend_chunk(s, 0, CHUNK, variant);
     if (status == CLMLA_OK) status = attend_chunk(s, CHUNK, KEYS - CHUNK, variant);
-    if (status == CLMLA_OK)
-        status = proof_read(s->trial, s->output, pairs * s->of->value_dim * sizeof(float), values);
+    if (status == CLMLA_OK) status = proof_read(s->trial, s->output, pairs * s->of->value_dim * sizeof(float), values);
     if (status == CLMLA_OK) status = proof_read(s->trial, s->lse, pairs * sizeof(float), lse);
     return status;
 }
@@ -135,9 +134,10 @@ static clmla_status judge(variant_judge *base, char reason[VARIANT_REASON_MAX], 
     host_claim claim = {.sources = {candidate->source, &clmla_source_attend_heads_naive}};
     reason[0] = '\0';
     STATUS_OR_RETURN(attend_heads_options(options, context, &call, candidate));
-    snprintf(claim.text, sizeof claim.text, "proof 1 attend_heads [%s] %s", options,
-             clmla_compute_name(proof->compute));
-    snprintf(what, sizeof what, "attend_heads '%s'", candidate->name);
+    snprintf(claim.text, sizeof claim.text, "proof 1 attend_heads [%s] rounding %g", options,
+             proof_rounding(candidate, proof->compute));
+    snprintf(what, sizeof what, "attend_heads '%s'%s", candidate->name,
+             proof_rounding(candidate, proof->compute) > 0 ? ", fast" : "");
     return proof_settle(base, reason, context, &claim, what, run, proof, candidate);
 }
 

@@ -393,8 +393,8 @@ typedef union shape_judge {
 static variant_judge *judge_of(shape_judge *out, clmla_plan_params *params, const clmla_context *context,
                                clmla_operation operation, const clmla_shape *shape) {
     if (!context || !proof_is_wanted(context) || shape->head_count == 0 || shape->latent_dim == 0) return NULL;
-    *params = (clmla_plan_params){
-        .head_count = shape->head_count, .value_dim = shape->value_dim, .compute = shape->compute};
+    *params =
+        (clmla_plan_params){.head_count = shape->head_count, .value_dim = shape->value_dim, .compute = shape->compute};
     if (operation == CLMLA_OP_ATTEND) {
         if (clmla_row_layout_make(&params->layout, shape->format, CLMLA_ROPE_INTERLEAVED, shape->latent_dim,
                                   shape->rope_dim) != CLMLA_OK)
@@ -404,9 +404,8 @@ static variant_judge *judge_of(shape_judge *out, clmla_plan_params *params, cons
     }
     if (operation != CLMLA_OP_ATTEND_HEADS || shape->value_dim == 0) return NULL;
     params->layout.format = shape->format;
-    clmla_config config = {.qk_nope_head_dim = shape->latent_dim,
-                           .qk_rope_head_dim = shape->rope_dim,
-                           .v_head_dim = shape->value_dim};
+    clmla_config config = {
+        .qk_nope_head_dim = shape->latent_dim, .qk_rope_head_dim = shape->rope_dim, .v_head_dim = shape->value_dim};
     out->heads = proof_heads_of(params, &config);
     return &out->base;
 }
@@ -476,8 +475,7 @@ clmla_status clmla_variant_list_tried(clmla_variant *variants, size_t capacity, 
     for (*count = 0; *count < VARIANTS_MAX && list[*count].name; (*count)++) {
         if (*count >= capacity) continue;
         if (judge) judge->look_up = chosen;
-        STATUS_OR_RETURN(
-            refuse_variant(&refusal, reason, context, list, &list[*count], shape, true, judge));
+        STATUS_OR_RETURN(refuse_variant(&refusal, reason, context, list, &list[*count], shape, true, judge));
         list_one(&variants[*count], &list[*count], refusal, chosen);
         variants[*count].proven = judge && judge->proven;
         chosen |= !refusal;

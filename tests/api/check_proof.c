@@ -18,9 +18,7 @@
 #define NO_PROGRAM "#error a spoilt program\n"
 
 // Programs with these words become wrong ones: `before` is put before their text.
-static struct {
-    const char *words[SPOILT], *before;
-} spoilt;
+static struct { const char *words[SPOILT], *before; } spoilt;
 
 static cl_program CL_API_CALL spoil_source(cl_context context, cl_uint count, const char **text, const size_t *length,
                                            cl_int *code) {
@@ -35,13 +33,14 @@ static cl_program CL_API_CALL spoil_source(cl_context context, cl_uint count, co
 
 typedef struct told {
     pthread_mutex_t lock;
-    int proven, refused;
-    char last[512]; // of refusals
+    int proven, refused, earlier; // earlier: from disk
+    char last[512];               // of refusals
 } told;
 
 static void listen(void *payload, clmla_log_level level, const char *message) {
     told *t = payload;
     pthread_mutex_lock(&t->lock);
+    t->earlier += strstr(message, "; found earlier") != NULL;
     t->proven += level == CLMLA_LOG_INFO && strstr(message, "is proven") != NULL;
     t->refused += level == CLMLA_LOG_WARNING && strstr(message, "is not used") != NULL;
     if (strstr(message, "is not used")) snprintf(t->last, sizeof t->last, "%s", message);
@@ -112,10 +111,12 @@ START_TEST(every_variant_is_right) {
     static const struct {
         clmla_row_format format;
         uint32_t latent, rope, heads, kv_heads, value;
-    } shapes[] = {{CLMLA_ROWS_F32, 24, 8, 3, 1, 0},  {CLMLA_ROWS_F16, 64, 16, 8, 1, 0},   {CLMLA_ROWS_BF16, 37, 6, 12, 3, 43},
-                  {CLMLA_ROWS_FP8, 128, 16, 4, 1, 0}, {CLMLA_ROWS_FP8_FLAT, 32, 8, 4, 1, 0}, {CLMLA_ROWS_FP8_PAGED, 64, 16, 4, 1, 0},
-                  {CLMLA_ROWS_Q8, 64, 16, 5, 1, 0},  {CLMLA_ROWS_Q6, 64, 16, 5, 1, 0},    {CLMLA_ROWS_Q5, 64, 16, 5, 1, 0},
-                  {CLMLA_ROWS_Q4, 64, 16, 5, 1, 0},  {CLMLA_ROWS_F16, 64, 0, 130, 1, 0}};
+    } shapes[] = {{CLMLA_ROWS_F32, 24, 8, 3, 1, 0},      {CLMLA_ROWS_F16, 64, 16, 8, 1, 0},
+                  {CLMLA_ROWS_BF16, 37, 6, 12, 3, 43},   {CLMLA_ROWS_FP8, 128, 16, 4, 1, 0},
+                  {CLMLA_ROWS_FP8_FLAT, 32, 8, 4, 1, 0}, {CLMLA_ROWS_FP8_PAGED, 64, 16, 4, 1, 0},
+                  {CLMLA_ROWS_Q8, 64, 16, 5, 1, 0},      {CLMLA_ROWS_Q6, 64, 16, 5, 1, 0},
+                  {CLMLA_ROWS_Q5, 64, 16, 5, 1, 0},      {CLMLA_ROWS_Q4, 64, 16, 5, 1, 0},
+                  {CLMLA_ROWS_F16, 64, 0, 130, 1, 0}};
     told t = told_nothing();
     clmla_context *context = make_context(&t, CLMLA_PROOF_ALWAYS, "");
     size_t count = test_device_get()->short_form ? 2 : sizeof shapes / sizeof *shapes;
@@ -127,12 +128,16 @@ START_TEST(every_variant_is_right) {
                                     .kv_head_count = shapes[i / 2].kv_heads,
                                     .value_dim = shapes[i / 2].value,
                                     .compute = i % 2 ? CLMLA_COMPUTE_FAST : CLMLA_COMPUTE_EXACT};
-        clmla_shape shape = {.format = shapes[i / 2].format, .latent_dim = shapes[i / 2].latent,
-                             .rope_dim = shapes[i / 2].rope, .value_dim = params.value_dim, .compute = params.compute};
+        clmla_shape shape = {.format = shapes[i / 2].format,
+                             .latent_dim = shapes[i / 2].latent,
+                             .rope_dim = shapes[i / 2].rope,
+                             .value_dim = params.value_dim,
+                             .compute = params.compute};
         test_case_begin("proof of every variant", (int)i, "%s rows of %u + %u, %s", clmla_row_format_name(shape.format),
                         shape.latent_dim, shape.rope_dim, clmla_compute_name(params.compute));
         if (!test_case_wanted((int)i)) continue;
-        TEST_OK(clmla_row_layout_make(&params.layout, shape.format, CLMLA_ROPE_INTERLEAVED, shape.latent_dim, shape.rope_dim));
+        TEST_OK(clmla_row_layout_make(&params.layout, shape.format, CLMLA_ROPE_INTERLEAVED, shape.latent_dim,
+                                      shape.rope_dim));
         TEST_OK(clmla_variant_list(variants, 16, &listed, clmla_context_facts(context), CLMLA_OP_ATTEND, &shape));
         for (size_t v = 0; v < listed; v++) {
             // Of exact compute "tile" and "matrix" take seconds each to compile here: their first formats are enough.
@@ -261,7 +266,8 @@ START_TEST(the_rule_of_devices) {
         ck_assert_msg(proof_is_covered(&facts) == devices[i].covered, "device %zu", i);
     }
     clmla_context *context = NULL;
-    ck_assert_int_eq(clmla_context_create(&context, &(clmla_context_params){.proof = (clmla_proof)3}), CLMLA_E_ARGUMENT);
+    ck_assert_int_eq(clmla_context_create(&context, &(clmla_context_params){.proof = (clmla_proof)3}),
+                     CLMLA_E_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(clmla_last_error(), "proof is 3"));
 }
 END_TEST
@@ -291,7 +297,8 @@ START_TEST(verdicts_last) {
     spoil(NULL, NULL, NULL);
     context = make_context(&second, CLMLA_PROOF_ALWAYS, folder);
     ck_assert_str_eq(chosen(context, &params), name);
-    ck_assert_int_eq(second.refused + second.proven, 0);
+    ck_assert_int_ge(second.earlier, 1);
+    ck_assert_int_eq(second.refused + second.proven, second.earlier);
     clmla_program_counts counts = clmla_context_programs(context);
     ck_assert_uint_eq(counts.built + counts.loaded, 0); // nor was anything run
     clmla_context_destroy(&context);
@@ -362,7 +369,8 @@ START_TEST(prompts_are_proven) {
     told t = told_nothing();
     clmla_context *context = make_context(&t, CLMLA_PROOF_ALWAYS, "");
     clmla_plan_params params = small_params(5);
-    clmla_config config = {.qk_nope_head_dim = 32, .qk_rope_head_dim = 8, .v_head_dim = 24, .kv_lora_rank = 32, .head_count = 5};
+    clmla_config config = {
+        .qk_nope_head_dim = 32, .qk_rope_head_dim = 8, .v_head_dim = 24, .kv_lora_rank = 32, .head_count = 5};
     const char *reason;
     test_case_begin("proof", 7, "attend_heads, %s", _i ? "wrong" : "right");
     spoil(_i ? "attend_heads_vector(" : NULL, _i ? "attend_heads_tile(" : NULL, WRONG);
@@ -394,7 +402,7 @@ START_TEST(failures_lose_nothing) {
                                            .program_folder = "",
                                            .tuning_file = "",
                                            .proof = CLMLA_PROOF_ALWAYS};
-    long faults = 0, refused = 0;
+    long faults = 0, refused = 0, unseen = 0;
     faulty_arm(FAULTY_NONE, 0, false);
     TEST_OK(context_create_with_calls(&context, &context_params, faulty_calls()));
     clmla_plan_params params = small_params(1);
@@ -414,17 +422,21 @@ START_TEST(failures_lose_nothing) {
         faults++;
         if (status == CLMLA_E_ARGUMENT) { // the variant itself failed: as long as the context lives it is not used
             refused++;
-            TEST_ASSERT(kind == FAULTY_CALL && strstr(clmla_last_error(), "failed on this device"), "%s", clmla_last_error());
+            TEST_ASSERT(kind == FAULTY_CALL && strstr(clmla_last_error(), "failed on this device"), "%s",
+                        clmla_last_error());
             continue;
         }
-        TEST_ASSERT(status == CLMLA_OK || status == CLMLA_E_MEMORY || status == CLMLA_E_OPENCL, "%s", clmla_last_error());
-        TEST_ASSERT(status != CLMLA_OK || kind == FAULTY_ALLOCATION, "a call's failure was not seen");
+        TEST_ASSERT(status == CLMLA_OK || status == CLMLA_E_MEMORY || status == CLMLA_E_OPENCL, "%s",
+                    clmla_last_error());
+        // Some are got over: who cannot hold an event waits for it, and what cannot be kept is found out again.
+        unseen += status == CLMLA_OK;
         TEST_OK(clmla_plan_create(&plan, context, &params));
         ck_assert_str_eq(clmla_plan_facts_get(plan).attend_variant, first_variant());
         clmla_plan_destroy(&plan);
     }
     ck_assert_int_gt(faults, _i ? 5 : 50);
     ck_assert_int_eq(refused > 10, kind == FAULTY_CALL);
+    ck_assert_int_lt(unseen, faults / 4);
     clmla_context_destroy(&context);
     ck_assert(faulty_nothing_lives());
 }
