@@ -183,6 +183,11 @@ static void explain_group(char reason[VARIANT_REASON_MAX], const clmla_device_fa
              GROUP_LOCAL_BYTES, (unsigned long long)group_most(facts), (unsigned long long)facts->local_bytes);
 }
 
+static const char *refuse_plan_group(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (facts->type & CL_DEVICE_TYPE_CPU) return "on a CPU one work-item does not wait for memory";
+    return refuse_group(facts, shape);
+}
+
 static const char *refuse_project_tile(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (shape->row_count != 0 && shape->row_count < PROJECT_TILE_LEAST_ROWS)
         return "fewer than 32 rows: most of a tile would be padding";
@@ -274,7 +279,7 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
                                 HOST_INSTRUCTION_NONE, explain_attend_heads_tile},
                                NAIVE(attend_heads)},
     [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), GROUP(merge), NAIVE(merge)},
-    [CLMLA_OP_PLAN] = {NAIVE(plan)},
+    [CLMLA_OP_PLAN] = {GROUP_LIMITED(plan, refuse_plan_group, NULL), NAIVE(plan)},
     [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), GROUP(output), NAIVE(output)},
     [CLMLA_OP_GATHER] = {VECTOR(gather, refuse_unless_cpu), GROUP(gather), NAIVE(gather)},
     [CLMLA_OP_COPY_PAGES] = {VECTOR(copy_pages, refuse_unless_cpu), GROUP(copy_pages), NAIVE(copy_pages)},
