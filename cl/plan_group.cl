@@ -9,6 +9,9 @@
 #include "common/group.clh"
 #include "common/schedule.clh"
 
+// PoCL 3.1 crashes over functions with barriers in them, and what these call, that it is to inline by itself.
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 // GROUP sequences at a time, and of their tiles GROUP at a time. Tiles lie in the order of schedule_write: sequence, kv head, rows.
 typedef struct plan_space {
     int token_first[GROUP], query_tokens[GROUP], kv_tokens[GROUP], total_tokens[GROUP];
@@ -25,7 +28,7 @@ typedef struct plan_space {
 } plan_space;
 
 // Sums of the values of all work-items up to this one, itself included. All come here; u is free again after the next barrier.
-static inline long plan_scan(long value, __local plan_space *space) {
+ALWAYS_INLINE long plan_scan(long value, __local plan_space *space) {
     int item = get_local_id(0);
     space->u.sums[item] = value;
     for (int reach = 1; reach < GROUP; reach *= 2) {
@@ -38,17 +41,17 @@ static inline long plan_scan(long value, __local plan_space *space) {
     return space->u.sums[item];
 }
 
-static inline long plan_total(__local plan_space *space) {
+ALWAYS_INLINE long plan_total(__local plan_space *space) {
     long total = space->u.sums[GROUP - 1];
     barrier(CLK_LOCAL_MEM_FENCE); // u is free
     return total;
 }
 
-static inline int plan_row_tiles(const schedule_rules *rules, int rows) {
+ALWAYS_INLINE int plan_row_tiles(const schedule_rules *rules, int rows) {
     return rows / (int)rules->row_tile + (rows % (int)rules->row_tile > 0);
 }
 
-static inline int plan_packed_tiles(const schedule_rules *rules, int rows) {
+ALWAYS_INLINE int plan_packed_tiles(const schedule_rules *rules, int rows) {
     return rules->pack_rows ? rows / (int)rules->pack_rows + (rows % (int)rules->pack_rows > 0) : 0;
 }
 
@@ -59,15 +62,17 @@ typedef struct plan_chunk {
 } plan_chunk;
 
 // The sequences from `first` on. Ends with a barrier.
-static inline plan_chunk plan_load(const schedule_rules *rules, const schedule_lengths *lengths, int first, long tokens,
+ALWAYS_INLINE plan_chunk plan_load(const schedule_rules *rules, const schedule_lengths *lengths, int first, long tokens,
                                    __local plan_space *space) {
-    int item = get_local_id(0), index = first + item, there = item < lengths->sequence_count - first;
-    int wanted = !there ? 0 : lengths->query_tokens ? max(lengths->query_tokens[index], 0) : 1;
-    long before = tokens + plan_scan(wanted, space) - wanted;
+    int item = get_local_id(0), there = item < lengths->sequence_count - first;
+    schedule_sequence s = {first + item, 0, 0, 0, 0, 0};
+    if (there) s = schedule_sequence_at(rules, lengths, first + item, 0);
+    // Cut to the most one by one, tokens add up to the same.
+    long before = tokens + plan_scan(s.query_tokens, space) - s.query_tokens;
     plan_chunk chunk = {first, min(GROUP, lengths->sequence_count - first), 0, 0, tokens + plan_total(space)};
-    schedule_sequence s = {index, 0, 0, 0, 0, 0};
-    if (there)
-        s = schedule_sequence_at(rules, lengths, index, (int)schedule_clamp(before, 0, rules->most_query_tokens));
+    s.token_first = (int)schedule_clamp(before, 0, rules->most_query_tokens);
+    s.query_tokens = (int)schedule_clamp(s.query_tokens, 0, (long)rules->most_query_tokens - s.token_first);
+    s.rows = s.query_tokens * (int)(rules->head_count / rules->kv_head_count);
     // Both stay below 31 bits.
     long tiles = (long)rules->kv_head_count * plan_row_tiles(rules, s.rows);
     long packed = (long)rules->kv_head_count * plan_packed_tiles(rules, s.rows), own = tiles << 32 | packed;
@@ -85,7 +90,7 @@ static inline plan_chunk plan_load(const schedule_rules *rules, const schedule_l
 }
 
 // Which of the chunk's sequences has number `number` of what `first` counts.
-static inline int plan_find(const __local int *first, int count, int number) {
+ALWAYS_INLINE int plan_find(const __local int *first, int count, int number) {
     int low = 0;
     for (int high = count; high - low > 1;) {
         int middle = (low + high) / 2;
@@ -97,7 +102,7 @@ static inline int plan_find(const __local int *first, int count, int number) {
     return low;
 }
 
-static inline schedule_sequence plan_sequence(const schedule_rules *rules, const plan_chunk *chunk, int at,
+ALWAYS_INLINE schedule_sequence plan_sequence(const schedule_rules *rules, const plan_chunk *chunk, int at,
                                               const __local plan_space *space) {
     schedule_sequence s = {chunk->sequence_first + at,  space->token_first[at],  space->query_tokens[at],
                            space->kv_tokens[at], space->total_tokens[at], 0};
@@ -112,7 +117,7 @@ typedef struct plan_tile {
     int kv_head, packed;
 } plan_tile;
 
-static inline plan_tile plan_tile_at(const schedule_rules *rules, const plan_chunk *chunk, int number,
+ALWAYS_INLINE plan_tile plan_tile_at(const schedule_rules *rules, const plan_chunk *chunk, int number,
                                      const __local plan_space *space) {
     plan_tile out;
     int at = plan_find(space->tile_first, chunk->count, number), of_sequence = number - space->tile_first[at];
@@ -125,7 +130,7 @@ static inline plan_tile plan_tile_at(const schedule_rules *rules, const plan_chu
     return out;
 }
 
-static inline schedule_totals plan_measure(const schedule_rules *rules, const schedule_lengths *lengths,
+ALWAYS_INLINE schedule_totals plan_measure(const schedule_rules *rules, const schedule_lengths *lengths,
                                            __local plan_space *space) {
     schedule_totals own = {0, 0, 0, 0, 0, 0};
     long tokens = 0;
@@ -152,7 +157,7 @@ static inline schedule_totals plan_measure(const schedule_rules *rules, const sc
     return own;
 }
 
-static inline void plan_write_packed(const schedule_rules *rules, const plan_chunk *chunk, int packed_before,
+ALWAYS_INLINE void plan_write_packed(const schedule_rules *rules, const plan_chunk *chunk, int packed_before,
                                      const schedule_arrays *arrays, const __local plan_space *space) {
     for (int number = get_local_id(0); number < chunk->packed_count; number += GROUP) {
         int at = plan_find(space->packed_first, chunk->count, number), of_sequence = number - space->packed_first[at];
@@ -169,7 +174,7 @@ typedef struct plan_cursor {
     long cost; // of the tile's keys from kv_begin on
 } plan_cursor;
 
-static inline void plan_open_tile(plan_cursor *c, int tile, int count, const __local plan_space *space) {
+ALWAYS_INLINE void plan_open_tile(plan_cursor *c, int tile, int count, const __local plan_space *space) {
     c->tile = tile;
     c->pieces = 0;
     if (tile >= count) return;
@@ -177,7 +182,7 @@ static inline void plan_open_tile(plan_cursor *c, int tile, int count, const __l
     c->cost = space->u.costs[tile];
 }
 
-static inline void plan_finish_tile(plan_cursor *c, schedule_progress *p, __local plan_space *space) {
+ALWAYS_INLINE void plan_finish_tile(plan_cursor *c, schedule_progress *p, __local plan_space *space) {
     int rows = space->rows[c->tile];
     if (c->pieces > 1) {
         int cut = space->cut_count++;
@@ -191,7 +196,7 @@ static inline void plan_finish_tile(plan_cursor *c, schedule_progress *p, __loca
 }
 
 // As schedule_place_tile, of tile after tile, until there are `count` of them or GROUP pieces.
-static inline void plan_decide(plan_cursor *c, schedule_progress *p, const schedule_rules *rules, int count,
+ALWAYS_INLINE void plan_decide(plan_cursor *c, schedule_progress *p, const schedule_rules *rules, int count,
                                const schedule_arrays *arrays, __local plan_space *space) {
     int piece = 0;
     space->cut_count = 0;
@@ -222,7 +227,7 @@ static inline void plan_decide(plan_cursor *c, schedule_progress *p, const sched
 }
 
 // What plan_decide left, of tiles from `first` on.
-static inline void plan_write(const schedule_rules *rules, const plan_chunk *chunk, int first, int packed_before,
+ALWAYS_INLINE void plan_write(const schedule_rules *rules, const plan_chunk *chunk, int first, int packed_before,
                               const schedule_arrays *arrays, const __local plan_space *space) {
     int item = get_local_id(0);
     if (item < space->piece_count) {
@@ -240,7 +245,7 @@ static inline void plan_write(const schedule_rules *rules, const plan_chunk *chu
 }
 
 // GROUP tiles of the chunk from `first` on. All come here; p is work-item 0's.
-static inline void plan_place(schedule_progress *p, const schedule_rules *rules, const plan_chunk *chunk, int first,
+ALWAYS_INLINE void plan_place(schedule_progress *p, const schedule_rules *rules, const plan_chunk *chunk, int first,
                               int packed_before, const schedule_arrays *arrays, __local plan_space *space) {
     int item = get_local_id(0), count = min(GROUP, chunk->tile_count - first), more;
     plan_cursor cursor = {0, 0, 0, 0};
