@@ -24,11 +24,15 @@ clmla_status host_queue_finish(host_context *context, cl_command_queue queue) {
     return code == CL_SUCCESS ? CLMLA_OK : host_fail_cl(&context->log, "clFinish", code, "waiting for enqueued work");
 }
 
-clmla_status host_queue_create(cl_command_queue *out, host_context *context, const char *what) {
+bool host_queue_is_possible(const host_context *context) {
     unsigned major = 0;
+    return sscanf(context->facts.device_version, "OpenCL %u", &major) == 1 && major >= 2;
+}
+
+clmla_status host_queue_create(cl_command_queue *out, host_context *context, const char *what) {
     cl_int code = CL_SUCCESS;
     // A driver of OpenCL 1.2 has nothing behind the call below.
-    if (sscanf(context->facts.device_version, "OpenCL %u", &major) != 1 || major < 2)
+    if (!host_queue_is_possible(context))
         return host_fail(&context->log, CLMLA_E_UNSUPPORTED, 0, "%s: the driver is of OpenCL 1.2", what);
     cl_command_queue queue =
         context->calls->CreateCommandQueueWithProperties(context->cl, context->device, NULL, &code);

@@ -17,7 +17,7 @@ bool proof_is_covered(const clmla_device_facts *facts) {
 
 bool proof_is_wanted(const clmla_context *context) {
     if (context->proof != CLMLA_PROOF_AUTO) return context->proof == CLMLA_PROOF_ALWAYS;
-    return !proof_is_covered(&context->host.facts);
+    return !proof_is_covered(&context->host.facts) && host_queue_is_possible(&context->host);
 }
 
 // A shortage says nothing about the variant: whoever asked is told, and may ask again.
@@ -25,6 +25,17 @@ static bool is_shortage(clmla_status status) {
     cl_int code = clmla_last_cl_error();
     return status == CLMLA_E_MEMORY ||
            (status == CLMLA_E_OPENCL && (code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY));
+}
+
+// In short: a build's sentence has all options before what went wrong.
+static void blame(host_verdict *out, clmla_status status) {
+    cl_int code = clmla_last_cl_error();
+    *out = (host_verdict){.kind = HOST_VERDICT_WRONG};
+    if (status == CLMLA_E_BUILD && code != CL_SUCCESS)
+        snprintf(out->reason, sizeof out->reason, "failed on this device: its program does not compile: %s (%d)",
+                 host_cl_name(code), (int)code);
+    else
+        snprintf(out->reason, sizeof out->reason, "failed on this device: %s", clmla_last_error());
 }
 
 static clmla_status run_trial(proof_trial *trial, clmla_context *context,
@@ -36,8 +47,8 @@ static clmla_status run_trial(proof_trial *trial, clmla_context *context,
     clmla_status status = host_queue_create(&trial->queue, &quiet.host, "a proof of a variant");
     if (status == CLMLA_OK) status = run(trial, of, candidate);
     if (status != CLMLA_OK && trial->subject && !is_shortage(status)) {
-        trial->verdict = (host_verdict){.kind = HOST_VERDICT_WRONG};
-        snprintf(trial->verdict.reason, sizeof trial->verdict.reason, "failed on this device: %s", clmla_last_error());
+        blame(&trial->verdict, status);
+        host_log(&context->host.log, CLMLA_LOG_INFO, "a variant that is being proven: %s", clmla_last_error());
         status = CLMLA_OK;
     }
     host_queue_release(&context->host, &trial->queue);

@@ -184,7 +184,7 @@ static void explain_group(char reason[VARIANT_REASON_MAX], const clmla_device_fa
 }
 
 static const char *refuse_plan_group(const clmla_device_facts *facts, const clmla_shape *shape) {
-    if (facts->type & CL_DEVICE_TYPE_CPU) return "on a CPU one work-item does not wait for memory";
+    if (facts->type & CL_DEVICE_TYPE_CPU) return "on a CPU one work-item is faster";
     return refuse_group(facts, shape);
 }
 

@@ -27,7 +27,7 @@ typedef struct clmla_context clmla_context;
 // build two to five programs; never in an enqueue.
 typedef enum clmla_proof {
     CLMLA_PROOF_AUTO = 0, // on every device but CPUs under PoCL and Intel's runtime, on which the library's tests run each
-                          // variant, and interpreters
+                          // variant; interpreters; and drivers of OpenCL 1.2, which have no queue for it
     CLMLA_PROOF_ALWAYS,
     CLMLA_PROOF_NEVER
 } clmla_proof;
