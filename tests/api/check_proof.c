@@ -105,18 +105,16 @@ START_TEST(right_variants_are_proven_once) {
 }
 END_TEST
 
-// Every format, widths that are no multiples of anything, a few heads of several kv heads, values with rope parts: by every
+// Plain and scaled rows, widths that are no multiples of anything, heads of several kv heads, values with rope parts: by every
 // variant that serves them.
 START_TEST(every_variant_is_right) {
     static const struct {
         clmla_row_format format;
         uint32_t latent, rope, heads, kv_heads, value;
-    } shapes[] = {{CLMLA_ROWS_F32, 24, 8, 3, 1, 0},      {CLMLA_ROWS_F16, 64, 16, 8, 1, 0},
-                  {CLMLA_ROWS_BF16, 37, 6, 12, 3, 43},   {CLMLA_ROWS_FP8, 128, 16, 4, 1, 0},
-                  {CLMLA_ROWS_FP8_FLAT, 32, 8, 4, 1, 0}, {CLMLA_ROWS_FP8_PAGED, 64, 16, 4, 1, 0},
-                  {CLMLA_ROWS_Q8, 64, 16, 5, 1, 0},      {CLMLA_ROWS_Q6, 64, 16, 5, 1, 0},
-                  {CLMLA_ROWS_Q5, 64, 16, 5, 1, 0},      {CLMLA_ROWS_Q4, 64, 16, 5, 1, 0},
-                  {CLMLA_ROWS_F16, 64, 0, 130, 1, 0}};
+    } shapes[] = {{CLMLA_ROWS_F16, 32, 8, 8, 1, 0},
+                  {CLMLA_ROWS_BF16, 37, 6, 12, 3, 43},
+                  {CLMLA_ROWS_Q8, 64, 16, 5, 1, 0},
+                  {CLMLA_ROWS_F32, 32, 0, 130, 1, 0}};
     told t = told_nothing();
     clmla_context *context = make_context(&t, CLMLA_PROOF_ALWAYS, "");
     size_t count = test_device_get()->short_form ? 2 : sizeof shapes / sizeof *shapes;
@@ -140,8 +138,8 @@ START_TEST(every_variant_is_right) {
                                       shape.rope_dim));
         TEST_OK(clmla_variant_list(variants, 16, &listed, clmla_context_facts(context), CLMLA_OP_ATTEND, &shape));
         for (size_t v = 0; v < listed; v++) {
-            // Of exact compute "tile" and "matrix" take seconds each to compile here: their first formats are enough.
-            bool slow = strcmp(variants[v].name, "tile") == 0 && i > 3;
+            // "tile" takes seconds to compile here, and "matrix" in OpenCL C: f16 rows are enough.
+            bool slow = i > 1 && (strcmp(variants[v].name, "tile") == 0 || strcmp(variants[v].name, "matrix") == 0);
             if (!variants[v].accepted || slow) continue;
             params.attend_variant = variants[v].name;
             ck_assert_str_eq(chosen(context, &params), variants[v].name);
@@ -210,7 +208,9 @@ START_TEST(failures_are_refusals) {
     snprintf(before, sizeof before, "%s", clmla_last_error());
     ck_assert_str_eq(chosen(context, &params), "naive");
     ck_assert_str_eq(clmla_last_error(), before);
-    ck_assert_msg(strstr(t.last, "failed on this device: its program does not compile: CL_BUILD_PROGRAM_FAILURE") != NULL, "%s", t.last);
+    ck_assert_msg(strstr(t.last, "failed on this device: its program does not compile: CL_BUILD_PROGRAM_FAILURE") !=
+                      NULL,
+                  "%s", t.last);
     clmla_context_destroy(&context);
     // Another start tries again.
     spoil(NULL, NULL, NULL);
