@@ -117,7 +117,7 @@ START_TEST(every_variant_is_right) {
                   {CLMLA_ROWS_F32, 32, 0, 130, 1, 0}};
     told t = told_nothing();
     clmla_context *context = make_context(&t, CLMLA_PROOF_ALWAYS, "");
-    size_t count = test_device_get()->short_form ? 2 : sizeof shapes / sizeof *shapes;
+    size_t count = test_device_get()->short_form ? 1 : sizeof shapes / sizeof *shapes;
     spoil(NULL, NULL, NULL);
     for (size_t i = 0; i < 2 * count; i++) {
         clmla_variant variants[16];
@@ -139,7 +139,8 @@ START_TEST(every_variant_is_right) {
         TEST_OK(clmla_variant_list(variants, 16, &listed, clmla_context_facts(context), CLMLA_OP_ATTEND, &shape));
         for (size_t v = 0; v < listed; v++) {
             // "tile" takes seconds to compile here, and "matrix" in OpenCL C: f16 rows are enough.
-            bool slow = i > 1 && (strcmp(variants[v].name, "tile") == 0 || strcmp(variants[v].name, "matrix") == 0);
+            bool slow = (i > 1 || test_device_get()->short_form) &&
+                        (strcmp(variants[v].name, "tile") == 0 || strcmp(variants[v].name, "matrix") == 0);
             if (!variants[v].accepted || slow) continue;
             params.attend_variant = variants[v].name;
             ck_assert_str_eq(chosen(context, &params), variants[v].name);
@@ -272,18 +273,9 @@ START_TEST(the_rule_of_devices) {
 }
 END_TEST
 
-static void spoil_files(void) {
-    const char *path = test_folder_first();
-    size_t bytes;
-    unsigned char *data = test_file_read(path, &bytes);
-    data[bytes - 1] ^= 1;
-    test_file_write(path, data, bytes);
-    free(data);
-}
-
-// A second start finds the verdict, right or wrong; one that is off is found out again.
+// A second start finds the verdict, right or wrong.
 START_TEST(verdicts_last) {
-    told first = told_nothing(), second = told_nothing(), third = told_nothing();
+    told first = told_nothing(), second = told_nothing();
     const char *folder = test_folder_make();
     clmla_plan_params params = small_params(5);
     test_case_begin("proof", 5, "on disk, %s", _i ? "wrong" : "right");
@@ -303,16 +295,6 @@ START_TEST(verdicts_last) {
     ck_assert_uint_eq(counts.built + counts.loaded, 0); // nor was anything run
     clmla_context_destroy(&context);
 
-    for (int left = test_folder_files(); left > 0; left--) { // every entry is off
-        spoil_files();
-        context = make_context(&third, CLMLA_PROOF_NEVER, folder);
-        clmla_context_destroy(&context);
-        remove(test_folder_first());
-    }
-    context = make_context(&third, CLMLA_PROOF_ALWAYS, folder);
-    ck_assert_str_eq(chosen(context, &params), first_variant());
-    ck_assert_int_eq(third.proven, 1);
-    clmla_context_destroy(&context);
     test_folder_remove();
 }
 END_TEST
