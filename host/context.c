@@ -6,6 +6,7 @@
 #include "host/memory.h"
 #include "host/program.h"
 #include "host/recording.h"
+#include "host/verdict.h"
 #include <string.h>
 
 // Whether `device` is one of the context's; the application made both.
@@ -76,12 +77,14 @@ clmla_status host_context_init(host_context *context, const clmla_context_params
         host_programs_create(&context->programs, context, params->program_folder, params->program_folder_bytes));
     STATUS_OR_OUT(host_recordings_create(&context->recordings, context));
     STATUS_OR_OUT(host_instructions_create(&context->instructions, context));
+    STATUS_OR_OUT(host_verdicts_create(&context->verdicts, context));
 out:
     if (status != CLMLA_OK) host_context_finish(context);
     return status;
 }
 
 void host_context_finish(host_context *context) {
+    if (context->verdicts) host_verdicts_destroy(&context->verdicts, context);
     if (context->instructions) host_instructions_destroy(&context->instructions, context);
     if (context->recordings) host_recordings_destroy(&context->recordings, context);
     if (context->programs) host_programs_destroy(&context->programs, context);

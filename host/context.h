@@ -10,6 +10,7 @@
 struct host_instructions;
 struct host_programs;
 struct host_recordings;
+struct host_verdicts;
 
 typedef struct host_context {
     const host_calls *calls;
@@ -23,6 +24,7 @@ typedef struct host_context {
     struct host_programs *programs;         // see program.h; has a lock of its own
     struct host_recordings *recordings;     // see recording.h; likewise
     struct host_instructions *instructions; // see instruction.h; likewise
+    struct host_verdicts *verdicts;         // see verdict.h; likewise
 } host_context;
 
 // Fills a context from public parameters; calls NULL = host_calls_default(). On failure everything is released again.

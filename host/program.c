@@ -342,6 +342,10 @@ void host_kernel_release(host_context *context, host_kernel *kernel) {
     pthread_mutex_unlock(&context->programs->lock);
 }
 
+const host_store *host_programs_store(const host_context *context) {
+    return &context->programs->store;
+}
+
 clmla_program_counts host_programs_counts(const host_context *context) {
     pthread_mutex_lock(&context->programs->lock);
     clmla_program_counts counts = context->programs->counts;

@@ -8,6 +8,7 @@
 #include "host/context.h"
 #include "host/source.h"
 
+struct host_store;
 typedef struct host_programs host_programs;
 typedef struct host_kernel host_kernel; // a cl_kernel on loan from its pool
 
@@ -27,5 +28,8 @@ const char *host_kernel_name(const host_kernel *kernel); // lives as long as the
 void host_kernel_release(host_context *context, host_kernel *kernel);
 
 clmla_program_counts host_programs_counts(const host_context *context);
+
+// Where they are kept on disk, for what else belongs there.
+const struct host_store *host_programs_store(const host_context *context);
 
 #endif

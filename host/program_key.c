@@ -17,24 +17,43 @@ static void add_text(host_sha256 *sha, const char *text) {
     add(sha, text, strlen(text));
 }
 
+static void begin(host_sha256 *sha, const char *kind, const clmla_device_facts *facts) {
+    char numbers[64];
+    snprintf(numbers, sizeof numbers, "%sformat %d vendor %u", kind, HOST_STORE_FORMAT, facts->vendor_id);
+    host_sha256_begin(sha);
+    add_text(sha, numbers);
+    add_text(sha, CLMLA_VERSION_STRING);
+}
+
+static void end(host_program_key *key, host_sha256 *sha, const clmla_device_facts *facts) {
+    add_text(sha, facts->name);
+    add_text(sha, facts->vendor);
+    add_text(sha, facts->driver_version);
+    add_text(sha, facts->device_version);
+    add_text(sha, facts->platform_name);
+    add_text(sha, facts->platform_version);
+    host_sha256_end(sha, key->bytes);
+}
+
 host_program_key host_program_key_make(const host_source *source, const char *options,
                                        const clmla_device_facts *facts) {
     host_program_key key;
     host_sha256 sha;
-    char numbers[64];
-    snprintf(numbers, sizeof numbers, "format %d vendor %u", HOST_STORE_FORMAT, facts->vendor_id);
-    host_sha256_begin(&sha);
-    add_text(&sha, numbers);
-    add_text(&sha, CLMLA_VERSION_STRING);
+    begin(&sha, "", facts);
     add(&sha, source->text, source->length);
     add_text(&sha, options);
-    add_text(&sha, facts->name);
-    add_text(&sha, facts->vendor);
-    add_text(&sha, facts->driver_version);
-    add_text(&sha, facts->device_version);
-    add_text(&sha, facts->platform_name);
-    add_text(&sha, facts->platform_version);
-    host_sha256_end(&sha, key.bytes);
+    end(&key, &sha, facts);
+    return key;
+}
+
+host_program_key host_claim_key_make(const host_source *const *sources, size_t count, const char *text,
+                                     const clmla_device_facts *facts) {
+    host_program_key key;
+    host_sha256 sha;
+    begin(&sha, "claim ", facts);
+    for (size_t i = 0; i < count && sources[i]; i++) add(&sha, sources[i]->text, sources[i]->length);
+    add_text(&sha, text);
+    end(&key, &sha, facts);
     return key;
 }
 

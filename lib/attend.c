@@ -108,38 +108,36 @@ static attend_job begin(clmla_plan *plan, const clmla_attend_params *params, hos
     return job;
 }
 
-static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
-    const clmla_plan *plan = job->plan;
-    const attend_call *call = &job->call;
-    const char *sparse = job->params->scope_count > 0 ? "-DSPARSE" : "";
+void attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool lists) {
+    const clmla_row_layout *layout = &plan->params.layout;
+    const char *sparse = lists ? "-DSPARSE" : "";
     const char *exact = plan->params.compute == CLMLA_COMPUTE_EXACT ? "-DEXACT " : "";
     const attend_tile *tile = &plan->tile;
-    char more[192], width[32] = "";
+    char more[192], dims[80], width[32] = "";
+    snprintf(dims, sizeof dims, "-DLATENT_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u", layout->latent_dim, layout->rope_dim,
+             plan->value_dim);
     if (variant_has_vectors(plan->attend))
-        snprintf(more, sizeof more, "-DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DBLOCK_TOKENS=%u -DROW_TILE=%u %s%s",
-                 call->latent_dim, call->rope_dim, call->value_dim, plan->rules.block_tokens, plan->rules.row_tile,
-                 sparse,
+        snprintf(more, sizeof more, "%s -DBLOCK_TOKENS=%u -DROW_TILE=%u %s%s", dims, plan->rules.block_tokens,
+                 plan->rules.row_tile, sparse,
                  host_instruction_option(host_instruction_form(&plan->context->host, plan->attend->instruction)));
     else if (plan->attend->method == VARIANT_MATRIX)
-        snprintf(more, sizeof more,
-                 "%s -DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u "
-                 "-DPARTIALS=%u %s%s",
-                 host_matrix_find(&plan->context->host.facts)->option, call->latent_dim, call->rope_dim,
-                 call->value_dim, tile->group, tile->row_tile, tile->key_tile, tile->partials, exact, sparse);
+        snprintf(more, sizeof more, "%s %s -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u -DPARTIALS=%u %s%s",
+                 host_matrix_find(&plan->context->host.facts)->option, dims, tile->group, tile->row_tile,
+                 tile->key_tile, tile->partials, exact, sparse);
     else if (plan->attend->method == VARIANT_WGMMA)
-        snprintf(more, sizeof more, "%s -DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d %s%s",
-                 host_wgmma_option(host_wgmma_find(&plan->context->host.facts)), call->latent_dim, call->rope_dim,
-                 call->value_dim, exact, sparse);
+        snprintf(more, sizeof more, "%s %s %s%s", host_wgmma_option(host_wgmma_find(&plan->context->host.facts)), dims,
+                 exact, sparse);
     else if (plan->attend->method == VARIANT_TILE) {
         if (tile->sub_group) snprintf(width, sizeof width, "-DSUB_GROUP=%u ", tile->sub_group);
-        snprintf(more, sizeof more,
-                 "-DLATENT_DIM=%d -DROPE_DIM=%d -DVALUE_DIM=%d -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u "
-                 "-DSCORE_ROWS=%u -DPARTIALS=%u %s%s",
-                 call->latent_dim, call->rope_dim, call->value_dim, tile->group, tile->row_tile, tile->key_tile,
-                 tile->score_rows, tile->partials, width, sparse);
+        snprintf(more, sizeof more, "%s -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u -DSCORE_ROWS=%u -DPARTIALS=%u %s%s",
+                 dims, tile->group, tile->row_tile, tile->key_tile, tile->score_rows, tile->partials, width, sparse);
     } else
         snprintf(more, sizeof more, "%s", sparse);
-    operation_options(options, plan->context, plan->attend, rows_option(plan->params.layout.format), more);
+    operation_options(options, plan->context, plan->attend, rows_option(layout->format), more);
+}
+
+static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
+    attend_options(options, job->plan, job->params->scope_count > 0);
 }
 
 static const char *pack_kernel(const variant *attend) {

@@ -4,6 +4,7 @@
 #include "host/memory.h"
 #include "lib/attend_heads_matrix.h"
 #include "lib/operation.h"
+#include "lib/proof.h"
 #include "lib/tensor.h"
 #include "lib/tuning.h"
 #include <math.h>
@@ -192,6 +193,14 @@ static clmla_status form_of(heads_form *form, clmla_context *context, const clml
     return CLMLA_OK;
 }
 
+clmla_status attend_heads_options(char options[OPTIONS_MAX], clmla_context *context, const clmla_attend_heads_params *p,
+                                  const variant *chosen) {
+    heads_form form;
+    STATUS_OR_RETURN(form_of(&form, context, p, chosen));
+    memcpy(options, form.options, OPTIONS_MAX);
+    return CLMLA_OK;
+}
+
 static clmla_status launch(clmla_context *context, const clmla_attend_heads_params *p, const variant *chosen,
                            host_chain *chain) {
     attend_heads_call call = call_of(p);
@@ -219,7 +228,10 @@ clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_hea
                          .compute = params->compute,
                          .row_count = params->token_count};
     STATUS_OR_RETURN(check(context, params));
-    STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_ATTEND_HEADS, &shape, params->variant));
+    // What was found wrong is left out; nothing is found out here.
+    proof_heads proof = proof_heads_in(params);
+    STATUS_OR_RETURN(variant_choose_judged(&chosen, context, CLMLA_OP_ATTEND_HEADS, &shape, params->variant,
+                                           proof_is_wanted(context) ? &proof.base : NULL));
     if (params->token_count == 0 || params->head_count == 0) return CLMLA_OK;
     return launch(context, params, chosen, chain);
 }

@@ -5,6 +5,7 @@
 #include "host/program.h"
 #include "lib/group.h"
 #include "lib/tuning.h"
+#include <string.h>
 
 static clmla_status check_width(const clmla_context_params *params) {
     uint32_t width = params->vector_width;
@@ -22,6 +23,12 @@ static clmla_status check_group(const clmla_context_params *params) {
                      items);
 }
 
+static clmla_status check_proof(const clmla_context_params *params) {
+    if ((unsigned)params->proof <= CLMLA_PROOF_NEVER) return CLMLA_OK;
+    return host_fail(&params->log, CLMLA_E_ARGUMENT, 0,
+                     "context: proof is %d, none of auto (0), always (1) and never (2)", (int)params->proof);
+}
+
 clmla_status context_create_with_calls(clmla_context **out, const clmla_context_params *params,
                                        const host_calls *calls) {
     if (!out) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "context: out is NULL");
@@ -34,6 +41,7 @@ clmla_status context_create_with_calls(clmla_context **out, const clmla_context_
         return host_fail(&params->log, CLMLA_E_MEMORY, 0, "context: no memory for %zu bytes", sizeof *context);
     clmla_status status = check_width(params);
     if (status == CLMLA_OK) status = check_group(params);
+    if (status == CLMLA_OK) status = check_proof(params);
     if (status == CLMLA_OK) status = host_context_init(&context->host, params, calls);
     if (status != CLMLA_OK) {
         host_release(&params->allocator, context);
@@ -41,6 +49,8 @@ clmla_status context_create_with_calls(clmla_context **out, const clmla_context_
     }
     if (params->vector_width) context->host.facts.float_vector_width = params->vector_width;
     context->host.facts.group_items = params->group_items;
+    context->proof = params->proof;
+    pthread_mutex_init(&context->proof_lock, NULL);
     pthread_mutex_init(&context->tuning_lock, NULL);
     tuning_init(context, params->tuning_file);
     *out = context;
@@ -55,9 +65,28 @@ void clmla_context_destroy(clmla_context **context) {
     if (!context || !*context) return;
     clmla_allocator allocator = (*context)->host.allocator;
     host_context_finish(&(*context)->host);
+    pthread_mutex_destroy(&(*context)->proof_lock);
     pthread_mutex_destroy(&(*context)->tuning_lock);
     host_release(&allocator, *context);
     *context = NULL;
+}
+
+void context_quiet_begin(clmla_context *out, clmla_context *context) {
+    memset(out, 0, sizeof *out);
+    out->host = context->host;
+    out->host.log.callback = NULL;
+    out->host.profile.callback = NULL;
+    out->proof = CLMLA_PROOF_NEVER;
+    pthread_mutex_lock(&context->tuning_lock);
+    memcpy(out->tuning, context->tuning, sizeof out->tuning);
+    pthread_mutex_unlock(&context->tuning_lock);
+    pthread_mutex_init(&out->proof_lock, NULL);
+    pthread_mutex_init(&out->tuning_lock, NULL);
+}
+
+void context_quiet_end(clmla_context *quiet) {
+    pthread_mutex_destroy(&quiet->proof_lock);
+    pthread_mutex_destroy(&quiet->tuning_lock);
 }
 
 cl_context clmla_context_opencl(const clmla_context *context) {

@@ -18,7 +18,7 @@ extern const host_source clmla_source_attend_matrix, clmla_source_attend_wgmma;
 extern const host_source clmla_source_attend_heads_naive, clmla_source_attend_heads_vector, clmla_source_attend_heads_tile,
     clmla_source_attend_heads_matrix;
 extern const host_source clmla_source_merge_naive, clmla_source_merge_vector, clmla_source_merge_group;
-extern const host_source clmla_source_plan_naive;
+extern const host_source clmla_source_plan_naive, clmla_source_plan_group;
 extern const host_source clmla_source_output_naive, clmla_source_output_vector;
 extern const host_source clmla_source_gather_naive, clmla_source_gather_vector, clmla_source_gather_group;
 extern const host_source clmla_source_convert_rows_naive, clmla_source_convert_rows_vector, clmla_source_convert_rows_group;

@@ -96,11 +96,6 @@ static clmla_status reconstruct(const layer_step *step, uint32_t head, uint32_t 
     return project_enqueue(step->context, &params, chain);
 }
 
-// f16 is the more exact by far, bf16 the wider: what rows of bf16 or f32 are rebuilt to may need that.
-static clmla_type rounding_of(clmla_row_format format) {
-    return format == CLMLA_ROWS_BF16 || format == CLMLA_ROWS_F32 ? CLMLA_TYPE_BF16 : CLMLA_TYPE_F16;
-}
-
 // The prompt's tokens against `count` keys from `key` on, of heads that are reconstructed.
 static clmla_status attend(const layer_step *step, const plan_prompt *prompt, uint32_t key, uint32_t count,
                            uint32_t head, uint32_t heads, host_chain *chain) {
@@ -138,7 +133,7 @@ static clmla_status attend(const layer_step *step, const plan_prompt *prompt, ui
         .lse_head_stride = 1,
         .variant = step->plan->params.attend_heads_variant,
         .compute = step->plan->params.compute,
-        .rounding = rounding_of(step->plan->params.layout.format),
+        .rounding = plan_prefill_rounding(step->plan->params.layout.format),
     };
     if (step->chunk.keys < prompt->key_count) params.lse = past(step->chunk.lse, head * sizeof(float));
     return attend_heads_enqueue(step->context, &params, chain);

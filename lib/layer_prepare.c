@@ -94,9 +94,13 @@ static clmla_status play_prompt(rehearsal *r, uint32_t tokens, clmla_compute com
     const clmla_config *config = &r->layer.config;
     clmla_plan_params params = {
         .head_count = r->layer.head_count, .layout = r->plan->params.layout, .prefill = CLMLA_PREFILL_AUTO};
-    const variant *exact = plan_prefill_variant(context, &params, config);
+    params.config = config;
+    STATUS_OR_RETURN(plan_prefill_prove(context, &params));
+    const variant *exact = plan_prefill_variant(NULL, context, &params, config);
     params.compute = compute;
-    if (compute != CLMLA_COMPUTE_EXACT && plan_prefill_variant(context, &params, config) == exact) return CLMLA_OK;
+    STATUS_OR_RETURN(plan_prefill_prove(context, &params));
+    if (compute != CLMLA_COMPUTE_EXACT && plan_prefill_variant(NULL, context, &params, config) == exact)
+        return CLMLA_OK;
     if (plan_prefill_step_refusal(context, &params, config)) return CLMLA_OK;
     params.prefill = CLMLA_PREFILL_RECONSTRUCTED;
     clmla_plan_destroy(&r->plan);

@@ -72,6 +72,9 @@ clmla_status output_enqueue(clmla_context *context, const clmla_output_params *p
                             host_chain *chain);
 // Why output does not merge what attend of the plan leaves; NULL when it does. A constant.
 const char *output_merge_refusal(clmla_context *context, const clmla_output_params *params, const clmla_plan *plan);
+// The options that a variant's program is built with for a call.
+clmla_status attend_heads_options(char options[OPTIONS_MAX], clmla_context *context,
+                                  const clmla_attend_heads_params *params, const variant *chosen);
 clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_heads_params *params, host_chain *chain);
 clmla_status merge_enqueue(clmla_context *context, const clmla_merge_params *params, host_chain *chain);
 // The chain must already wait for the plan's upload (plan_chain_begin).

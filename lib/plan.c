@@ -3,10 +3,7 @@
 #include "host/error.h"
 #include "host/event.h"
 #include "host/memory.h"
-#include "lib/attend_matrix.h"
-#include "lib/attend_wgmma.h"
 #include "lib/cache.h"
-#include "lib/tuning.h"
 #include <string.h>
 
 static clmla_status check_heads(const clmla_log *log, const clmla_plan_params *params) {
@@ -86,106 +83,6 @@ static clmla_status check(clmla_context *context, const clmla_plan_params *param
     return check_capacity(log, params);
 }
 
-// More than any tile has: what lies beyond changes no choice.
-#define ROWS_PLENTY 65536u
-
-// A step of a plan with a capacity has as many rows as that says; fixed splits must not depend on it.
-static uint32_t expected_rows(const clmla_plan_params *params) {
-    const clmla_plan_capacity *capacity = &params->capacity;
-    uint32_t heads = params->head_count / (params->kv_head_count ? params->kv_head_count : 1);
-    if (capacity->sequences == 0 || params->split_tokens > 0) return heads;
-    uint64_t tokens = ((uint64_t)capacity->query_tokens + capacity->sequences - 1) / capacity->sequences;
-    return tokens < ROWS_PLENTY / heads ? (uint32_t)(heads * tokens) : ROWS_PLENTY;
-}
-
-static clmla_status choose_tile(attend_tile *tile, clmla_context *context, const clmla_plan_params *params,
-                                const variant *attend) {
-    const clmla_row_layout *layout = &params->layout;
-    char reason[ATTEND_TILE_REASON_MAX];
-    attend_tile_limits limits = {.group = tuning_value(context, TUNING_ATTEND_TILE_GROUP),
-                                 .rows = tuning_value(context, TUNING_ATTEND_TILE_ROWS),
-                                 .keys = tuning_value(context, TUNING_ATTEND_TILE_KEYS),
-                                 .local_bytes = 1024ull * tuning_value(context, TUNING_ATTEND_TILE_LOCAL_KIB)};
-    attend_tile_shape shape = {.format = layout->format,
-                               .latent_dim = layout->latent_dim,
-                               .rope_dim = layout->rope_dim,
-                               .value_dim = params->value_dim,
-                               .rows = expected_rows(params),
-                               .exact = params->compute == CLMLA_COMPUTE_EXACT};
-    if (attend->method == VARIANT_WGMMA) {
-        *tile = attend_wgmma_tile(layout->latent_dim, layout->rope_dim, shape.exact);
-        return CLMLA_OK;
-    }
-    bool found = attend->method == VARIANT_MATRIX
-                     ? attend_matrix_choose(tile, reason, &context->host.facts, &limits, &shape)
-                     : attend_tile_choose(tile, reason, &context->host.facts, &limits, &shape);
-    if (found) return CLMLA_OK;
-    return host_fail(&context->host.log, CLMLA_E_LIMIT, 0,
-                     "plan: attend's variant '%s' %s (see attend.tile.* of the tuning)", attend->name, reason);
-}
-
-static void tile_rules(schedule_rules *rules, clmla_context *context, const attend_tile *tile) {
-    rules->row_tile = rules->pack_rows = tile->row_tile;
-    rules->row_floor = (tile->row_tile + 1) / 2; // keys are staged for fewer rows too
-    rules->block_tokens = tile->key_tile;
-    rules->parts_per_unit = tuning_value(context, TUNING_ATTEND_TILE_PARTS_PER_UNIT);
-    rules->part_keys = tuning_value(context, TUNING_ATTEND_TILE_PART_KEYS);
-    rules->least_split = tuning_value(context, TUNING_ATTEND_TILE_LEAST_SPLIT);
-}
-
-static schedule_rules rules_for(clmla_context *context, const clmla_plan_params *params, const variant *attend,
-                                const attend_tile *tile) {
-    const clmla_context_parallel *parallel = &params->parallel;
-    const clmla_plan_capacity *capacity = &params->capacity;
-    schedule_rules rules = {
-        .head_count = params->head_count,
-        .kv_head_count = params->kv_head_count ? params->kv_head_count : 1,
-        .row_tile = tuning_value(context, TUNING_ATTEND_ROW_TILE),
-        .row_floor = 1,
-        .block_tokens = 1,
-        .piece_keys = tuning_value(context, TUNING_ATTEND_PIECE_KEYS),
-        .units = context->host.facts.compute_units ? context->host.facts.compute_units : 1,
-        .parts_per_unit = tuning_value(context, TUNING_ATTEND_PARTS_PER_UNIT),
-        .part_keys = tuning_value(context, TUNING_ATTEND_PART_KEYS),
-        .least_split = tuning_value(context, TUNING_ATTEND_LEAST_SPLIT),
-        .full = params->full,
-        .window = params->window,
-        .rank = parallel->rank,
-        .world = parallel->world ? parallel->world : 1,
-        .interleave = parallel->interleave ? parallel->interleave : 1,
-        .most_query_tokens = capacity->sequences ? capacity->query_tokens : SCHEDULE_MOST,
-        .most_kv_tokens = capacity->sequences ? capacity->kv_tokens : SCHEDULE_MOST,
-    };
-    if (variant_has_vectors(attend)) {
-        rules.pack_rows = rules.row_floor = variant_vector_width(&context->host.facts);
-        rules.block_tokens = tuning_value(context, attend->method == VARIANT_VECTOR ? TUNING_ATTEND_BLOCK_TOKENS
-                                                   : attend->method == VARIANT_AMX  ? TUNING_ATTEND_AMX_BLOCK_TOKENS
-                                                                                    : TUNING_ATTEND_DOT_BLOCK_TOKENS);
-    }
-    if (attend->method == VARIANT_AMX) rules.parts_per_unit = tuning_value(context, TUNING_ATTEND_AMX_PARTS_PER_UNIT);
-    if (variant_has_tiles(attend)) tile_rules(&rules, context, tile);
-    if (attend->method == VARIANT_WGMMA) rules.parts_per_unit = 1; // a group has a unit's registers and local memory
-    rules.split_tokens = (uint32_t)schedule_round_up(params->split_tokens, rules.block_tokens);
-    return rules;
-}
-
-static clmla_status choose(const variant **out, clmla_context *context, const clmla_plan_params *params) {
-    clmla_shape shape = {.format = params->layout.format,
-                         .latent_dim = params->layout.latent_dim,
-                         .rope_dim = params->layout.rope_dim,
-                         .value_dim = params->value_dim,
-                         .head_count = params->head_count,
-                         .compute = params->compute};
-    return variant_choose(out, context, CLMLA_OP_ATTEND, &shape, params->attend_variant);
-}
-
-// The one that prompts are to be attended by, where the plan names one; its widths are known at the first update.
-static clmla_status choose_heads(const variant **out, clmla_context *context, const clmla_plan_params *params) {
-    clmla_shape shape = {.head_count = params->head_count, .compute = params->compute};
-    if (!params->attend_heads_variant) return CLMLA_OK;
-    return variant_choose(out, context, CLMLA_OP_ATTEND_HEADS, &shape, params->attend_heads_variant);
-}
-
 static void settle(clmla_plan *plan, clmla_context *context, const clmla_plan_params *params, const variant *attend,
                    const attend_tile *tile) {
     plan->context = context;
@@ -197,7 +94,7 @@ static void settle(clmla_plan *plan, clmla_context *context, const clmla_plan_pa
         variant_has_tiles(attend) ? tile->query_stride : params->layout.latent_dim + params->layout.rope_dim;
     // In steps of 32 columns, as cl/attend_amx.cl says.
     if (attend->method == VARIANT_AMX) plan->packed_width = (uint32_t)schedule_round_up(plan->packed_width, 32);
-    plan->rules = rules_for(context, params, attend, tile);
+    plan->rules = plan_rules(context, params, attend, tile);
     plan->group_heads = plan->rules.head_count / plan->rules.kv_head_count;
     plan->value_dim = params->value_dim ? params->value_dim : params->layout.latent_dim;
     plan->schedule.allocator = &context->host.allocator;
@@ -210,20 +107,13 @@ static clmla_status take_capacity(clmla_plan *plan) {
     return plan_reserve(plan);
 }
 
-clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const clmla_plan_params *params) {
-    if (!out) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "plan: out is NULL");
-    *out = NULL;
-    if (!context || !params) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "plan: context or params is NULL");
-    STATUS_OR_RETURN(check(context, params));
-    const variant *attend, *heads = NULL;
-    attend_tile tile = {0};
-    STATUS_OR_RETURN(choose(&attend, context, params));
-    STATUS_OR_RETURN(choose_heads(&heads, context, params));
-    if (variant_has_tiles(attend)) STATUS_OR_RETURN(choose_tile(&tile, context, params, attend));
+clmla_status plan_make(clmla_plan **out, clmla_context *context, const clmla_plan_params *params,
+                       const plan_choice *choice) {
     clmla_plan *plan = host_allocate(&context->host.allocator, 1, sizeof *plan);
     if (!plan) return host_fail(&context->host.log, CLMLA_E_MEMORY, 0, "plan: no memory for %zu bytes", sizeof *plan);
-    settle(plan, context, params, attend, &tile);
-    plan->params.attend_heads_variant = heads ? heads->name : NULL;
+    settle(plan, context, params, choice->attend, &choice->tile);
+    plan->params.attend_heads_variant = choice->heads ? choice->heads->name : NULL;
+    plan->params.config = NULL;
     clmla_status status = plan_has_capacity(plan) ? take_capacity(plan) : CLMLA_OK;
     if (status == CLMLA_OK)
         *out = plan;
@@ -232,9 +122,20 @@ clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const c
     return status;
 }
 
+clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const clmla_plan_params *params) {
+    plan_choice choice;
+    if (!out) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "plan: out is NULL");
+    *out = NULL;
+    if (!context || !params) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "plan: context or params is NULL");
+    STATUS_OR_RETURN(check(context, params));
+    STATUS_OR_RETURN(plan_choose(&choice, context, params));
+    return plan_make(out, context, params, &choice);
+}
+
 clmla_status clmla_plan_create_for_cache(clmla_plan **out, clmla_context *context, const clmla_cache *cache) {
     if (!out || !cache) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "plan: out or cache is NULL");
-    clmla_plan_params params = {.head_count = cache->config.head_count, .layout = cache->layout};
+    clmla_plan_params params = {
+        .head_count = cache->config.head_count, .layout = cache->layout, .config = &cache->config};
     return clmla_plan_create(out, context, &params);
 }
 

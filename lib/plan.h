@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plan object: a schedule on the device, and the workspace a step runs in.
-//   plan.c         making plans, choosing variants and rules
+//   plan.c         making plans
+//   plan_choose.c  variants, tile and rules
 //   plan_layout.c  where everything lies, grids, and the device memory for it
 //   plan_update.c  from lengths to the arrays on the device
 //   plan_cache.c   from a cache's batch: lengths, page table, slots, angles
@@ -125,6 +126,22 @@ static inline bool plan_has_capacity(const clmla_plan *plan) {
     return plan->params.capacity.sequences > 0;
 }
 
+// What a plan runs. heads: the variant of attend_heads that the parameters name; NULL: none.
+typedef struct plan_choice {
+    const variant *attend, *heads;
+    attend_tile tile;
+} plan_choice;
+// Proves what must be proven (proof.h), and waits for it.
+clmla_status plan_choose(plan_choice *out, clmla_context *context, const clmla_plan_params *params);
+// A plan of checked parameters that runs what was chosen.
+clmla_status plan_make(clmla_plan **out, clmla_context *context, const clmla_plan_params *params,
+                       const plan_choice *choice);
+// The tile of a variant of attend; zeros of one without tiles. Errors: CLMLA_E_LIMIT (tuning leaves room for none).
+clmla_status plan_choose_tile(attend_tile *tile, clmla_context *context, const clmla_plan_params *params,
+                              const variant *attend);
+schedule_rules plan_rules(clmla_context *context, const clmla_plan_params *params, const variant *attend,
+                          const attend_tile *tile);
+
 // Sets grids, extent, offsets and space from the schedule, or from the capacity; `cached`: with table, positions, slots
 // and angles. Then takes the device memory they need.
 void plan_lay_out(clmla_plan *plan, bool cached);
@@ -135,9 +152,14 @@ const char *plan_prefill_refusal(const clmla_plan_params *params);
 // The same of the model of `config` on the context's device, where a naive kernel alone is reason enough not to be chosen.
 const char *plan_prefill_step_refusal(clmla_context *context, const clmla_plan_params *params,
                                       const clmla_config *config);
-// The variant of attend_heads that the plan's prompts are attended by; NULL when the one that it names is refused.
-const variant *plan_prefill_variant(clmla_context *context, const clmla_plan_params *params,
+// The variant of attend_heads that the plan's prompts are attended by, as far as it is known; NULL when the one that it names is
+// refused. *unproven, which may be NULL: it must be proven before it is used.
+const variant *plan_prefill_variant(bool *unproven, clmla_context *context, const clmla_plan_params *params,
                                     const clmla_config *config);
+// Proves it for the model of params->config, where that is wanted; it may still be refused. Errors: those of proofs.
+clmla_status plan_prefill_prove(clmla_context *context, const clmla_plan_params *params);
+// What fast compute may round keys to that are rebuilt from such rows.
+clmla_type plan_prefill_rounding(clmla_row_format format);
 // Chooses the prompts of a batch whose rows are reserved. Errors: CLMLA_E_MEMORY.
 clmla_status plan_prefill_choose(clmla_plan *plan, const clmla_cache *cache, const clmla_batch *batch);
 void plan_prefill_forget(clmla_plan *plan);

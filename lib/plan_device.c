@@ -2,6 +2,7 @@
 #include "host/error.h"
 #include "host/memory.h"
 #include "host/recording.h"
+#include "lib/group.h"
 #include "lib/operation.h"
 #include "lib/plan.h"
 
@@ -20,7 +21,6 @@ static clmla_status launch(clmla_plan *plan, const clmla_device_lengths *lengths
     const variant *chosen;
     const plan_offsets *at = &plan->offsets;
     const uint64_t sections[] = {at->header, at->parts, at->works, at->items, at->tiles};
-    size_t one = 1;
     char options[OPTIONS_MAX];
     STATUS_OR_RETURN(variant_choose(&chosen, plan->context, CLMLA_OP_PLAN, &(clmla_shape){0}, NULL));
     operation_options(options, plan->context, chosen, NULL, NULL);
@@ -31,7 +31,8 @@ static clmla_status launch(clmla_plan *plan, const clmla_device_lengths *lengths
     host_arg_buffer(&launch, plan->step);
     for (int i = 0; i < 5; i++) host_arg_long(&launch, (int64_t)(sections[i] / sizeof(int32_t)));
     pass_rules(&launch, &plan->rules);
-    return host_launch_enqueue(&launch, chain, 1, &one, &one);
+    size_t items = chosen->method == VARIANT_GROUP ? group_size(&plan->context->host.facts) : 1;
+    return host_launch_enqueue(&launch, chain, 1, &items, &items);
 }
 
 static clmla_status check(const clmla_plan *plan, const clmla_device_lengths *lengths) {

@@ -6,6 +6,7 @@
 #include "host/memory.h"
 #include "lib/cache.h"
 #include "lib/plan.h"
+#include "lib/proof.h"
 #include "lib/tuning.h"
 #include <string.h>
 
@@ -65,16 +66,40 @@ static double gain_of(clmla_plan *plan, const variant *chosen) {
     return gain > 1.0 ? gain : 1.0;
 }
 
-const variant *plan_prefill_variant(clmla_context *context, const clmla_plan_params *params,
-                                    const clmla_config *config) {
-    const variant *chosen;
-    clmla_shape shape = {.latent_dim = config->qk_nope_head_dim,
+// f16 is the more exact by far, bf16 the wider: what rows of bf16 or f32 are rebuilt to may need that.
+clmla_type plan_prefill_rounding(clmla_row_format format) {
+    return format == CLMLA_ROWS_BF16 || format == CLMLA_ROWS_F32 ? CLMLA_TYPE_BF16 : CLMLA_TYPE_F16;
+}
+
+static clmla_shape heads_shape(const clmla_plan_params *params, const clmla_config *config) {
+    return (clmla_shape){.latent_dim = config->qk_nope_head_dim,
                          .rope_dim = config->qk_rope_head_dim,
                          .value_dim = config->v_head_dim,
                          .head_count = params->head_count,
                          .compute = params->compute};
-    clmla_status status = variant_choose(&chosen, context, CLMLA_OP_ATTEND_HEADS, &shape, params->attend_heads_variant);
-    return status == CLMLA_OK ? chosen : NULL;
+}
+
+const variant *plan_prefill_variant(bool *unproven, clmla_context *context, const clmla_plan_params *params,
+                                    const clmla_config *config) {
+    const variant *chosen;
+    clmla_shape shape = heads_shape(params, config);
+    proof_heads proof = proof_heads_of(params, config);
+    bool wanted = proof_is_wanted(context);
+    proof.base.look_up = true;
+    clmla_status status = variant_choose_judged(&chosen, context, CLMLA_OP_ATTEND_HEADS, &shape,
+                                                params->attend_heads_variant, wanted ? &proof.base : NULL);
+    if (status != CLMLA_OK) return NULL;
+    if (unproven) *unproven = wanted && chosen->method != VARIANT_NAIVE && !proof.base.proven;
+    return chosen;
+}
+
+clmla_status plan_prefill_prove(clmla_context *context, const clmla_plan_params *params) {
+    const variant *chosen;
+    clmla_shape shape = heads_shape(params, params->config);
+    proof_heads proof = proof_heads_of(params, params->config);
+    if (!proof_is_wanted(context)) return CLMLA_OK;
+    return variant_choose_judged(&chosen, context, CLMLA_OP_ATTEND_HEADS, &shape, params->attend_heads_variant,
+                                 &proof.base);
 }
 
 static prefill_costs costs_of(clmla_plan *plan, const variant *heads_variant, const clmla_config *c,
@@ -91,7 +116,7 @@ static prefill_costs costs_of(clmla_plan *plan, const variant *heads_variant, co
 static const char *refuse(clmla_plan *plan, const clmla_config *config, const plan_prompt *prompt) {
     if (plan->params.prefill == CLMLA_PREFILL_RECONSTRUCTED) return NULL;
     if (prompt->token_count < tuning_value(plan->context, TUNING_PREFILL_LEAST_TOKENS)) return "it has few new tokens";
-    const variant *heads = plan_prefill_variant(plan->context, &plan->params, config);
+    const variant *heads = plan_prefill_variant(NULL, plan->context, &plan->params, config);
     prefill_costs costs = costs_of(plan, heads, config, prompt);
     return costs.reconstructed * LEAST_GAIN < costs.absorbed ? NULL : "absorbed attention takes fewer operations";
 }
@@ -100,8 +125,11 @@ const char *plan_prefill_step_refusal(clmla_context *context, const clmla_plan_p
                                       const clmla_config *config) {
     if (params->prefill == CLMLA_PREFILL_ABSORBED) return "the plan asks for it";
     const char *refusal = plan_prefill_refusal(params);
-    if (refusal || params->prefill == CLMLA_PREFILL_RECONSTRUCTED) return refusal;
-    const variant *chosen = plan_prefill_variant(context, params, config);
+    if (refusal) return refusal;
+    bool unproven = false;
+    const variant *chosen = plan_prefill_variant(&unproven, context, params, config);
+    if (unproven) return "attend_heads is not proven on this device: clmla_plan_params.config has it proven";
+    if (params->prefill == CLMLA_PREFILL_RECONSTRUCTED) return NULL;
     if (!chosen) return "the variant of attend_heads that the plan names is refused";
     if (chosen->method == VARIANT_NAIVE && !params->attend_heads_variant)
         return "attend_heads has a naive kernel alone for this device";
@@ -187,11 +215,12 @@ static clmla_status rest_batch(clmla_batch *out, clmla_sequence **sequences, con
 clmla_status plan_prefill_update_rest(clmla_plan *plan, clmla_cache *cache, const clmla_batch *batch,
                                       cl_command_queue queue, cl_event *event) {
     clmla_plan_params params = plan->params;
+    plan_choice choice = {.attend = plan->attend, .tile = plan->tile}; // nothing is to be proven in an update
     clmla_sequence *sequences = NULL;
     clmla_batch rest;
     clmla_status status = CLMLA_OK;
     params.prefill = CLMLA_PREFILL_ABSORBED;
-    if (!plan->rest) STATUS_OR_OUT(clmla_plan_create(&plan->rest, plan->context, &params));
+    if (!plan->rest) STATUS_OR_OUT(plan_make(&plan->rest, plan->context, &params, &choice));
     STATUS_OR_OUT(rest_batch(&rest, &sequences, plan, batch));
     STATUS_OR_OUT(clmla_plan_update(plan->rest, cache, &rest, queue, 1, &plan->last, event));
 out:

@@ -9,6 +9,7 @@
 #include "lib/attend_wgmma.h"
 #include "lib/group.h"
 #include "lib/kernels.h"
+#include "lib/proof.h"
 #include "lib/tuning.h"
 #include <clmla/config.h>
 #include <stdio.h>
@@ -197,6 +198,11 @@ static void explain_group(char reason[VARIANT_REASON_MAX], const clmla_device_fa
              GROUP_LOCAL_BYTES, (unsigned long long)group_most(facts), (unsigned long long)facts->local_bytes);
 }
 
+static const char *refuse_plan_group(const clmla_device_facts *facts, const clmla_shape *shape) {
+    if (facts->type & CL_DEVICE_TYPE_CPU) return "on a CPU one work-item is faster";
+    return refuse_group(facts, shape);
+}
+
 static const char *refuse_project_tile(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (shape->row_count != 0 && shape->row_count < PROJECT_TILE_LEAST_ROWS)
         return "fewer than 32 rows: most of a tile would be padding";
@@ -291,7 +297,7 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
                                 HOST_INSTRUCTION_NONE, explain_attend_heads_tile},
                                NAIVE(attend_heads)},
     [CLMLA_OP_MERGE] = {VECTOR(merge, refuse_unless_cpu), GROUP(merge), NAIVE(merge)},
-    [CLMLA_OP_PLAN] = {NAIVE(plan)},
+    [CLMLA_OP_PLAN] = {GROUP_LIMITED(plan, refuse_plan_group, NULL), NAIVE(plan)},
     [CLMLA_OP_OUTPUT] = {VECTOR(output, refuse_unless_cpu), GROUP(output), NAIVE(output)},
     [CLMLA_OP_GATHER] = {VECTOR(gather, refuse_unless_cpu), GROUP(gather), NAIVE(gather)},
     [CLMLA_OP_COPY_PAGES] = {VECTOR(copy_pages, refuse_unless_cpu), GROUP(copy_pages), NAIVE(copy_pages)},
@@ -407,56 +413,114 @@ static clmla_status check_shape(const clmla_shape *shape) {
     return CLMLA_OK;
 }
 
-// With a context, instructions are tried too.
-static clmla_status list_variants(clmla_variant *variants, size_t capacity, size_t *count,
-                                  const clmla_device_facts *facts, clmla_context *context, clmla_operation operation,
-                                  const clmla_shape *shape) {
+// The judge of a shape whose widths and heads are all told; NULL where none is asked.
+typedef union shape_judge {
+    variant_judge base;
+    proof_attend attend;
+    proof_heads heads;
+} shape_judge;
+
+static variant_judge *judge_of(shape_judge *out, clmla_plan_params *params, const clmla_context *context,
+                               clmla_operation operation, const clmla_shape *shape) {
+    if (!context || !proof_is_wanted(context) || shape->head_count == 0 || shape->latent_dim == 0) return NULL;
+    *params =
+        (clmla_plan_params){.head_count = shape->head_count, .value_dim = shape->value_dim, .compute = shape->compute};
+    if (operation == CLMLA_OP_ATTEND) {
+        if (clmla_row_layout_make(&params->layout, shape->format, CLMLA_ROPE_INTERLEAVED, shape->latent_dim,
+                                  shape->rope_dim) != CLMLA_OK)
+            return NULL;
+        out->attend = proof_attend_of(params);
+        return &out->base;
+    }
+    if (operation != CLMLA_OP_ATTEND_HEADS || shape->value_dim == 0) return NULL;
+    params->layout.format = shape->format;
+    clmla_config config = {
+        .qk_nope_head_dim = shape->latent_dim, .qk_rope_head_dim = shape->rope_dim, .v_head_dim = shape->value_dim};
+    out->heads = proof_heads_of(params, &config);
+    return &out->base;
+}
+
+// Why one variant of a list is not to be chosen; NULL when it may be.
+static clmla_status refuse_variant(const char **refusal, char reason[VARIANT_REASON_MAX], clmla_context *context,
+                                   const variant *list, const variant *variant, const clmla_shape *shape, bool unasked,
+                                   variant_judge *judge) {
+    const clmla_device_facts *facts = &context->host.facts;
+    *refusal = variant->refusal(facts, shape);
+    if (*refusal && variant->explain) {
+        variant->explain(reason, facts, shape);
+        *refusal = reason;
+    }
+    if (!*refusal && unasked && is_portable_matrix(variant, facts)) *refusal = PORTABLE_MATRIX;
+    if (!*refusal) *refusal = refuse_instruction(reason, context, list, variant, shape, unasked);
+    if (judge) judge->proven = false;
+    // There is nothing to compare the naive one with.
+    if (*refusal || !judge || variant->method == VARIANT_NAIVE) return CLMLA_OK;
+    STATUS_OR_RETURN(judge->judge(judge, reason, context, variant));
+    if (reason[0]) *refusal = reason;
+    return CLMLA_OK;
+}
+
+static clmla_status check_list(const clmla_variant *variants, size_t capacity, const size_t *count,
+                               const clmla_device_facts *facts, clmla_operation operation, const clmla_shape *shape) {
     if (!count || !facts || !shape || (!variants && capacity > 0))
         return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: count, facts, shape or the list is NULL");
     if ((unsigned)operation >= CLMLA_OPERATION_COUNT)
         return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: %d is no operation", (int)operation);
-    STATUS_OR_RETURN(check_shape(shape));
-    const variant *list = lists[operation];
+    return check_shape(shape);
+}
+
+static void list_one(clmla_variant *out, const variant *variant, const char *refusal, bool chosen) {
+    *out = (clmla_variant){.name = variant->name, .accepted = !refusal, .chosen = !refusal && !chosen};
+    snprintf(out->reason, sizeof out->reason, "%s", refusal ? refusal : "");
+}
+
+clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t *count,
+                                const clmla_device_facts *facts, clmla_operation operation, const clmla_shape *shape) {
     bool chosen = false;
-    char reason[VARIANT_REASON_MAX];
+    STATUS_OR_RETURN(check_list(variants, capacity, count, facts, operation, shape));
+    const variant *list = lists[operation];
     for (*count = 0; *count < VARIANTS_MAX && list[*count].name; (*count)++) {
         if (*count >= capacity) continue;
+        clmla_variant *out = &variants[*count];
         const char *refusal = list[*count].refusal(facts, shape);
         if (!refusal && is_portable_matrix(&list[*count], facts)) refusal = PORTABLE_MATRIX;
-        if (!refusal && context) refusal = refuse_instruction(reason, context, list, &list[*count], shape, true);
-        clmla_variant *out = &variants[*count];
-        *out = (clmla_variant){.name = list[*count].name, .accepted = !refusal, .chosen = !refusal && !chosen};
-        snprintf(out->reason, sizeof out->reason, "%s", refusal ? refusal : "");
+        list_one(out, &list[*count], refusal, chosen);
         if (refusal && list[*count].explain) list[*count].explain(out->reason, facts, shape);
         chosen |= !refusal;
     }
     return CLMLA_OK;
 }
 
-clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t *count,
-                                const clmla_device_facts *facts, clmla_operation operation, const clmla_shape *shape) {
-    return list_variants(variants, capacity, count, facts, NULL, operation, shape);
-}
-
 clmla_status clmla_variant_list_tried(clmla_variant *variants, size_t capacity, size_t *count, clmla_context *context,
                                       clmla_operation operation, const clmla_shape *shape) {
+    bool chosen = false;
+    char reason[VARIANT_REASON_MAX];
+    const char *refusal;
+    shape_judge of;
+    clmla_plan_params params;
     if (!context) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "variant list: context is NULL");
-    return list_variants(variants, capacity, count, &context->host.facts, context, operation, shape);
+    STATUS_OR_RETURN(check_list(variants, capacity, count, &context->host.facts, operation, shape));
+    const variant *list = lists[operation];
+    variant_judge *judge = judge_of(&of, &params, context, operation, shape);
+    for (*count = 0; *count < VARIANTS_MAX && list[*count].name; (*count)++) {
+        if (*count >= capacity) continue;
+        if (judge) judge->look_up = chosen;
+        STATUS_OR_RETURN(refuse_variant(&refusal, reason, context, list, &list[*count], shape, true, judge));
+        list_one(&variants[*count], &list[*count], refusal, chosen);
+        variants[*count].proven = judge && judge->proven;
+        chosen |= !refusal;
+    }
+    return CLMLA_OK;
 }
 
-clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation,
-                            const clmla_shape *shape, const char *name) {
+clmla_status variant_choose_judged(const variant **out, clmla_context *context, clmla_operation operation,
+                                   const clmla_shape *shape, const char *name, variant_judge *judge) {
     const variant *list = lists[operation];
     char reason[VARIANT_REASON_MAX];
+    const char *refusal;
     for (int i = 0; i < VARIANTS_MAX && list[i].name; i++) {
         if (name && strcmp(name, list[i].name) != 0) continue;
-        const char *refusal = list[i].refusal(&context->host.facts, shape);
-        if (refusal && list[i].explain) {
-            list[i].explain(reason, &context->host.facts, shape);
-            refusal = reason;
-        }
-        if (!refusal && !name && is_portable_matrix(&list[i], &context->host.facts)) refusal = PORTABLE_MATRIX;
-        if (!refusal) refusal = refuse_instruction(reason, context, list, &list[i], shape, name == NULL);
+        STATUS_OR_RETURN(refuse_variant(&refusal, reason, context, list, &list[i], shape, name == NULL, judge));
         if (refusal && name)
             return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: variant '%s' is refused: %s",
                              operation_names[operation], name, refusal);
@@ -466,4 +530,9 @@ clmla_status variant_choose(const variant **out, clmla_context *context, clmla_o
     }
     return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: no variant is called '%s'",
                      operation_names[operation], name ? name : "");
+}
+
+clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation,
+                            const clmla_shape *shape, const char *name) {
+    return variant_choose_judged(out, context, operation, shape, name, NULL);
 }

@@ -67,6 +67,19 @@ static inline bool variant_has_matrix_units(const variant *variant) {
 clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation,
                             const clmla_shape *shape, const char *name);
 
+// Asked of each variant that device, shape and instruction allow, in order: whether the device is known to run it right.
+typedef struct variant_judge {
+    // Sets `reason` to why not, or "". Errors: those of finding out.
+    clmla_status (*judge)(struct variant_judge *judge, char reason[VARIANT_REASON_MAX], clmla_context *context,
+                          const variant *variant);
+    bool look_up; // what is known alone: nothing is found out, and what is not known is let pass
+    bool proven;  // the variant judged last gave right results
+} variant_judge;
+
+// variant_choose with a judge, who may be NULL. Errors: the judge's, too.
+clmla_status variant_choose_judged(const variant **out, clmla_context *context, clmla_operation operation,
+                                   const clmla_shape *shape, const char *name, variant_judge *judge);
+
 // The vector width kernels are built for on this device: 16, 8 or 4.
 uint32_t variant_vector_width(const clmla_device_facts *facts);
 

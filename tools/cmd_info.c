@@ -138,14 +138,14 @@ static uint32_t row_bytes(clmla_row_format format) {
     return layout.row_bytes + (layout.scales_apart ? layout.scale_row_bytes : 0);
 }
 
-static void print_text(const device_list *devices) {
+static void print_text(const device_list *devices, bool prove) {
     printf("clmla %s\n\n", clmla_version());
     if (devices->count == 0)
         printf("No OpenCL device: no driver is installed, or none of the drivers exposes one.\n\n");
     for (size_t i = 0; i < devices->count; i++) {
         print_facts(&devices->facts[i]);
         print_variants(&devices->facts[i]);
-        info_attend_print(&devices->facts[i]);
+        info_attend_print(&devices->facts[i], prove);
         printf("\n");
     }
     printf("row formats (bytes a token and layer for %d + %d elements)\n", DEEPSEEK_LATENT_DIM, DEEPSEEK_ROPE_DIM);
@@ -170,7 +170,7 @@ static void add_variants(cJSON *device, const clmla_device_facts *facts) {
     }
 }
 
-static cJSON *device_json(const clmla_device_facts *facts) {
+static cJSON *device_json(const clmla_device_facts *facts, bool prove) {
     cJSON *device = cJSON_CreateObject();
     char query[32];
     snprintf(query, sizeof query, "%u:%u", facts->platform_index, facts->device_index);
@@ -229,15 +229,15 @@ static cJSON *device_json(const clmla_device_facts *facts) {
     cJSON_AddBoolToObject(recordings, "command_buffer", uses_command_buffers(reason, sizeof reason, facts));
     json_add_text(recordings, "reason", reason);
     add_variants(device, facts);
-    info_attend_json(device, facts);
+    info_attend_json(device, facts, prove);
     return device;
 }
 
-static bool print_json(const device_list *devices, failure *failure) {
+static bool print_json(const device_list *devices, bool prove, failure *failure) {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "version", clmla_version());
     cJSON *list = cJSON_AddArrayToObject(object, "devices");
-    for (size_t i = 0; i < devices->count; i++) cJSON_AddItemToArray(list, device_json(&devices->facts[i]));
+    for (size_t i = 0; i < devices->count; i++) cJSON_AddItemToArray(list, device_json(&devices->facts[i], prove));
     cJSON *formats = cJSON_AddArrayToObject(object, "row_formats");
     for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++) {
         cJSON *format = cJSON_CreateObject();
@@ -250,9 +250,10 @@ static bool print_json(const device_list *devices, failure *failure) {
 
 int command_info(int argc, char **argv) {
     const char *query = NULL;
-    bool json = false;
+    bool json = false, prove = false;
     const option table[] = {
         {"--device", OPTION_TEXT, &query, "Q", "only this one: gpu, cpu, P:D or part of a name", 0, 0},
+        {"--prove", OPTION_FLAG, &prove, NULL, "try every variant of attend beside the naive one, on any device", 0, 0},
         {"--json", OPTION_FLAG, &json, NULL, "one JSON object on stdout", 0, 0},
     };
     const options known = {
@@ -264,8 +265,8 @@ int command_info(int argc, char **argv) {
     options_outcome outcome = options_parse(&known, argc, argv, &failure);
     if (outcome == OPTIONS_HELP) return EXIT_PASS;
     bool done = outcome == OPTIONS_GO && list_devices(&devices, query, &failure);
-    if (done && json) done = print_json(&devices, &failure);
-    if (done && !json) print_text(&devices);
+    if (done && json) done = print_json(&devices, prove, &failure);
+    if (done && !json) print_text(&devices, prove);
     free(devices.facts);
     return done ? EXIT_PASS : failure_print(&failure, "info");
 }

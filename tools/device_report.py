@@ -100,6 +100,16 @@ def tune_lines(step):
     return ['', 'tune: ' + '; '.join(shapes)] + table(rows)
 
 
+def proof_lines(device):
+    """Variants of attention that gave the naive ones' results on the device, and those that did not."""
+    sentences = device.get('proofs', [])
+    refused = [sentence for sentence in sentences if ' is not used: ' in sentence]
+    if not sentences:
+        return []
+    return ['', f'variants tried beside the naive ones: {len(sentences) - len(refused)} proven, {len(refused)} refused'] + \
+        ['  ' + sentence for sentence in sentences]
+
+
 def report_text(report):
     device = report['device']
     lines = [f"clmla on {device.get('name', 'an unknown device')}, {report['date']}",
@@ -108,6 +118,7 @@ def report_text(report):
     lines += table([('step', 'outcome', 'seconds')] +
                    [(s['name'], s['outcome'], s.get('seconds', '')) for s in report['steps']])
     lines += [''] + [f"{s['name']}: {s['outcome']}: {s['reason']}" for s in report['steps'] if 'reason' in s]
+    lines += proof_lines(device)
     counts = report['test_counts']
     if report['tests']:
         lines += ['', 'tests: ' + ', '.join(f'{count} {result}' for result, count in sorted(counts.items()))]

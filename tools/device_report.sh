@@ -87,7 +87,7 @@ if [ -x "$clmla" ] && ! "$clmla" info "${query[@]}" >"$work/device" 2>&1; then
   cat "$work/device" >&2 # there is no such device: nothing to report on
   exit 2
 fi
-step info 300 "$clmla" info --device "$device" --json # "" is the device that the others take by default
+step info 900 "$clmla" info --device "$device" --prove --json # "" is the device that the others take by default
 logs=$build/meson-logs/device_report.json
 rm -f "$logs"
 step tests 7200 meson test -C "$build" --no-rebuild --num-processes 1 --print-errorlogs --logbase device_report "${tests[@]}"

@@ -6,11 +6,15 @@
 
 #include <cjson/cJSON.h>
 #include <clmla/clmla.h>
+#include <stdbool.h>
+
+// Where the device is one on which variants must be proven, those that are chosen are. `prove`: all that are accepted are
+// proven, on any device, which takes some seconds for each.
 
 // A line for each compute and row format that some variant has an instruction for, and one for attend_heads.
-void info_attend_print(const clmla_device_facts *facts);
-// Adds "attend_exact" and "attend_fast": [{format, variants: [{name, accepted, chosen, reason}]}], and
-// "attend_heads_fast": {variants}.
-void info_attend_json(cJSON *device, const clmla_device_facts *facts);
+void info_attend_print(const clmla_device_facts *facts, bool prove);
+// Adds "attend_exact" and "attend_fast": [{format, variants: [{name, accepted, chosen, proven, reason}]}], and
+// "attend_heads_fast": {variants}; and "proofs": what was found out, a sentence each.
+void info_attend_json(cJSON *device, const clmla_device_facts *facts, bool prove);
 
 #endif

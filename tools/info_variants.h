@@ -8,9 +8,9 @@
 
 #define INFO_VARIANTS_LISTED 16
 
-// "vector; not clblast: <reason>", cut to `size`.
+// "vector (proven); not clblast: <reason>", cut to `size`.
 void info_variants_text(char *out, size_t size, const clmla_variant *variants, size_t count);
-// Adds "variants": [{name, accepted, chosen, reason}].
+// Adds "variants": [{name, accepted, chosen, proven, reason}].
 void info_variants_json(cJSON *entry, const clmla_variant *variants, size_t count);
 
 #endif

@@ -19,6 +19,19 @@ CLMLA_BEGIN
 // outlive every plan, cache, layer and recording made from it.
 typedef struct clmla_context clmla_context;
 
+// Whether a variant of attend or attend_heads must have given right results on the device before a plan uses it. A proof
+// runs a small attention, of the plan's own specialisation, by the variant and by the naive one, and compares: a variant
+// that differs, or cannot be built or launched, is refused with the reason, a warning is logged, and the next one is taken.
+// What was found is kept by the context and, except for failures, in the program folder: a second start proves nothing anew.
+// Proofs run in clmla_plan_create, clmla_layer_prepare and clmla_variant_list_tried, which then wait for the device and
+// build two to five programs; never in an enqueue.
+typedef enum clmla_proof {
+    CLMLA_PROOF_AUTO = 0, // on every device but CPUs under PoCL and Intel's runtime, on which the library's tests run each
+                          // variant; interpreters; and drivers of OpenCL 1.2, which have no queue for it
+    CLMLA_PROOF_ALWAYS,
+    CLMLA_PROOF_NEVER
+} clmla_proof;
+
 typedef struct clmla_context_params {
     const char *device; // a query as in clmla_device_pick; ignored when opencl.context is set
 
@@ -50,6 +63,8 @@ typedef struct clmla_context_params {
     // Work-items in a group of the kernels that are called "group" (variants.h): 32, 64, 128 or 256; 0 = the library's choice.
     // Fewer are taken where the device has no such groups.
     uint32_t group_items;
+
+    clmla_proof proof;
 } clmla_context_params;
 
 // What became of the programs asked for so far.
@@ -65,7 +80,7 @@ typedef struct clmla_program_counts {
 // Makes a context. params may be NULL: the default device, no callbacks.
 // Out     : *out, to be given to clmla_context_destroy; NULL on failure.
 // Errors  : CLMLA_E_NO_DEVICE; CLMLA_E_ARGUMENT (only one of opencl.context and opencl.device, a device that is not
-//           the context's, a device without a compiler, another vector_width or group_items); CLMLA_E_OPENCL; CLMLA_E_MEMORY.
+//           the context's, a device without a compiler, another vector_width, group_items or proof); CLMLA_E_OPENCL; CLMLA_E_MEMORY.
 CLMLA_API clmla_status clmla_context_create(clmla_context **out, const clmla_context_params *params);
 
 // Releases the context and sets *context to NULL. Accepts NULL and a pointer to NULL. Work that is still enqueued

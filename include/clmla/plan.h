@@ -79,6 +79,9 @@ typedef struct clmla_plan_params {
     const char *attend_variant;       // a name from clmla_variant_list; NULL = the first that accepts
     clmla_prefill prefill;            // of steps over a cache (clmla_plan_update); clmla_attend always attends absorbed
     const char *attend_heads_variant; // the same of attend_heads, which prompts by reconstructed keys go through
+    const clmla_config *config; // of the model; optional, read before the call returns: proves attend_heads for its prompts
+                                // where that is needed (clmla_proof). Without, they are attended absorbed there, until
+                                // another plan, or clmla_layer_prepare, has proven it
 } clmla_plan_params;
 
 // The lengths of one step, for callers that own their cache.
@@ -110,7 +113,8 @@ typedef struct clmla_plan_facts {
     const char *absorbed_reason;   // why the others, or the last of them, are attended absorbed; "" = there are none
 } clmla_plan_facts;
 
-// Makes an empty plan; it must be updated before use, and destroyed before its context.
+// Makes an empty plan; it must be updated before use, and destroyed before its context. Where variants must be proven
+// (clmla_proof, context.h) the first plan of its kind waits for the device, and takes as long as its programs take to build.
 // Out     : *out, to be given to clmla_plan_destroy; NULL on failure.
 // Errors  : CLMLA_E_ARGUMENT (head count, refused prefill, unknown or refused variant: the reason is in the sentence);
 //           CLMLA_E_LIMIT (a capacity beyond 31 bits); CLMLA_E_MEMORY; CLMLA_E_OPENCL (the capacity's device memory).

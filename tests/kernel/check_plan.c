@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plans: the schedule made on the device against the host's, bit for bit; capacities; memory; refused parameters.
+#include "lib/context.h"
+#include "lib/group.h"
 #include "lib/plan.h"
 #include "tests/support/buffer.h"
 #include <stdlib.h>
 #include <string.h>
 
 #define SEQUENCES 24
+#define MANY_SEQUENCES 300 // more than a group has work-items
 #define SPOILT 0x5a5a5a5a
 
 typedef struct plan_case {
     clmla_plan *plan;
     clmla_plan_params params;
     uint32_t sequences;
-    int32_t query[SEQUENCES], keys[SEQUENCES]; // as on the device
+    int32_t query[MANY_SEQUENCES], keys[MANY_SEQUENCES]; // as on the device
     bool one_each;                             // no query tokens given
 } plan_case;
 
@@ -24,6 +27,7 @@ static clmla_row_layout layout_of(clmla_row_format format, uint32_t latent, uint
 
 static clmla_plan_params random_params(test_random *random, int number) {
     uint32_t kv_heads = 1 + test_random_below(random, 3), world = 1 + test_random_below(random, 3);
+    uint32_t times = number % 8 == 6 ? MANY_SEQUENCES / SEQUENCES : 1;
     clmla_plan_params p = {
         .head_count = kv_heads * (1 + test_random_below(random, 40)),
         .kv_head_count = kv_heads,
@@ -32,7 +36,7 @@ static clmla_plan_params random_params(test_random *random, int number) {
         .window = number % 3 == 0 ? 1 + test_random_below(random, 900) : 0,
         .parallel = {test_random_below(random, world), world, 1 + test_random_below(random, 70)},
         .split_tokens = number % 4 == 1 ? 40 + test_random_below(random, 300) : 0,
-        .capacity = {1 + test_random_below(random, SEQUENCES), 1 + test_random_below(random, 40),
+        .capacity = {times * (1 + test_random_below(random, SEQUENCES)), times * (1 + test_random_below(random, 40)),
                      1 + test_random_below(random, 3000)},
         .attend_variant = number % 2 ? "naive" : NULL,
     };
@@ -57,7 +61,7 @@ static void random_lengths(plan_case *c, test_random *random) {
 }
 
 // The lengths as plan.h says the device takes them.
-static void cut_lengths(const plan_case *c, uint32_t query[SEQUENCES], uint32_t keys[SEQUENCES]) {
+static void cut_lengths(const plan_case *c, uint32_t query[MANY_SEQUENCES], uint32_t keys[MANY_SEQUENCES]) {
     uint32_t left = c->params.capacity.query_tokens;
     for (uint32_t i = 0; i < c->sequences; i++) {
         keys[i] = c->keys[i] < 0 ? 0 : (uint32_t)c->keys[i];
@@ -71,7 +75,7 @@ static void cut_lengths(const plan_case *c, uint32_t query[SEQUENCES], uint32_t 
 // A buffer may not be empty.
 static cl_mem upload(const int32_t *values, uint32_t count) {
     cl_int code;
-    cl_mem memory = clCreateBuffer(test_device_get()->cl, CL_MEM_READ_WRITE, (SEQUENCES + 2) * sizeof(int32_t), NULL, &code);
+    cl_mem memory = clCreateBuffer(test_device_get()->cl, CL_MEM_READ_WRITE, (MANY_SEQUENCES + 2) * sizeof(int32_t), NULL, &code);
     TEST_CL(code);
     if (count)
         TEST_CL(clEnqueueWriteBuffer(test_device_get()->queue, memory, CL_TRUE, 2 * sizeof *values, count * sizeof *values,
@@ -79,13 +83,30 @@ static cl_mem upload(const int32_t *values, uint32_t count) {
     return memory;
 }
 
-static void update_on_device(const plan_case *c) {
+// By the kernel for GPUs in groups of 32, 64, 128, 256, wherever a device has them; run 0: by the one that it chooses.
+#define RUNS 5
+static bool has_run(int run) {
+    uint64_t items = GROUP_LEAST << (run > 0 ? run - 1 : 0);
+    return run == 0 || (items <= group_most(test_device_get()->facts) && (!test_device_get()->short_form || run < 3));
+}
+
+static void begin_run(int run) {
+    clmla_device_facts *facts = &test_device_get()->context->host.facts;
+    if (run == 0) return;
+    facts->type = CL_DEVICE_TYPE_GPU;
+    facts->group_items = GROUP_LEAST << (run - 1);
+}
+
+static void update_on_device(const plan_case *c, int run) {
+    clmla_device_facts *facts = &test_device_get()->context->host.facts, saved = *facts;
     cl_mem query = upload(c->query, c->sequences), keys = upload(c->keys, c->sequences);
     clmla_device_lengths lengths = {c->sequences, {c->one_each ? NULL : query, 8}, {keys, 8}};
     cl_command_queue queue = test_device_get()->queue;
     int32_t spoilt = SPOILT;
     TEST_CL(clEnqueueFillBuffer(queue, c->plan->step, &spoilt, sizeof spoilt, 0, c->plan->step_bytes / 4 * 4, 0, NULL, NULL));
+    begin_run(run);
     TEST_OK(clmla_plan_update_device(c->plan, &lengths, queue, 0, NULL, NULL));
+    *facts = saved;
     TEST_CL(clFinish(queue));
     TEST_CL(clReleaseMemObject(query));
     TEST_CL(clReleaseMemObject(keys));
@@ -119,12 +140,15 @@ static void compare_step(const plan_case *c, const plan_schedule *expected, bool
 }
 
 static void check_lengths(plan_case *c, plan_schedule *expected) {
-    uint32_t query[SEQUENCES], keys[SEQUENCES];
+    uint32_t query[MANY_SEQUENCES], keys[MANY_SEQUENCES];
     clmla_lengths lengths = {c->sequences, c->one_each && c->sequences <= c->params.capacity.query_tokens ? NULL : query, keys};
     cut_lengths(c, query, keys);
     TEST_OK(plan_schedule_make(expected, &c->plan->rules, &lengths, NULL));
-    update_on_device(c);
-    compare_step(c, expected, true);
+    for (int run = 0; run < RUNS; run++) {
+        if (!has_run(run)) continue;
+        update_on_device(c, run);
+        compare_step(c, expected, true);
+    }
     TEST_OK(clmla_plan_update_lengths(c->plan, &lengths, test_device_get()->queue, 0, NULL, NULL));
     compare_step(c, expected, false);
 }

@@ -43,6 +43,10 @@ class DeviceReport(tool.ToolTest):
         for name in ('setup build', 'tests', 'tune'):
             self.assertEqual((steps[name]['outcome'], steps[name]['reason']), ('not run', 'left out by --only'))
         self.assertEqual(steps['bench']['result']['device'], answer['device']['name'])
+        proofs = answer['device']['proofs']
+        self.assertTrue(proofs)
+        self.assertFalse([sentence for sentence in proofs if ' is proven: ' not in sentence], proofs)
+        self.assertIn(f'variants tried beside the naive ones: {len(proofs)} proven, 0 refused', text)
         self.assertTrue(steps['verify a_v2_tiny']['result']['pass'])
         for words in (answer['device']['name'], 'bench: fma_gflops', 'compare: 256 tokens, 16 heads', 'mla_unfused', 'tune: not run: left out by --only'):
             self.assertIn(words, text)

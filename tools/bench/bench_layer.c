@@ -99,7 +99,8 @@ static bool make_plan(step *s, bool replayed, failure *failure) {
                                 .compute = b->compute,
                                 .attend_variant = rebuilt ? NULL : b->variant,
                                 .prefill = s->prefill,
-                                .attend_heads_variant = rebuilt ? b->variant : NULL};
+                                .attend_heads_variant = rebuilt ? b->variant : NULL,
+                                .config = &s->config};
     if (replayed) params.capacity = (clmla_plan_capacity){b->batch, new_tokens(b), b->tokens};
     if (clmla_plan_create(&s->plan, s->session->context, &params) != CLMLA_OK) return failure_library(failure);
     if (b->tokens > b->query_tokens && !reserve(s, b->tokens - b->query_tokens, &batch, failure)) return false;

@@ -94,8 +94,11 @@ bool session_buffer(cl_mem *out, const session *session, uint64_t bytes, const v
 bool session_plan(clmla_plan **out, const session *session, const clmla_config *config, const clmla_cache *cache,
                   clmla_compute compute, clmla_prefill prefill, const char *attend_variant, failure *failure) {
     clmla_rows rows;
-    clmla_plan_params params = {
-        .head_count = config->head_count, .compute = compute, .attend_variant = attend_variant, .prefill = prefill};
+    clmla_plan_params params = {.head_count = config->head_count,
+                                .compute = compute,
+                                .attend_variant = attend_variant,
+                                .prefill = prefill,
+                                .config = config};
     if (clmla_cache_rows(&rows, cache, 0) != CLMLA_OK) return failure_library(failure);
     params.layout = rows.layout;
     return clmla_plan_create(out, session->context, &params) == CLMLA_OK || failure_library(failure);

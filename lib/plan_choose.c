@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a plan runs: the variants, the tile that attend is built for, and the rules by which keys are shared out.
+#include "host/error.h"
+#include "lib/attend_matrix.h"
+#include "lib/attend_wgmma.h"
+#include "lib/plan.h"
+#include "lib/proof.h"
+#include "lib/tuning.h"
+
+// More than any tile has: what lies beyond changes no choice.
+#define ROWS_PLENTY 65536u
+
+// A step of a plan with a capacity has as many rows as that says; fixed splits must not depend on it.
+static uint32_t expected_rows(const clmla_plan_params *params) {
+    const clmla_plan_capacity *capacity = &params->capacity;
+    uint32_t heads = params->head_count / (params->kv_head_count ? params->kv_head_count : 1);
+    if (capacity->sequences == 0 || params->split_tokens > 0) return heads;
+    uint64_t tokens = ((uint64_t)capacity->query_tokens + capacity->sequences - 1) / capacity->sequences;
+    return tokens < ROWS_PLENTY / heads ? (uint32_t)(heads * tokens) : ROWS_PLENTY;
+}
+
+clmla_status plan_choose_tile(attend_tile *tile, clmla_context *context, const clmla_plan_params *params,
+                              const variant *attend) {
+    *tile = (attend_tile){0};
+    if (!variant_has_tiles(attend)) return CLMLA_OK;
+    const clmla_row_layout *layout = &params->layout;
+    char reason[ATTEND_TILE_REASON_MAX];
+    attend_tile_limits limits = {.group = tuning_value(context, TUNING_ATTEND_TILE_GROUP),
+                                 .rows = tuning_value(context, TUNING_ATTEND_TILE_ROWS),
+                                 .keys = tuning_value(context, TUNING_ATTEND_TILE_KEYS),
+                                 .local_bytes = 1024ull * tuning_value(context, TUNING_ATTEND_TILE_LOCAL_KIB)};
+    attend_tile_shape shape = {.format = layout->format,
+                               .latent_dim = layout->latent_dim,
+                               .rope_dim = layout->rope_dim,
+                               .value_dim = params->value_dim,
+                               .rows = expected_rows(params),
+                               .exact = params->compute == CLMLA_COMPUTE_EXACT};
+    if (attend->method == VARIANT_WGMMA) {
+        *tile = attend_wgmma_tile(layout->latent_dim, layout->rope_dim, shape.exact);
+        return CLMLA_OK;
+    }
+    bool found = attend->method == VARIANT_MATRIX
+                     ? attend_matrix_choose(tile, reason, &context->host.facts, &limits, &shape)
+                     : attend_tile_choose(tile, reason, &context->host.facts, &limits, &shape);
+    if (found) return CLMLA_OK;
+    return host_fail(&context->host.log, CLMLA_E_LIMIT, 0,
+                     "plan: attend's variant '%s' %s (see attend.tile.* of the tuning)", attend->name, reason);
+}
+
+static void tile_rules(schedule_rules *rules, clmla_context *context, const attend_tile *tile) {
+    rules->row_tile = rules->pack_rows = tile->row_tile;
+    rules->row_floor = (tile->row_tile + 1) / 2; // keys are staged for fewer rows too
+    rules->block_tokens = tile->key_tile;
+    rules->parts_per_unit = tuning_value(context, TUNING_ATTEND_TILE_PARTS_PER_UNIT);
+    rules->part_keys = tuning_value(context, TUNING_ATTEND_TILE_PART_KEYS);
+    rules->least_split = tuning_value(context, TUNING_ATTEND_TILE_LEAST_SPLIT);
+}
+
+schedule_rules plan_rules(clmla_context *context, const clmla_plan_params *params, const variant *attend,
+                          const attend_tile *tile) {
+    const clmla_context_parallel *parallel = &params->parallel;
+    const clmla_plan_capacity *capacity = &params->capacity;
+    schedule_rules rules = {
+        .head_count = params->head_count,
+        .kv_head_count = params->kv_head_count ? params->kv_head_count : 1,
+        .row_tile = tuning_value(context, TUNING_ATTEND_ROW_TILE),
+        .row_floor = 1,
+        .block_tokens = 1,
+        .piece_keys = tuning_value(context, TUNING_ATTEND_PIECE_KEYS),
+        .units = context->host.facts.compute_units ? context->host.facts.compute_units : 1,
+        .parts_per_unit = tuning_value(context, TUNING_ATTEND_PARTS_PER_UNIT),
+        .part_keys = tuning_value(context, TUNING_ATTEND_PART_KEYS),
+        .least_split = tuning_value(context, TUNING_ATTEND_LEAST_SPLIT),
+        .full = params->full,
+        .window = params->window,
+        .rank = parallel->rank,
+        .world = parallel->world ? parallel->world : 1,
+        .interleave = parallel->interleave ? parallel->interleave : 1,
+        .most_query_tokens = capacity->sequences ? capacity->query_tokens : SCHEDULE_MOST,
+        .most_kv_tokens = capacity->sequences ? capacity->kv_tokens : SCHEDULE_MOST,
+    };
+    if (variant_has_vectors(attend)) {
+        rules.pack_rows = rules.row_floor = variant_vector_width(&context->host.facts);
+        rules.block_tokens = tuning_value(context, attend->method == VARIANT_VECTOR ? TUNING_ATTEND_BLOCK_TOKENS
+                                                   : attend->method == VARIANT_AMX  ? TUNING_ATTEND_AMX_BLOCK_TOKENS
+                                                                                    : TUNING_ATTEND_DOT_BLOCK_TOKENS);
+    }
+    if (attend->method == VARIANT_AMX) rules.parts_per_unit = tuning_value(context, TUNING_ATTEND_AMX_PARTS_PER_UNIT);
+    if (variant_has_tiles(attend)) tile_rules(&rules, context, tile);
+    if (attend->method == VARIANT_WGMMA) rules.parts_per_unit = 1; // a group has a unit's registers and local memory
+    rules.split_tokens = (uint32_t)schedule_round_up(params->split_tokens, rules.block_tokens);
+    return rules;
+}
+
+static clmla_status choose_attend(const variant **out, clmla_context *context, const clmla_plan_params *params) {
+    proof_attend proof = proof_attend_of(params);
+    clmla_shape shape = {.format = params->layout.format,
+                         .latent_dim = params->layout.latent_dim,
+                         .rope_dim = params->layout.rope_dim,
+                         .value_dim = params->value_dim,
+                         .head_count = params->head_count,
+                         .compute = params->compute};
+    return variant_choose_judged(out, context, CLMLA_OP_ATTEND, &shape, params->attend_variant,
+                                 proof_is_wanted(context) ? &proof.base : NULL);
+}
+
+// The one that prompts are to be attended by, where the plan names one; its widths may be known at the first update alone.
+static clmla_status choose_heads(const variant **out, clmla_context *context, const clmla_plan_params *params) {
+    clmla_shape shape = {.head_count = params->head_count, .compute = params->compute};
+    *out = NULL;
+    if (params->config && !plan_prefill_refusal(params) && params->prefill != CLMLA_PREFILL_ABSORBED)
+        STATUS_OR_RETURN(plan_prefill_prove(context, params));
+    if (!params->attend_heads_variant) return CLMLA_OK;
+    return variant_choose(out, context, CLMLA_OP_ATTEND_HEADS, &shape, params->attend_heads_variant);
+}
+
+clmla_status plan_choose(plan_choice *out, clmla_context *context, const clmla_plan_params *params) {
+    STATUS_OR_RETURN(choose_attend(&out->attend, context, params));
+    STATUS_OR_RETURN(choose_heads(&out->heads, context, params));
+    return plan_choose_tile(&out->tile, context, params, out->attend);
+}
