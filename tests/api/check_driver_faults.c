@@ -167,10 +167,9 @@ static clmla_status edit(scene *s, cl_command_queue queue) {
     TRY(clmla_cache_sequence_shift(s->cache, fork, 2, 9, 5));
     TRY(clmla_cache_sequence_remove(s->cache, fork, 1, 3));
     if (status == CLMLA_OK) first = flush(s, queue);
-    TRY(clmla_cache_sequence_shift(s->cache, fork, 0, 7, 2));
-    TRY(clmla_cache_sequence_remove(s->cache, fork, 4, 5));
-    TRY(clmla_cache_sequence_remove(s->cache, fork, 0, 1));
-    TRY(clmla_cache_sequence_shift(s->cache, fork, 1, 6, 4));
+    // A page's first row of four, whose others move; and rows that did not turn before: two turns in one round otherwise.
+    TRY(clmla_cache_sequence_remove(s->cache, fork, 2, 3));
+    TRY(clmla_cache_sequence_shift(s->cache, fork, 6, 8, 4));
     if (status == CLMLA_OK) s->edited = fork;
     if (status == CLMLA_OK) second = flush(s, queue);
     finish_queues();
@@ -322,8 +321,8 @@ static long fail_each(const fault_case *c, faulty_kind kind, bool lasting, cl_co
         clmla_status status = c->run(&s, queue);
         const char *failed = faulty_hit();
         faulty_arm(FAULTY_NONE, 0, false);
-        test_case_begin("driver faults", (int)at, "%s, %s, %s", c->name, failed ? failed : "none",
-                        lasting ? "for good" : "once");
+        test_case_begin("driver faults", (int)(c - cases), "%s, call %ld, %s, %s", c->name, at,
+                        failed ? failed : "none", lasting ? "for good" : "once");
         if (failed) check_status(kind, failed, status);
         check_scene(&s, &base, &edited, other);
         if (failed) continue;
@@ -336,6 +335,7 @@ static long fail_each(const fault_case *c, faulty_kind kind, bool lasting, cl_co
 START_TEST(driver_calls_fail) {
     const test_device *device = test_device_get();
     const fault_case *c = &cases[_i];
+    if (!test_case_wanted(_i)) return;
     bool unordered = device->unordered && !c->ordered;
     cl_command_queue other = device->unordered ? device->unordered : device->queue;
     ck_assert_int_gt(fail_each(c, FAULTY_CALL, false, device->queue, other), c->least);
@@ -346,6 +346,7 @@ END_TEST
 
 START_TEST(allocations_fail) {
     const test_device *device = test_device_get();
+    if (!test_case_wanted(_i)) return;
     ck_assert_int_gt(fail_each(&cases[_i], FAULTY_ALLOCATION, false, device->queue, device->queue), 0);
     ck_assert_int_gt(fail_each(&cases[_i], FAULTY_ALLOCATION, true, device->queue, device->queue), 0);
 }
