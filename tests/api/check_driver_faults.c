@@ -46,6 +46,14 @@ static void finish_queues(void) {
     if (test_device_get()->unordered) TEST_CL(clFinish(test_device_get()->unordered));
 }
 
+static clmla_status make_context(clmla_context **out) {
+    clmla_context_params params = {.opencl = {test_device_get()->cl, test_device_get()->id},
+                                   .allocator = faulty_allocator(),
+                                   .program_folder = "",
+                                   .tuning_file = ""};
+    return context_create_with_calls(out, &params, faulty_calls());
+}
+
 // --- what is done while calls fail -----------------------------------------------------------------------------------
 
 // A step of some new tokens for a sequence, as far as it goes.
@@ -199,6 +207,20 @@ static clmla_status load_and_prepare(scene *s, cl_command_queue queue) {
     return status;
 }
 
+// Another context with a cache of its own.
+static clmla_status context_and_cache(scene *s, cl_command_queue queue) {
+    clmla_context *context = NULL;
+    clmla_cache *cache = NULL;
+    (void)queue;
+    clmla_status status = make_context(&context);
+    ck_assert((context != NULL) == (status == CLMLA_OK));
+    TRY(clmla_cache_create(&cache, context, &s->config, &(clmla_cache_params){.page_count = 2}));
+    ck_assert((cache != NULL) == (status == CLMLA_OK));
+    clmla_cache_destroy(&cache);
+    clmla_context_destroy(&context);
+    return status;
+}
+
 // --- the scene -------------------------------------------------------------------------------------------------------
 
 static void open_scene(scene *s, clmla_row_format format) {
@@ -207,10 +229,8 @@ static void open_scene(scene *s, clmla_row_format format) {
     cl_int code;
     *s = (scene){0};
     faulty_arm(FAULTY_NONE, 0, false);
-    clmla_context_params params = {
-        .opencl = {device->cl, device->id}, .allocator = faulty_allocator(), .program_folder = "", .tuning_file = ""};
     clmla_cache_params cache = {.format = format, .layer_count = 1, .page_tokens = PAGE, .page_count = PAGES};
-    TEST_OK(context_create_with_calls(&s->context, &params, faulty_calls()));
+    TEST_OK(make_context(&s->context));
     (void)clmla_recording_support(s->context); // its trial; check_recording_faults has it fail
     TEST_OK(clmla_config_load(&s->config, TEST_DATA "/a_v2_tiny"));
     TEST_OK(clmla_layer_load(&s->layer, s->context, &s->config, TEST_DATA "/a_v2_tiny", 0, NULL));
@@ -264,6 +284,7 @@ static const fault_case cases[] = {
     {"edit q8", edit, CLMLA_ROWS_Q8, false, 5, 1},
     {"file", save_and_load, CLMLA_ROWS_F32, false, 5, 1},
     {"load", load_and_prepare, CLMLA_ROWS_F32, true, 50, 17},
+    {"context", context_and_cache, CLMLA_ROWS_F32, true, 30, 1},
 };
 #define CASES (int)(sizeof cases / sizeof *cases)
 
