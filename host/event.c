@@ -12,10 +12,18 @@ void host_event_release(host_context *context, cl_event *event) {
     *event = NULL;
 }
 
+static void finish_queue_of(host_context *context, cl_event event) {
+    cl_command_queue queue = NULL;
+    cl_int code = context->calls->GetEventInfo(event, CL_EVENT_COMMAND_QUEUE, sizeof queue, &queue, NULL);
+    if (code == CL_SUCCESS && queue) context->calls->Finish(queue);
+}
+
 clmla_status host_event_wait(host_context *context, cl_event event) {
     if (!event) return CLMLA_OK;
     cl_int code = context->calls->WaitForEvents(1, &event);
     if (code == CL_SUCCESS) return CLMLA_OK;
+    // Done, by failing; after any other answer it may run still, and read memory that the caller is about to free.
+    if (code != CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST) finish_queue_of(context, event);
     return host_fail_cl(&context->log, "clWaitForEvents", code, "an earlier command");
 }
 

@@ -8,7 +8,8 @@
 // Accepts NULL; false if the driver refuses, which leaves the caller without a hold of its own.
 bool host_event_retain(host_context *context, cl_event event);
 void host_event_release(host_context *context, cl_event *event); // accepts NULL inside; sets it NULL
-// Blocks until the event's command is done or failed. Accepts NULL.
+// Blocks until the event's command is done or failed; where the driver cannot wait for it, until all of its queue is.
+// Accepts NULL.
 clmla_status host_event_wait(host_context *context, cl_event event);
 // Blocks until everything on the queue is done.
 clmla_status host_queue_finish(host_context *context, cl_command_queue queue);

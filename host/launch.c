@@ -155,11 +155,7 @@ clmla_status host_chain_read(host_chain *chain, cl_mem memory, uint64_t offset, 
 }
 
 clmla_status host_chain_settle(host_chain *chain) {
-    if (!chain->last) return CLMLA_OK;
-    clmla_status status = host_event_wait(chain->context, chain->last);
-    // The wait itself may be what failed: the driver must not be left with memory that goes away.
-    if (status != CLMLA_OK) chain->context->calls->Finish(chain->queue);
-    return status;
+    return host_event_wait(chain->context, chain->last);
 }
 
 clmla_status host_chain_barrier(host_chain *chain) {

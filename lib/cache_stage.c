@@ -7,8 +7,10 @@
 clmla_status cache_stage_take(cache_stage **out, clmla_cache *cache, uint64_t bytes) {
     host_context *host = &cache->context->host;
     cache_stage *stage = &cache->stages[cache->next_stage];
-    STATUS_OR_RETURN(host_event_wait(host, stage->read));
+    // A command that failed is told of once, and reads no more.
+    clmla_status status = host_event_wait(host, stage->read);
     host_event_release(host, &stage->read);
+    STATUS_OR_RETURN(status);
     if (bytes > stage->capacity) {
         uint64_t room = bytes + bytes / 2;
         host_release(&host->allocator, stage->memory);

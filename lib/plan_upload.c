@@ -49,8 +49,10 @@ clmla_status plan_chain_finish(host_chain *chain, clmla_plan *plan, clmla_status
 clmla_status plan_stage_take(plan_stage **out, clmla_plan *plan, uint64_t bytes) {
     host_context *host = &plan->context->host;
     plan_stage *stage = &plan->stages[plan->next_stage];
-    STATUS_OR_RETURN(host_event_wait(host, stage->uploaded));
+    // A command that failed is told of once, and reads no more.
+    clmla_status status = host_event_wait(host, stage->uploaded);
     host_event_release(host, &stage->uploaded);
+    STATUS_OR_RETURN(status);
     if (bytes > stage->capacity) {
         // A plan with a capacity never needs more; others grow with their sequences.
         uint64_t room = plan_has_capacity(plan) ? bytes : bytes + bytes / 2;

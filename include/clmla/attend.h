@@ -92,7 +92,7 @@ CLMLA_API clmla_status clmla_attend(clmla_plan *plan, const clmla_attend_params 
 // For token t and head h over states s: m = max lse, w_s = exp(lse_s − m), output = Σ w_s·state_s / Σ w_s, output_lse =
 // m + ln Σ w_s, in the base given. lse of −infinity or +infinity marks an empty state, whose values are not read. All
 // empty: output 0, lse −infinity. A NaN lse is no mark: it shows. Cascade attention, context parallelism and chunked
-// prefill join their parts with it. Strides may put states, tokens and heads in any order, as long as pieces nest.
+// prefill join their parts with it.
 typedef struct clmla_merge_params {
     uint32_t state_count; // n >= 1
     uint32_t token_count, head_count, width;

@@ -80,7 +80,7 @@ typedef struct clmla_cache_usage {
 // Makes a cache, contents undefined (they never matter). Layers lie in as few buffers as the device's largest buffer
 // allows. The config is copied.
 // Out     : *out, to be given to clmla_cache_destroy; NULL on failure.
-// Errors  : CLMLA_E_ARGUMENT; CLMLA_E_LIMIT (one layer would pass the device's largest buffer: both figures in the
+// Errors  : CLMLA_E_ARGUMENT; those of clmla_config_check; CLMLA_E_LIMIT (one layer would pass the device's largest buffer: both figures in the
 //           sentence; the budget does not hold a page; more than CLMLA_MAX_LAYERS layers); CLMLA_E_OPENCL;
 //           CLMLA_E_MEMORY.
 CLMLA_API clmla_status clmla_cache_create(clmla_cache **out, clmla_context *context, const clmla_config *config,
@@ -167,12 +167,13 @@ CLMLA_API void clmla_cache_forget_prefixes(clmla_cache *cache);
 // --- the rest ------------------------------------------------------------------------------------------------------
 
 // Enqueues what changes of the cache have left to be done on the device; a marker if there is nothing.
-// clmla_plan_update does it by itself. Async: an enqueue (opencl.h). Errors: CLMLA_E_ARGUMENT; CLMLA_E_MEMORY;
-// CLMLA_E_BUILD; CLMLA_E_OPENCL: what was not enqueued is left for the next flush.
+// clmla_plan_update does it by itself. Async: an enqueue (opencl.h). Errors: CLMLA_E_ARGUMENT; CLMLA_E_LIMIT (2^31 row
+// moves at once); CLMLA_E_MEMORY; CLMLA_E_BUILD; CLMLA_E_OPENCL. After any of them what was not enqueued is left for the
+// next flush, and nothing is done twice.
 CLMLA_API clmla_status clmla_cache_flush(clmla_cache *cache, cl_command_queue queue, cl_uint wait_count,
                                          const cl_event *wait, cl_event *event);
 
-// Threads: any, at any time.
+// Threads: any, at any time. Of NULL: zeros, and NULL. The config is the cache's own copy.
 CLMLA_API clmla_cache_usage clmla_cache_usage_get(const clmla_cache *cache);
 CLMLA_API const clmla_config *clmla_cache_config(const clmla_cache *cache);
 

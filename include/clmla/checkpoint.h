@@ -39,7 +39,7 @@ CLMLA_API clmla_status clmla_checkpoint_open(clmla_checkpoint **out, const char 
 // Unmaps and frees; sets *checkpoint to NULL. Accepts NULL. Every clmla_tensor of it becomes invalid.
 CLMLA_API void clmla_checkpoint_close(clmla_checkpoint **checkpoint);
 
-// The number of tensors, and the index-th of them in name order.
+// The number of tensors (0 of NULL), and the index-th of them in name order. Errors: CLMLA_E_ARGUMENT.
 CLMLA_API size_t clmla_checkpoint_count(const clmla_checkpoint *checkpoint);
 CLMLA_API clmla_status clmla_checkpoint_at(clmla_tensor *out, const clmla_checkpoint *checkpoint, size_t index);
 
@@ -47,7 +47,7 @@ CLMLA_API clmla_status clmla_checkpoint_at(clmla_tensor *out, const clmla_checkp
 CLMLA_API clmla_status clmla_checkpoint_find(clmla_tensor *out, const clmla_checkpoint *checkpoint, const char *name);
 
 // Converts a float tensor (f32, f16, bf16, f64) to f32: out [element_count]. Not for fp8, which needs its scales.
-// Errors  : CLMLA_E_TENSOR_TYPE.
+// Errors  : CLMLA_E_ARGUMENT; CLMLA_E_TENSOR_TYPE. Threads: any.
 CLMLA_API clmla_status clmla_tensor_to_f32(float *out, const clmla_tensor *tensor);
 
 CLMLA_END

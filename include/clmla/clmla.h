@@ -20,6 +20,7 @@
 #include <clmla/cache_file.h> // saved and loaded
 #include <clmla/plan.h>       // the schedule of a step
 #include <clmla/layer.h>      // a layer's weights and its step
+#include <clmla/matrix.h>     // a weight matrix
 #include <clmla/operations.h> // the step's parts, on the caller's own memory
 #include <clmla/append.h>     // ... rows into and out of a cache
 #include <clmla/attend.h>     // ... attention, and the merge of its parts

@@ -47,9 +47,9 @@ typedef struct clmla_context_params {
 
     // Where program binaries are kept. NULL: the environment's CLMLA_PROGRAM_CACHE (a folder, or "off"), else
     // clmla/programs in the user's cache folder (XDG_CACHE_HOME or ~/.cache; LOCALAPPDATA on Windows), made with mode
-    // 0700. "": no disk cache. A folder that belongs to another user is not used.
+    // 0700. "": no disk cache. A folder that another user owns or may write to is not used.
     const char *program_folder;
-    uint64_t program_folder_bytes; // oldest entries go beyond this; 0 = 256 MiB
+    uint64_t program_folder_bytes; // beyond this the longest unused entries go; 0 = 256 MiB
 
     // The file of tuned numbers (variants.h) that the context reads when it is made. NULL: the environment's
     // CLMLA_TUNING (a file, or "off"), else clmla/tuning.txt in the user's cache folder. "": none. A file that is

@@ -49,7 +49,8 @@ typedef struct clmla_layer_tensors {
 // Blocks until the weights are on the device. params may be NULL.
 // Out     : *out, to be given to clmla_layer_destroy; NULL on failure.
 // Errors  : those of clmla_checkpoint_open and clmla_config_check; CLMLA_E_TENSOR_MISSING, _SHAPE (expected and found),
-//           _TYPE; CLMLA_E_ARGUMENT (head range); CLMLA_E_LIMIT; CLMLA_E_MEMORY; CLMLA_E_OPENCL.
+//           _TYPE; CLMLA_E_ARGUMENT (head range, weights of another type); CLMLA_E_LIMIT; CLMLA_E_MEMORY;
+//           CLMLA_E_OPENCL.
 CLMLA_API clmla_status clmla_layer_load(clmla_layer **out, clmla_context *context, const clmla_config *config,
                                         const char *path, uint32_t index, const clmla_layer_params *params);
 CLMLA_API clmla_status clmla_layer_load_from(clmla_layer **out, clmla_context *context, const clmla_config *config,
@@ -60,13 +61,14 @@ CLMLA_API clmla_status clmla_layer_create(clmla_layer **out, clmla_context *cont
                                           const clmla_layer_tensors *tensors, uint32_t index,
                                           const clmla_layer_params *params);
 
+// Frees the weights and sets *layer to NULL. Accepts NULL. Enqueued work keeps their memory alive.
 CLMLA_API void clmla_layer_destroy(clmla_layer **layer);
 
 // The cache layer a layer writes: its index in the checkpoint unless set otherwise (hybrid models, where only every
 // n-th layer is MLA). Not thread-safe with enqueues of the same layer.
 CLMLA_API void clmla_layer_set_cache_layer(clmla_layer *layer, uint32_t cache_layer);
 
-// Bytes of device memory its weights take.
+// Bytes of device memory its weights take; 0 of NULL.
 CLMLA_API uint64_t clmla_layer_bytes(const clmla_layer *layer);
 
 // Enqueues one step of the layer: appends the new tokens' rows to the cache and attends. Sequences that the plan found to
@@ -78,7 +80,8 @@ CLMLA_API uint64_t clmla_layer_bytes(const clmla_layer *layer);
 // Before  : clmla_cache_reserve and clmla_plan_update with the batch.
 // Async   : an enqueue (opencl.h).
 // Errors  : CLMLA_E_ARGUMENT (the plan has no step, or one of another cache; head counts or rotary frequencies differ;
-//           buffers too small); CLMLA_E_BUILD; CLMLA_E_MEMORY; CLMLA_E_OPENCL.
+//           buffers too small); CLMLA_E_LIMIT (workspace beyond the device's largest buffer); CLMLA_E_BUILD;
+//           CLMLA_E_MEMORY; CLMLA_E_OPENCL.
 CLMLA_API clmla_status clmla_layer_enqueue(const clmla_layer *layer, clmla_plan *plan, clmla_cache *cache,
                                            clmla_buffer input, clmla_buffer output, cl_command_queue queue,
                                            cl_uint wait_count, const cl_event *wait, cl_event *event);

@@ -10,7 +10,8 @@
 //   Memory   A cl_mem named in parameters stays the caller's; OpenCL itself keeps it alive until the work is done.
 //            Host arrays named in parameters are read before the call returns.
 //   Errors   Arguments are checked, and buffers measured, before anything is enqueued: a call that answers
-//            CLMLA_E_ARGUMENT or CLMLA_E_LIMIT enqueued nothing. After CLMLA_E_OPENCL outputs are undefined.
+//            CLMLA_E_ARGUMENT enqueued nothing. After CLMLA_E_BUILD, _E_MEMORY, _E_OPENCL, and _E_LIMIT where it is the
+//            device's, a part may have been enqueued: outputs are undefined, and *event was not made.
 #ifndef CLMLA_OPENCL_H
 #define CLMLA_OPENCL_H
 

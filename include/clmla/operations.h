@@ -5,11 +5,15 @@
 //   project → rms_norm → rope → append → absorb → attend (→ merge) → output
 //   and for long prompts, from append on:   gather → project → attend_heads → project
 //
-// All values are f32 unless a parameter says otherwise; strides are in elements of the buffer's type and may exceed the
-// width; every product and sum is computed in f32. A row count of 0 is allowed and enqueues a marker alone. Each
-// parameter struct has `variant` (of attend: the plan's attend_variant): a kernel variant's name from variants.h, NULL =
-// the first that accepts the device and shape. One that the device alone speaks against runs if it is named and can:
-// products of matrix units then go through OpenCL C, slowly, which is how tests run them. The trailing (queue, wait_count, wait, event) follow opencl.h.
+// All values are f32 unless a parameter says otherwise, and every product and sum is computed in f32. Strides are in
+// elements of the buffer's type and may exceed the width; tokens, heads and states may lie in any order as long as they
+// nest and no two of them overlap, and where there is one of a kind its stride is not looked at. A row count of 0 is
+// allowed and enqueues a marker alone.
+//
+// Each parameter struct has `variant` (of attend: the plan's attend_variant): a kernel variant's name from variants.h,
+// NULL = the first that accepts the device and shape. One that the device alone speaks against runs if it is named and
+// can: products of matrix units then go through OpenCL C, slowly, which is how tests run them. The trailing (queue,
+// wait_count, wait, event) follow opencl.h.
 //
 // Errors of all of them: CLMLA_E_ARGUMENT (a missing or too small buffer with both sizes, a bad stride or count, an
 // unknown or refused variant with its reason), CLMLA_E_LIMIT, CLMLA_E_BUILD, CLMLA_E_MEMORY, CLMLA_E_OPENCL. Threads:

@@ -136,8 +136,8 @@ CLMLA_API void clmla_plan_destroy(clmla_plan **plan);
 //           it waits for the oldest one's upload.
 // Errors  : CLMLA_E_ARGUMENT (the cache's layout is not the plan's; the batch was not reserved, or names a sequence
 //           twice); CLMLA_E_SEQUENCE; CLMLA_E_LIMIT; CLMLA_E_UNSUPPORTED (a window over a sequence from whose middle
-//           rows were removed); CLMLA_E_MEMORY; CLMLA_E_OPENCL. After a failure the plan must be updated again before
-//           use.
+//           rows were removed); CLMLA_E_BUILD (of what changes of the cache left to be done); CLMLA_E_MEMORY;
+//           CLMLA_E_OPENCL. After a failure the plan must be updated again before use.
 CLMLA_API clmla_status clmla_plan_update(clmla_plan *plan, clmla_cache *cache, const clmla_batch *batch,
                                          cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
                                          cl_event *event);
@@ -151,14 +151,16 @@ CLMLA_API clmla_status clmla_plan_update_lengths(clmla_plan *plan, const clmla_l
 // clmla_plan_update_lengths writes from the same lengths. Needs a plan with a capacity. Can be recorded: the plan has
 // that step from each replay on. Before the first, it is there for what is recorded alone; in between the plan may be
 // updated otherwise.
-// Async, errors: as clmla_plan_update; CLMLA_E_ARGUMENT also for a plan without capacity or a count beyond it.
+// Async, errors: as clmla_plan_update; CLMLA_E_ARGUMENT also for a plan without capacity or a count beyond it;
+// CLMLA_E_BUILD.
 CLMLA_API clmla_status clmla_plan_update_device(clmla_plan *plan, const clmla_device_lengths *lengths,
                                                 cl_command_queue queue, cl_uint wait_count, const cl_event *wait,
                                                 cl_event *event);
 
-// This rank's share of a sequence of `tokens` keys. Threads: any.
+// This rank's share of a sequence of `tokens` keys; all of them of NULL. Threads: any.
 CLMLA_API uint64_t clmla_context_parallel_share(const clmla_context_parallel *parallel, uint64_t tokens);
 
+// Of NULL: zeros and "".
 CLMLA_API clmla_plan_facts clmla_plan_facts_get(const clmla_plan *plan);
 
 CLMLA_END

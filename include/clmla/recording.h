@@ -60,7 +60,8 @@ CLMLA_API clmla_status clmla_recording_end(clmla_recording *recording);
 
 // Enqueues what was recorded, on the queue it was recorded on. Replays run one after another; a recording of nothing
 // enqueues a marker alone. Async: an enqueue (opencl.h).
-// Errors  : CLMLA_E_ARGUMENT (not ended, or ended with an error; this thread is recording the queue); CLMLA_E_OPENCL.
+// Errors  : CLMLA_E_ARGUMENT (not ended, or ended with an error; this thread is recording the queue); CLMLA_E_OPENCL
+//           (a part may have been enqueued).
 CLMLA_API clmla_status clmla_recording_replay(clmla_recording *recording, cl_uint wait_count, const cl_event *wait,
                                               cl_event *event);
 

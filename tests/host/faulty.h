@@ -19,6 +19,8 @@ typedef enum faulty_kind { FAULTY_NONE, FAULTY_CALL, FAULTY_ALLOCATION } faulty_
 void faulty_arm(faulty_kind kind, long at, bool lasting);
 // The first call that failed since faulty_arm ("clBuildProgram", "an allocation"); NULL if none did.
 const char *faulty_hit(void);
+// Whether what the call serves can do without it, so that nobody need be told that it failed.
+bool faulty_may_pass(const char *call);
 
 typedef struct faulty_live {
     long allocations, contexts, queues, programs, kernels, buffers, events, command_buffers;
