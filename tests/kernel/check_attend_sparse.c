@@ -39,6 +39,9 @@ enum { COUNTS_GIVEN_NONE, COUNTS_FIRST, COUNTS_BOTH, COUNTS_KINDS };
 enum { NONE_VALID_NEITHER, NONE_VALID_FIRST, NONE_VALID_BOTH, NONE_KINDS };
 enum { RESULTS_F32, RESULTS_BF16, RESULTS_F16_BASE2, RESULTS_NO_OUTPUT, RESULTS_KINDS };
 
+#define FIRSTS 6 // every length and every place once; of the second list, or none
+#define SECONDS 7
+
 static attend_list list_of(int chosen, bool counted, bool none) {
     uint32_t count = list_lengths[chosen % 4];
     return (attend_list){.index_count = count,
@@ -76,7 +79,7 @@ static attend_shape shape_of(const int *chosen, uint64_t seed) {
         .value = rows[chosen[ROWS]].value,
         .heads = heads,
         .kv_heads = heads % kv_heads == 0 ? kv_heads : 1,
-        .list_count = chosen[SECOND] < 12 ? 2 : 1,
+        .list_count = chosen[SECOND] < FIRSTS ? 2 : 1,
         .query_type = (clmla_type)(CLMLA_TYPE_F32 + chosen[QUERY] % 3),
         .query_form = (attend_form)(chosen[QUERY] % ATTEND_FORMS),
         .sink = (attend_sink)chosen[SINK],
@@ -87,7 +90,7 @@ static attend_shape shape_of(const int *chosen, uint64_t seed) {
     };
     choose_results(&s, chosen[RESULTS]);
     s.lists[0] = list_of(chosen[FIRST], chosen[COUNTS] != COUNTS_GIVEN_NONE, chosen[NONE] != NONE_VALID_NEITHER);
-    s.lists[1] = list_of(chosen[SECOND], chosen[COUNTS] == COUNTS_BOTH, chosen[NONE] == NONE_VALID_BOTH);
+    s.lists[1] = list_of(chosen[SECOND] + 1, chosen[COUNTS] == COUNTS_BOTH, chosen[NONE] == NONE_VALID_BOTH);
     set_tokens(&s, token_counts[chosen[TOKENS]]);
     return s;
 }
@@ -116,7 +119,7 @@ static void run_case(int number, const int *chosen) {
 
 START_TEST(matches_the_reference) {
     pairwise cases = {.factor_count = FACTORS,
-                      .levels = {sizeof rows / sizeof *rows, 5, 2, 5, 12, 14, COUNTS_KINDS, NONE_KINDS, 12, RESULTS_KINDS, ATTEND_SINKS, 2,
+                      .levels = {sizeof rows / sizeof *rows, 5, 2, 5, FIRSTS, SECONDS, COUNTS_KINDS, NONE_KINDS, 12, RESULTS_KINDS, ATTEND_SINKS, 2,
                                  TEST_ROWS_LAYOUTS, 2},
                       .accept = accept,
                       .seed = 28};
