@@ -59,21 +59,23 @@ typedef struct key_row {
     floatv latent, rope;
 } key_row;
 
-// UNIT_COLUMNS of them from d on; their squares are added to `squares`.
-static inline void decode_columns(float *out, const row_parts *at, int d, floatv *squares) {
+// The latent part; UNIT_COLUMNS of its columns at a time have their squares summed by column. Rows that are decoded a unit at a time need
+// the registers for that, and are read again.
+static inline void decode_latent(float *out, const row_parts *at, floatv *squares) {
 #ifdef row_latent_unit
-    row_latent_unit(at, d / QUANTISED_UNIT, out);
+    for (int d = 0; d < LATENT_DIM; d += QUANTISED_UNIT) row_latent_unit(at, d / QUANTISED_UNIT, out + d);
 #endif
+    for (int d = 0; d < LATENT_DIM; d += UNIT_COLUMNS)
 #pragma unroll
-    for (int v = 0; v < SQUARES; v++) {
+        for (int v = 0; v < SQUARES; v++) {
 #ifdef row_latent_unit
-        floatv x = load_floatv(out + v * VECTOR_WIDTH);
+            floatv x = load_floatv(out + d + v * VECTOR_WIDTH);
 #else
-        floatv x = row_latent_vector(at, d + v * VECTOR_WIDTH);
-        store_floatv(x, out + v * VECTOR_WIDTH);
+            floatv x = row_latent_vector(at, d + v * VECTOR_WIDTH);
+            store_floatv(x, out + d + v * VECTOR_WIDTH);
 #endif
-        squares[v] = fma(x, x, squares[v]);
-    }
+            squares[v] = fma(x, x, squares[v]);
+        }
 }
 
 static inline floatv decode_rope(float *out, const row_parts *at, row_turner *turner) {
@@ -97,7 +99,7 @@ static inline void decode_key(key_row *row, const row_parts *at, row_turner *tur
     floatv squares[SQUARES];
 #pragma unroll
     for (int v = 0; v < SQUARES; v++) squares[v] = (floatv)0.0f;
-    for (int d = 0; d < LATENT_DIM; d += UNIT_COLUMNS) decode_columns(row->values + d, at, d, squares);
+    decode_latent(row->values, at, squares);
     row->latent = squares[0];
 #pragma unroll
     for (int v = 1; v < SQUARES; v++) row->latent += squares[v];

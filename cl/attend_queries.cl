@@ -93,7 +93,9 @@ static inline float pack_codes(__global uint *out, int apart, const __global uch
     float all[CODES_WIDEST + CODE_COLUMNS] __attribute__((aligned(64)));
     uint words[(CODES_WIDEST + CODE_COLUMNS) / 2] __attribute__((aligned(64)));
     int columns = (count + CODE_COLUMNS - 1) / CODE_COLUMNS * CODE_COLUMNS;
-    for (int d = 0; d < columns; d++) all[d] = there && d < count ? number_load(values, type, first + d) : 0.0f;
+    int d = 0;
+    for (; there && d + VECTOR_WIDTH <= count; d += VECTOR_WIDTH) store_floatv(number_load_vector(values, type, first + d), all + d);
+    for (; d < columns; d++) all[d] = there && d < count ? number_load(values, type, first + d) : 0.0f;
     float unit = code_unit(code_square(all, columns), all, columns, CODE_QUERY_NORM), of_largest = largest_size(all, columns) / CODE_MOST;
     unit = of_largest > unit ? of_largest : unit; // which a NaN stays
     code_values(words, all, columns, unit);

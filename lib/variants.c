@@ -25,6 +25,8 @@
 #define AMX_LEAST_GAIN 3.0f
 // Of q8 rows: measured even at 64 heads.
 #define AMX_Q8_LEAST_HEADS 64
+// Below so many query heads of one sequence rows become codes for too few products: attend_vector was faster at 4, slower at 5.
+#define INT16_LEAST_HEADS 5
 // Query heads of one sequence below which most of a tile of 16 rows would be padding.
 #define MATRIX_LEAST_HEADS 8
 // A row wider than this would make attend_vector's private block larger than a core's second-level cache.
@@ -168,6 +170,8 @@ static const char *refuse_attend_int16_dot(const clmla_device_facts *facts, cons
     if (!facts->has_int16_dot)
         return "the CPU has no vpmaddwd of AVX2, or the driver is not known to take inline assembly";
     if (variant_vector_width(facts) < 8) return "the device's vectors are not of 8 or 16 floats";
+    if (shape->head_count != 0 && shape->head_count < INT16_LEAST_HEADS)
+        return "fewer than 5 heads: rows would become codes for too few products";
     return refuse_attend_pairs(facts, shape);
 }
 

@@ -73,7 +73,9 @@ typedef struct clmla_plan_params {
                            // may answer with NaN.
                            // FAST where a variant has it: the output's cosine difference to EXACT stays below 1e-5 by
                            // 16-bit products (of rows in any format, which "amx" rounds to bf16) and 2e-4 by 8-bit ones,
-                           // lse within 2e-2. Elsewhere as EXACT: clmla_plan_facts_get says which variant was chosen.
+                           // lse within 2e-2. "int16_dot" rounds rows of any format to whole numbers, by a scale a row
+                           // for the latent and one for the rotary part: 1e-6; a row with an infinity it answers with
+                           // NaN. Elsewhere as EXACT: clmla_plan_facts_get says which variant was chosen.
                            // That hangs on timed trials, once a context: name the variant where two processes must get
                            // the same bits
     const char *attend_variant;       // a name from clmla_variant_list; NULL = the first that accepts

@@ -123,6 +123,9 @@ START_TEST(test_products_of_codes_are_asked_for) {
             shape.format = (clmla_row_format)f;
             ck_assert(attend_variant("int16_dot", &facts, shape).chosen);
         }
+    shape.head_count = 4;
+    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "5 heads"));
+    shape.head_count = 16;
     shape.latent_dim = 500;
     ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "64"));
     shape.latent_dim = 2048;
