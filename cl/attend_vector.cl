@@ -7,6 +7,8 @@
 // in registers while the width streams (the key is broadcast); the value product keeps columns in vectors and VALUE_ROWS
 // rows in registers while the keys stream.
 //
+// Up to four rows go another way, with columns in the lanes: common/attend_few.clh.
+//
 //   space: packed  [tile][ROW_WIDTH][VECTOR_WIDTH] f32: queries times scale * log2(e), written by attend_queries.cl
 //          sums    [part][sum_rows][VALUE_DIM] f32: the running value sums; a piece's sums grow in its states
 //          states, state_lse, state_max: lib/plan_schedule.h

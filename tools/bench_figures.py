@@ -17,7 +17,8 @@ FORMATS = ('f32', 'f16', 'bf16', 'fp8', 'fp8_flat', 'fp8_paged', 'q8', 'q6', 'q5
 HEADS = (16, 128)
 TOKENS = (4096, 16384)
 SHAPES = (  # what a row of the second table says, and its options
-    *((f'{n} heads', ('--heads', n)) for n in (1, 4, 8, 12, 20, 40, 64)),
+    *((f'{n} heads', ('--heads', n)) for n in (1, 2, 4, 8, 12, 20, 40, 64)),
+    *((f'{n} heads, 131,072 tokens', ('--heads', n, '--tokens', 131072)) for n in (1, 2, 4)),
     *((f'{n} heads, 65,536 tokens', ('--heads', n, '--tokens', 65536)) for n in HEADS),
     *((f'{n} heads, {t} new tokens', ('--heads', n, '--query-tokens', t)) for n in HEADS for t in (2, 4, 8)),
     *((f'16 heads, pages of {p}' if p else '16 heads, one page', ('--heads', 16, '--page', p)) for p in (0, 1, 16)),
@@ -25,6 +26,10 @@ SHAPES = (  # what a row of the second table says, and its options
 )
 PARTS = ('project', 'absorb', 'output')
 BATCHES = (1, 2, 4, 8, 64)
+LAYERS = ('layer', 'layer_replayed')
+LAYER_TOKENS = (1024, 4096, 16384)
+LAYER_BATCHES = (1, 8)
+LAYER_WEIGHTS = ('f16', 'bf16')
 
 
 def share(value):
@@ -79,6 +84,20 @@ def part_table(bench):
     return lines
 
 
+def layer_table(bench):
+    """Over the sum of the operations' limits: enqueued / replayed."""
+    head = [f'{batch} of {tokens:,}' for batch in LAYER_BATCHES for tokens in LAYER_TOKENS]
+    lines = ['| weights | heads | ' + ' | '.join(head) + ' |', '| --- |' + ' --- |' * (len(head) + 1)]
+    for weights in LAYER_WEIGHTS:
+        for heads in HEADS:
+            cases = bench.cases('--op', ','.join(LAYERS), '--weights', weights, '--heads', heads, '--tokens', ','.join(map(str, LAYER_TOKENS)),
+                                '--batch', ','.join(map(str, LAYER_BATCHES)))
+            times = {(case['op'], case['batch'], case['tokens']): share(case['times_limit']) for case in cases}
+            cells = (' / '.join(times[op, batch, tokens] for op in LAYERS) for batch in LAYER_BATCHES for tokens in LAYER_TOKENS)
+            lines.append(f'| {weights} | {heads} | ' + ' | '.join(cells) + ' |')
+    return lines
+
+
 def limits(bench):
     """The largest of all runs: what the device can do does not change between them, but others' use of it does."""
     most = {name: max(run[name] for run in bench.limits) for name in bench.limits[0]}
@@ -91,13 +110,14 @@ def main():
     begin, end = f'<!-- bench {machine}: made by tools/bench_figures.py -->', f'<!-- bench {machine}: end -->'
     before = figures.load()
     bench = Bench(clmla, sys.argv[3:])
-    formats, shapes, parts = format_table(bench), shape_table(bench), part_table(bench)
+    formats, shapes, parts, layers = format_table(bench), shape_table(bench), part_table(bench), layer_table(bench)
     head, busy = figures.measured(bench.device, before)
     figures.replace('docs/bench.md', begin, end, [
         f'{head}: {limits(bench)}.{busy}', '',
         'Attention of one new token, rows of 512 + 64, as shares of the multiply-add limit:', '', *formats, '',
         'Of f16 rows, 4,096 tokens where nothing else is said:', '', *shapes, '',
-        'Products with weights, as shares of the rate of reads and of multiply-adds:', '', *parts])
+        'Products with weights, as shares of the rate of reads and of multiply-adds:', '', *parts, '',
+        'A layer step over the sum of its operations\' limits, enqueued / replayed, f16 rows, sequences of tokens:', '', *layers])
 
 
 main()

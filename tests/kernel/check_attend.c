@@ -51,7 +51,7 @@ static const struct {
             {CLMLA_ROWS_Q5, 6},        {CLMLA_ROWS_Q4, 5}};
 #define ROWS_PAIRWISE ((int)(sizeof rows / sizeof *rows))
 
-static const uint32_t head_counts[] = {1, 3, 5, 9, 12, 16, 20, 40, 63, 64, 96, 126, 128},
+static const uint32_t head_counts[] = {1, 2, 3, 4, 5, 9, 12, 16, 20, 40, 63, 64, 96, 126, 128},
                       kv_head_counts[] = {1, 2, 3, 8};
 static const uint32_t batches[] = {1, 2, 6, 64, 128};
 static const uint32_t pages[] = {0, 1, 2, 16, 53, 64, 69, 576}; // 0 = contiguous
@@ -255,7 +255,8 @@ START_TEST(leaves_missing_pages_out) {
         attend_fixture f;
         s.split_tokens = split;
         s.csr = split % 2;
-        test_case_begin("attend missing page", 0, "split %u", split);
+        s.heads = split % 4 ? 5 : 1;
+        test_case_begin("attend missing page", 0, "split %u, heads %u", split, s.heads);
         attend_make(&f, &s);
         attend_check_variants(&f);
         attend_finish(&f);
@@ -308,18 +309,61 @@ static void check_nan(const attend_shape *s, size_t key, int part) {
     attend_finish(&f);
 }
 
-START_TEST(shows_a_nan_to_those_who_see_it) {
+static void check_nans(uint32_t heads) {
     attend_shape s = small();
+    s.heads = heads;
     for (int part = 0; part < 2; part++) {
-        test_case_begin("attend NaN", part, "in the %s part of the newest key", part ? "rope" : "latent");
+        test_case_begin("attend NaN", part, "heads %u, in the %s part of the newest key", heads,
+                        part ? "rope" : "latent");
         check_nan(&s, 29, part);
     }
     s.window = 4;
     for (int part = 0; part < 4; part++) {
-        test_case_begin("attend NaN", 2 + part, "window 4, in the %s part of key %d", part % 2 ? "rope" : "latent",
-                        24 + part / 2);
+        test_case_begin("attend NaN", 2 + part, "heads %u, window 4, in the %s part of key %d", heads,
+                        part % 2 ? "rope" : "latent", 24 + part / 2);
         check_nan(&s, 24 + (size_t)part / 2, part % 2);
     }
+}
+
+// Of 1 head the 3 tokens are few rows, which go through their keys another way.
+START_TEST(shows_a_nan_to_those_who_see_it) {
+    check_nans(5);
+    check_nans(1);
+}
+END_TEST
+
+// 1 to 4 rows, which see the same keys or not, of rows that are read where they lie and of rows that are converted first; enough
+// keys for many blocks, and parts that end amid one.
+static void check_few(clmla_row_format format, uint32_t heads, uint32_t tokens, uint32_t window) {
+    attend_shape s = {.format = format,
+                      .latent = 64,
+                      .rope = 16,
+                      .value = tokens == 3 ? 70 : 0,
+                      .heads = heads,
+                      .sequences = 4,
+                      .query_tokens = {tokens, tokens, tokens, tokens},
+                      .kv_tokens = {1, 12, 301, 1000},
+                      .page_tokens = 16,
+                      .window = window,
+                      .softcap = heads == 2 ? 20.0f : 0.0f,
+                      .lse = true,
+                      .max_logit = true,
+                      .seed = heads * 10 + tokens};
+    attend_fixture f;
+    test_case_begin("attend few rows", (int)(heads * 10 + tokens), "%s, heads %u, tokens %u, window %u",
+                    clmla_row_format_name(format), heads, tokens, window);
+    attend_make(&f, &s);
+    attend_check_variants(&f);
+    attend_finish(&f);
+}
+
+START_TEST(serves_few_rows) {
+    static const clmla_row_format formats[] = {CLMLA_ROWS_F16, CLMLA_ROWS_Q8};
+    static const uint32_t rows[][2] = {{1, 1}, {1, 2}, {1, 3}, {1, 4}, {2, 1}, {2, 2}, {3, 1}, {4, 1}}; // heads, tokens
+    for (size_t f = 0; f < sizeof formats / sizeof *formats; f++)
+        for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+            for (uint32_t window = 0; window < 200; window += 110)
+                check_few(formats[f], rows[r][0], rows[r][1], window);
 }
 END_TEST
 
@@ -409,6 +453,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, leaves_missing_pages_out);
     tcase_add_test(tcase, reads_no_table_entry_outside);
     tcase_add_test(tcase, shows_a_nan_to_those_who_see_it);
+    tcase_add_test(tcase, serves_few_rows);
     tcase_add_test(tcase, reads_shared_pages);
     tcase_add_test(tcase, serves_the_widest_rows);
     tcase_add_test(tcase, serves_plans_with_a_capacity);
