@@ -231,7 +231,7 @@ done
 # The short forms leave out what the tests on PoCL have shown and what takes other drivers long: faults at every call, vectors
 # narrower than the device's.
 if [ "$short_form" = 1 ]; then
-  intel_suites=(--suite kernel --suite layer --suite short --no-suite narrow)
+  intel_suites=(--suite kernel --suite layer --suite short --no-suite narrow --no-suite portable)
   sanitize_suites=(--suite unit --suite api)
 else
   intel_suites=(--no-suite unit --no-suite oclgrind --no-suite meta --no-suite offline)
