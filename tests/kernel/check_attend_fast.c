@@ -79,7 +79,8 @@ static attend_shape shape_of(const int *chosen, uint64_t seed) {
 static bool accept(const int *chosen, const void *payload) {
     (void)payload;
     attend_shape s = shape_of(chosen, 0);
-    if (test_device_get()->short_form) return attend_cost(&s) <= 60000 && s.latent < 512;
+    // The bars are of whole outputs: a few values may differ by more.
+    if (test_device_get()->short_form) return attend_cost(&s) <= 1000000 && s.latent < 512 && s.heads >= 5;
     return attend_cost(&s) <= 60000000;
 }
 
