@@ -171,8 +171,8 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
         for (int i = 0; i < count; i++) {
             uintv k = (uintv)run.words[i * KEY_WORDS + w];
 #pragma unroll
-            for (int v = 0; v + 1 < vectors; v++) sums[i * vectors + v] += dot_pairs_global(k, q + v * TILE_WORDS);
-            sums[(i + 1) * vectors - 1] += dot_pairs(k, last);
+            for (int v = 0; v + 1 < vectors; v++) sums[i * vectors + v] = dot_add_global(sums[i * vectors + v], k, q + v * TILE_WORDS);
+            sums[(i + 1) * vectors - 1] = dot_add(sums[(i + 1) * vectors - 1], k, last);
         }
     }
 #pragma unroll
@@ -299,8 +299,8 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
         for (int r = 0; r < rows; r++) {
             uintv weight = (uintv)weights[r * PAIRS + j];
 #pragma unroll
-            for (int v = 0; v < VALUE_VECTORS - 1; v++) o[r][v] += dot_pairs_private(weight, strip + v * VECTOR_WIDTH);
-            o[r][VALUE_VECTORS - 1] += dot_pairs(weight, last);
+            for (int v = 0; v < VALUE_VECTORS - 1; v++) o[r][v] = dot_add_private(o[r][v], weight, strip + v * VECTOR_WIDTH);
+            o[r][VALUE_VECTORS - 1] = dot_add(o[r][VALUE_VECTORS - 1], weight, last);
         }
     }
 #pragma unroll

@@ -178,8 +178,9 @@ static uint32_t int8_products(uint32_t a, uint32_t b) {
     return (uint32_t)sum;
 }
 
+// As dot16_trial.cl has them: with 1 for what they are added to.
 static uint32_t int16_products(uint32_t a, uint32_t b) {
-    return (uint32_t)((int16_t)a * (int16_t)b) + (uint32_t)((int16_t)(a >> 16) * (int16_t)(b >> 16));
+    return 1u + (uint32_t)((int16_t)a * (int16_t)b) + (uint32_t)((int16_t)(a >> 16) * (int16_t)(b >> 16));
 }
 
 // Lane `at` of a dot product, or row at / 16, column at % 16 of a product of tiles.

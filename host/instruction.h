@@ -9,7 +9,7 @@
 
 typedef enum host_instruction {
     HOST_INSTRUCTION_NONE,
-    HOST_INSTRUCTION_INT16_DOT, // vpmaddwd and vpaddd: 8 or 16 lanes of 2 products of 16-bit codes
+    HOST_INSTRUCTION_INT16_DOT, // vpmaddwd or vpdpwssd: 8 or 16 lanes of 2 products of 16-bit codes
     HOST_INSTRUCTION_INT8_DOT,  // vpdpbusd: 16 lanes of 4 products of bytes
     HOST_INSTRUCTION_BF16_DOT,  // vdpbf16ps: 16 lanes of 2 products of bf16 values
     HOST_INSTRUCTION_AMX_BF16,  // tdpbf16ps: 16 x 16 sums of 32 products of bf16 values
