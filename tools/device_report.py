@@ -154,4 +154,5 @@ def main():
     sys.exit(1 if any(step['outcome'] in ('failed', 'stopped') for step in steps) else 0)
 
 
-main()
+if __name__ == '__main__':
+    main()

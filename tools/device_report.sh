@@ -73,11 +73,11 @@ if $quick; then
   cases=(a_v2_tiny)
   bench=(--op attend --heads 16 --tokens 512 --repeat 5)
   compare=(--tokens 256 --heads 16 --hidden 512 --q-lora 256 --seconds 0.05)
-  tune=(--seconds 10)
+  tune=(--seconds 10) prove=() # on a GPU what is chosen is proven anyway
 else
   tests=(--suite host --suite api --suite kernel --suite layer)
   cases=(a_v2_tiny b_v3_tiny_yarn c_v2lite_dims f_v3_fp8)
-  bench=() compare=() tune=(--seconds 300)
+  bench=() compare=() tune=(--seconds 300) prove=(--prove)
 fi
 
 step "setup packages" 1800 tools/setup.sh
@@ -87,7 +87,7 @@ if [ -x "$clmla" ] && ! "$clmla" info "${query[@]}" >"$work/device" 2>&1; then
   cat "$work/device" >&2 # there is no such device: nothing to report on
   exit 2
 fi
-step info 900 "$clmla" info --device "$device" --prove --json # "" is the device that the others take by default
+step info 900 "$clmla" info --device "$device" "${prove[@]}" --json # "" is the device that the others take by default
 logs=$build/meson-logs/device_report.json
 rm -f "$logs"
 step tests 7200 meson test -C "$build" --no-rebuild --num-processes 1 --print-errorlogs --logbase device_report "${tests[@]}"
