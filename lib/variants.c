@@ -5,6 +5,7 @@
 #include "lib/attend_heads_matrix.h"
 #include "lib/attend_heads_tile.h"
 #include "lib/attend_matrix.h"
+#include "lib/attend_matrix_ring.h"
 #include "lib/attend_tile.h"
 #include "lib/attend_wgmma.h"
 #include "lib/group.h"
@@ -14,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VARIANTS_MAX 8
+#define VARIANTS_MAX 9
 // Below this many rows CLBlast's general product does not pay its launches.
 #define CLBLAST_LEAST_ROWS 32
 #define PROJECT_TILE_LEAST_ROWS 32
@@ -131,19 +132,38 @@ static const char *refuse_attend_matrix(const clmla_device_facts *facts, const c
 }
 
 // Matrix products in OpenCL C are for tests, which ask for them by name.
-static bool is_portable_matrix(const variant *variant, const clmla_device_facts *facts) {
-    if (variant->method == VARIANT_WGMMA) return host_wgmma_find(facts) == HOST_INSTRUCTION_WGMMA_PORTABLE;
-    return variant->method == VARIANT_MATRIX &&
-           host_matrix_find(facts)->instruction == HOST_INSTRUCTION_MATRIX_PORTABLE;
-}
 #define PORTABLE_MATRIX "the device has no matrix units known here: in OpenCL C its products are for tests alone"
+static const char *refuse_portable(const variant *variant, const clmla_device_facts *facts) {
+    if (variant->method == VARIANT_MATRIX_RING && host_ring_find(facts) == HOST_INSTRUCTION_RING_PORTABLE)
+        return "its ring is of NVIDIA's GPUs from sm_80 on: in OpenCL C it is for tests alone";
+    bool portable = variant->method == VARIANT_WGMMA
+                        ? host_wgmma_find(facts) == HOST_INSTRUCTION_WGMMA_PORTABLE
+                        : variant->method == VARIANT_MATRIX &&
+                              host_matrix_find(facts)->instruction == HOST_INSTRUCTION_MATRIX_PORTABLE;
+    return portable ? PORTABLE_MATRIX : NULL;
+}
 
-static const char *refuse_attend_wgmma(const clmla_device_facts *facts, const clmla_shape *shape) {
+// What tiles share that hold a query's parts as rows of one product.
+static const char *refuse_parts_in_tile(const clmla_shape *shape) {
     if (shape->compute == CLMLA_COMPUTE_EXACT && shape->format == CLMLA_ROWS_BF16)
         return "in exact compute its products are of f16 rows: a bf16 query's three parts do not fit its tile";
     if (shape->format != CLMLA_ROWS_F16 && shape->format != CLMLA_ROWS_BF16)
         return "its products are of f16 or bf16 rows";
     if (shape->value_dim != 0 && shape->value_dim != shape->latent_dim) return "values take the rope part in";
+    return NULL;
+}
+
+static const char *refuse_attend_ring(const clmla_device_facts *facts, const clmla_shape *shape) {
+    const char *refusal = refuse_parts_in_tile(shape);
+    if (refusal) return refusal;
+    if (shape->head_count != 0 && shape->head_count < MATRIX_LEAST_HEADS)
+        return "fewer than 8 heads: most of a tile of 32 rows would be padding";
+    return attend_ring_refuse(facts, shape->latent_dim, shape->rope_dim);
+}
+
+static const char *refuse_attend_wgmma(const clmla_device_facts *facts, const clmla_shape *shape) {
+    const char *refusal = refuse_parts_in_tile(shape);
+    if (refusal) return refusal;
     return attend_wgmma_refuse(facts, shape->latent_dim, shape->rope_dim);
 }
 
@@ -261,6 +281,8 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
                          VECTOR(attend, refuse_attend_vector),
                          {"wgmma", VARIANT_WGMMA, &clmla_source_attend_wgmma, refuse_attend_wgmma,
                           HOST_INSTRUCTION_WGMMA_PORTABLE, NULL},
+                         {"matrix_ring", VARIANT_MATRIX_RING, &clmla_source_attend_matrix_ring, refuse_attend_ring,
+                          HOST_INSTRUCTION_RING_PORTABLE, NULL},
                          {"matrix", VARIANT_MATRIX, &clmla_source_attend_matrix, refuse_attend_matrix,
                           HOST_INSTRUCTION_MATRIX_PORTABLE, NULL},
                          {"tile", VARIANT_TILE, &clmla_source_attend_tile, refuse_attend_tile, HOST_INSTRUCTION_NONE,
@@ -347,6 +369,7 @@ static const char *refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_con
     host_instruction instruction = variant->instruction;
     if (instruction == HOST_INSTRUCTION_NONE) return NULL;
     if (variant->method == VARIANT_WGMMA) instruction = host_wgmma_find(&context->host.facts);
+    if (variant->method == VARIANT_MATRIX_RING) instruction = host_ring_find(&context->host.facts);
     if (variant->method == VARIANT_MATRIX) instruction = host_matrix_find(&context->host.facts)->instruction;
     const host_instruction_trial *trial = host_instruction_try(&context->host, instruction);
     if (!trial->right) return trial->reason;
@@ -397,7 +420,7 @@ static clmla_status list_variants(clmla_variant *variants, size_t capacity, size
     for (*count = 0; *count < VARIANTS_MAX && list[*count].name; (*count)++) {
         if (*count >= capacity) continue;
         const char *refusal = list[*count].refusal(facts, shape);
-        if (!refusal && is_portable_matrix(&list[*count], facts)) refusal = PORTABLE_MATRIX;
+        if (!refusal) refusal = refuse_portable(&list[*count], facts);
         if (!refusal && context) refusal = refuse_instruction(reason, context, list, &list[*count], shape, true);
         clmla_variant *out = &variants[*count];
         *out = (clmla_variant){.name = list[*count].name, .accepted = !refusal, .chosen = !refusal && !chosen};
@@ -430,7 +453,7 @@ clmla_status variant_choose(const variant **out, clmla_context *context, clmla_o
             list[i].explain(reason, &context->host.facts, shape);
             refusal = reason;
         }
-        if (!refusal && !name && is_portable_matrix(&list[i], &context->host.facts)) refusal = PORTABLE_MATRIX;
+        if (!refusal && !name) refusal = refuse_portable(&list[i], &context->host.facts);
         if (!refusal) refusal = refuse_instruction(reason, context, list, &list[i], shape, name == NULL);
         if (refusal && name)
             return host_fail(&context->host.log, CLMLA_E_ARGUMENT, 0, "%s: variant '%s' is refused: %s",
