@@ -93,6 +93,7 @@
 
 // What the group knows of a work. It is kept in local memory and read anew for each block: registers are for sums and queries.
 typedef struct ring_work {
+    int number; // among the step's works
     work_item item;
     key_source keys;
     int kv_end;     // of keys that some row sees
@@ -334,41 +335,41 @@ static inline ALWAYS_INLINE void rescale_sums(ring_sums *sums, const ring_memory
         }
 }
 
-// Adds what a block's weights make of its values.
+// Adds what a block's weights make of its values, 16 columns after the other.
 static inline ALWAYS_INLINE void add_values(ring_sums *sums, const ring_memory *m, const __local ushort *block, const ring_lane *l) {
     ring_view weights = ring_rows(m->weights, WEIGHT_RUNS, 0, 0, l->lane);
     ring_view values = ring_rows(block, RUNS, 0, l->wave * (WAVE_COLUMNS / 8), l->lane);
-#ifdef EXACT
-    float4 c[2][WAVE_COLUMNS / 8];
-    RING_UNROLL
-    for (int n = 0; n < WAVE_COLUMNS / 8; n++) c[0][n] = c[1][n] = (float4)0.0f;
-#else
-#define c sums->v
-#endif
+    ring_a a[KEY_TILE / 16][2];
     RING_UNROLL
     for (int k = 0; k < KEY_TILE / 16; k++) {
-        ring_a a[2];
-        ring_load_a(&a[0], ring_step(weights, WEIGHT_RUNS, 0, k * 2), l->lane);
-        ring_load_a(&a[1], ring_step(weights, WEIGHT_RUNS, 16, k * 2), l->lane);
-        RING_UNROLL
-        for (int n = 0; n < WAVE_COLUMNS / 16; n++) {
-            ring_b b;
-            ring_load_b(&b, ring_step(values, RUNS, k * 16, n * 2), l->lane);
-            ring_multiply(&c[0][2 * n], &a[0], &b, 0);
-            ring_multiply(&c[1][2 * n], &a[1], &b, 0);
-            ring_multiply(&c[0][2 * n + 1], &a[0], &b, 1);
-            ring_multiply(&c[1][2 * n + 1], &a[1], &b, 1);
-        }
+        ring_load_a(&a[k][0], ring_step(weights, WEIGHT_RUNS, 0, k * 2), l->lane);
+        ring_load_a(&a[k][1], ring_step(weights, WEIGHT_RUNS, 16, k * 2), l->lane);
     }
-#ifdef EXACT
     RING_UNROLL
-    for (int n = 0; n < WAVE_COLUMNS / 8; n++) {
-        sums->v[0][n] += c[0][n].xy + c[0][n].zw;
-        sums->v[1][n] += c[1][n].xy + c[1][n].zw;
-    }
+    for (int n = 0; n < WAVE_COLUMNS / 8; n += 2) {
+#ifdef EXACT
+        float4 c[2][2] = {{(float4)0.0f, (float4)0.0f}, {(float4)0.0f, (float4)0.0f}};
+#define SUM(tile, second) (&c[tile][second])
 #else
-#undef c
+#define SUM(tile, second) (&sums->v[tile][n + second])
 #endif
+        RING_UNROLL
+        for (int k = 0; k < KEY_TILE / 16; k++) {
+            ring_b b;
+            ring_load_b(&b, ring_step(values, RUNS, k * 16, n), l->lane);
+            ring_multiply(SUM(0, 0), &a[k][0], &b, 0);
+            ring_multiply(SUM(1, 0), &a[k][1], &b, 0);
+            ring_multiply(SUM(0, 1), &a[k][0], &b, 1);
+            ring_multiply(SUM(1, 1), &a[k][1], &b, 1);
+        }
+#undef SUM
+#ifdef EXACT
+        for (int tile = 0; tile < 2; tile++) {
+            sums->v[tile][n] += c[tile][0].xy + c[tile][0].zw;
+            sums->v[tile][n + 1] += c[tile][1].xy + c[tile][1].zw;
+        }
+#endif
+    }
 }
 
 // Finishes one row, whose base is in m->rescale: its numbers are written, and what its sums are to be multiplied by takes the base's place.
@@ -423,12 +424,14 @@ static inline void begin_rows(const ring_memory *m, const attend_call *call, con
 }
 
 // Answers the first key.
-static inline int begin_work(const ring_memory *m, const attend_call *call, const work_item *item, const key_source *keys, uint t) {
+static inline int begin_work(const ring_memory *m, const attend_call *call, const work_item *item, const key_source *keys, int number,
+                             uint t) {
     key_range least = work_visible(call, item, item->row_begin);
     key_range most = work_visible(call, item, item->row_begin + item->row_count - 1);
     int key = max(item->kv_begin, least.first);
     begin_rows(m, call, item, t);
     if (t == 0) {
+        m->work->number = number;
         m->work->item = *item;
         m->work->keys = *keys;
         m->work->kv_end = min(item->kv_end, most.end);
@@ -470,9 +473,8 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
 #endif
     ring_memory m = {&work, blocks, exchange, (__local ushort *)exchange, shares, first, end, facts, holes, rescale, tops, row_at, scales};
 
-    int part = get_group_id(0);
-    if (part >= step[call.header + HEADER_PARTS]) return;
-    for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
+    if ((int)get_group_id(0) >= step[call.header + HEADER_PARTS]) return;
+    for (int w = step[call.parts + get_group_id(0)]; w < step[call.parts + ring_anew(get_group_id(0)) + 1]; w = work.number + 1) {
         ring_lane l = lane_of(get_local_id(0));
         ring_row row = {-INFINITY, -INFINITY, 0.0f};
         ring_query held[2 * OWN_CHUNKS];
@@ -482,7 +484,7 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
             work_item item;
             work_item_fill(&item, step + call.works, w);
             KEY_SOURCE(keys, item);
-            key = begin_work(&m, &call, &item, &keys, l.t);
+            key = begin_work(&m, &call, &item, &keys, w, l.t);
             const __global ushort *packed = (const __global ushort *)(space + call.packed) + (long)item.tile_first * PACKED_VALUES;
             load_queries(held, packed, &l);
 #ifdef EXACT
