@@ -109,7 +109,9 @@ typedef struct ring_memory {
     __local float *shares;    // [ROW_TILE][ROW_SHARES]: what those that hold a row's scores found
     __local int *first, *end; // [ROW_TILE]: the keys each row sees; none past the work's rows
     __local int *facts;       // [RING_FACT_SLOTS][KEY_TILE]: KEY_*, of as many blocks, by turns
-    __local int *holes;       // [RING_FACT_SLOTS]: some keys of a block are not there, or not in whole runs of 16 bytes
+    __local int *slow;        // [RING_FACT_SLOTS]: some keys of a block are not there, not in whole runs of 16 bytes, or hidden from some rows
+    __local ring_place *places; // [KEY_TILE]: where the keys of the block lie that is staged next
+    __local int4 *finding;    // [KEY_TILE]: what was read to find a key, and where its block begins; of the work-item that finds it alone
     __local float *rescale;   // [ROW_TILE]: what older sums are multiplied by; at the end bases, then what the finished sums are
     __local float *tops;      // [ROW_TILE]: largest scores, when they are known
     __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
@@ -415,7 +417,7 @@ static inline ALWAYS_INLINE void write_sums(const ring_memory *m, __global uchar
 }
 
 static inline void begin_rows(const ring_memory *m, const attend_call *call, const work_item *item, uint t) {
-    if (t < RING_FACT_SLOTS) m->holes[t] = 0;
+    if (t < RING_FACT_SLOTS) m->slow[t] = 0;
     if (t >= ROW_TILE) return;
     key_range range = {0, 0};
     if ((int)t < item->row_count) range = work_visible(call, item, item->row_begin + t);
@@ -441,6 +443,36 @@ static inline int begin_work(const ring_memory *m, const attend_call *call, cons
     return key + key_gap(keys, key);
 }
 
+// The keys of the work, without what the kernel's arguments say.
+static inline ALWAYS_INLINE void keys_of_work(key_source *keys, const ring_memory *m) {
+    const __local key_source *of = &m->work->keys;
+#ifdef SPARSE
+    keys->indices[0] = of->indices[0];
+    keys->indices[1] = of->indices[1];
+    keys->read[0] = of->read[0];
+    keys->read[1] = of->read[1];
+    keys->first_count = of->first_count;
+#else
+    keys->pages = of->pages;
+    keys->page_rows = of->page_rows;
+    keys->page_entries = of->page_entries;
+    keys->only_page = of->only_page;
+#endif
+    keys->kv_head = of->kv_head;
+}
+#ifdef SPARSE
+#define KEYS_OF_WORK(keys, m)                                                                                            \
+    key_source keys;                                                                                                     \
+    keys.rows[0] = ROW_MEMORY(rows);                                                                                     \
+    keys.rows[1] = ROW_MEMORY(more);                                                                                     \
+    keys_of_work(&keys, m)
+#else
+#define KEYS_OF_WORK(keys, m)                                                                                            \
+    key_source keys;                                                                                                     \
+    keys.rows = ROW_MEMORY(rows);                                                                                        \
+    keys_of_work(&keys, m)
+#endif
+
 static inline int block_is_masked(const ring_memory *m, int key) {
     return key < m->work->first || min(key + KEY_TILE, m->work->kv_end) > m->work->end;
 }
@@ -450,12 +482,24 @@ static inline int block_is_masked(const ring_memory *m, int key) {
 #define SLOT_OF(b) ((b) % RING_FACT_SLOTS)
 #define FACTS_OF(m, b) ((m)->facts + SLOT_OF(b) * KEY_TILE)
 
-// Stages block b, which begins with key `key`.
-static inline ALWAYS_INLINE void stage_block(const ring_memory *m, const ring_place *place, uint b, int key, uint t) {
-    if (block_is_masked(m, key) || m->holes[SLOT_OF(b)])
-        stage_slowly(BLOCK_OF(m, b), FACTS_OF(m, b), place, t);
+// What is read to find the keys of the block that begins with key `key`, by KEY_TILE work-items.
+static inline ALWAYS_INLINE void find_block(const ring_memory *m, const key_source *keys, int key, uint t) {
+    m->finding[t] = (int4)(find_key(keys, key, m->work->kv_end, t), key, 0);
+}
+
+// Places them as block b, to be staged after the next barrier.
+static inline ALWAYS_INLINE void place_block(const ring_memory *m, const key_source *keys, uint b, uint t) {
+    int4 found = m->finding[t];
+    place_key(m->places, FACTS_OF(m, b), m->slow + SLOT_OF(b), keys, found.xy, t);
+    if (t == 0 && block_is_masked(m, found.z)) atomic_or(m->slow + SLOT_OF(b), 1);
+}
+
+static inline ALWAYS_INLINE void stage_block(const ring_memory *m, uint b, uint t) {
+    ring_place place = m->places[t / PER_KEY];
+    if (m->slow[SLOT_OF(b)])
+        stage_slowly(BLOCK_OF(m, b), FACTS_OF(m, b), &place, t);
     else
-        stage(BLOCK_OF(m, b), place, t);
+        stage(BLOCK_OF(m, b), &place, t);
     ring_close();
 }
 
@@ -463,7 +507,9 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
     __local ushort blocks[STAGES * BLOCK_VALUES] ALIGNED;
     __local float exchange[RING_EXCHANGE_FLOATS(KEY_TILE)] ALIGNED;
     __local float shares[ROW_TILE * ROW_SHARES], rescale[ROW_TILE], tops[ROW_TILE];
-    __local int first[ROW_TILE], end[ROW_TILE], facts[RING_FACT_SLOTS * KEY_TILE], holes[RING_FACT_SLOTS];
+    __local int first[ROW_TILE], end[ROW_TILE], facts[RING_FACT_SLOTS * KEY_TILE], slow[RING_FACT_SLOTS];
+    __local ring_place places[KEY_TILE];
+    __local int4 finding[KEY_TILE];
     __local long row_at[ROW_TILE];
     __local ring_work work;
 #ifdef EXACT
@@ -471,7 +517,7 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
 #else
     __local float *scales = 0;
 #endif
-    ring_memory m = {&work, blocks, exchange, (__local ushort *)exchange, shares, first, end, facts, holes, rescale, tops, row_at, scales};
+    ring_memory m = {&work, blocks, exchange, (__local ushort *)exchange, shares, first, end, facts, slow, places, finding, rescale, tops, row_at, scales};
 
     if ((int)get_group_id(0) >= step[call.header + HEADER_PARTS]) return;
     for (int w = step[call.parts + get_group_id(0)]; w < step[call.parts + ring_anew(get_group_id(0)) + 1]; w = work.number + 1) {
@@ -493,42 +539,40 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
         }
         clear_sums(&sums);
         barrier(CLK_LOCAL_MEM_FENCE);
-        int ahead = key; // where the block that is staged next begins
-        ring_place place;
         for (uint b = 0; b < STAGES; b++) {
-            key_source keys = work.keys;
-            if (b > 0) {
-                stage_block(&m, &place, b - 1, ahead, l.t);
-                ahead = block_behind(&keys, ahead, work.kv_end);
+            if (b > 0) stage_block(&m, b - 1, l.t);
+            barrier(CLK_LOCAL_MEM_FENCE);
+            if (l.t < KEY_TILE) {
+                KEYS_OF_WORK(keys, &m);
+                find_block(&m, &keys, b == 0 ? key : block_behind(&keys, finding[l.t].z, work.kv_end), l.t);
+                place_block(&m, &keys, b, l.t);
             }
-            place = place_key(FACTS_OF(&m, b), holes + SLOT_OF(b), &keys, find_key(&keys, ahead, work.kv_end, l.t), l.t);
             barrier(CLK_LOCAL_MEM_FENCE);
         }
         for (uint b = 0; key < work.kv_end; b++) {
             float4 c[2][KEY_COLUMNS];
             float s[KEPT];
-            int2 found;
             ring_wait(STAGES - 2);
             barrier(CLK_LOCAL_MEM_FENCE); // the block is staged, and nobody needs the one before any more, in whose place another comes
-            stage_block(&m, &place, b + STAGES - 1, ahead, ring_anew(l.t));
-            {
-                key_source keys = work.keys;
-                ahead = block_behind(&keys, ahead, work.kv_end);
-                found = find_key(&keys, ahead, work.kv_end, l.t);
+            stage_block(&m, b + STAGES - 1, ring_anew(l.t));
+            if (l.t < KEY_TILE) {
+                KEYS_OF_WORK(keys, &m);
+                find_block(&m, &keys, block_behind(&keys, finding[l.t].z, work.kv_end), l.t);
             }
             score_keys(c, held, BLOCK_OF(&m, b), &l);
             give_scores(s, c, &m, &l);
             barrier(CLK_LOCAL_MEM_FENCE);
             take_scores(s, &m, &l);
-            mask_scores(s, &m, key, call.softcap, block_is_masked(&m, key) || holes[SLOT_OF(b)], FACTS_OF(&m, b), &l);
+            mask_scores(s, &m, key, call.softcap, slow[SLOT_OF(b)], FACTS_OF(&m, b), &l);
             share_top(s, &m, &l);
-            {
-                key_source keys = work.keys;
-                place = place_key(FACTS_OF(&m, b + STAGES), holes + SLOT_OF(b + STAGES), &keys, found, l.t);
-                key = block_behind(&keys, key, work.kv_end);
+            if (l.t < KEY_TILE) {
+                KEYS_OF_WORK(keys, &m);
+                place_block(&m, &keys, b + STAGES, l.t);
             }
+            KEYS_OF_WORK(keys, &m);
+            key = block_behind(&keys, key, work.kv_end);
             barrier(CLK_LOCAL_MEM_FENCE);
-            if (l.t == 0) holes[SLOT_OF(b)] = 0;
+            if (l.t == 0) slow[SLOT_OF(b)] = 0;
             soften(s, &row, &m, &l);
             barrier(CLK_LOCAL_MEM_FENCE);
             rescale_sums(&sums, &m, l.lane);

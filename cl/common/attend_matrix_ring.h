@@ -21,7 +21,7 @@
 #define RING_EXCHANGE_FLOATS(key_tile) (RING_GROUP * (RING_SHARES - 1) * RING_KEPT(key_tile))
 
 #define RING_FACT_SLOTS 8 // more than stages: keys are placed a block before they are staged
-#define RING_OTHER_BYTES (RING_FACT_SLOTS * 32 * 4 + RING_GROUP * 4 + RING_ROWS * 7 * 4 + RING_FACT_SLOTS * 4 + 608) // at most
+#define RING_OTHER_BYTES 4608 // at most: of rows, keys and the work
 
 #define RING_LOCAL_BYTES(key_tile, stages, width) \
     ((stages) * (key_tile) * (width)*2 + RING_EXCHANGE_FLOATS(key_tile) * 4 + RING_OTHER_BYTES)
