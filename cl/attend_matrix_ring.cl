@@ -19,14 +19,16 @@
 //   scores  32 rows by k/2 keys: 9 k products, keys alone, each read for 2 tiles of rows                             128
 //   values  32 rows by 64 columns: 8 k products, weights for 8 tiles of columns, values for 2 of rows                192
 //   and once a block 1152 k bytes staged, 384 k bytes written and as many read of partial scores, 64 k of weights
-// that is 4672 k bytes, 36.5 k cycles, beside 34 k cycles of products on sm_80 (68 k to 136 k on the others): the two overlap but for the
-// softmax, some 350 cycles of waiting a block in which the units have nothing. Predicted shares of the units' peak, not measured:
-//   sm_80: 34 k / (36.5 k + 350)    16 keys 0.58, 32 keys 0.72
-//   of 4 cycles: 68 k / (68 k + 350)       0.76,         0.86       of 8 cycles:  0.86, 0.93
+// that is 4672 k bytes, 36.5 k cycles, beside 34 k cycles of products on sm_80 (68 k to 136 k on the others). Instructions are no bound: ptxas 13.0
+// makes 221 of a wave's block of 16 keys for sm_80, 34 of them products (15 in 100), and 313 of one of 32 keys, 68 of them products (22 in 100),
+// which four schedulers issue in 442 and 626 cycles, beside 544 and 1088 of products. All overlap but for the softmax, an estimated 350 cycles a
+// block between barriers in which the units have nothing. Predicted shares of the units' peak, not measured:
+//   sm_80: 34 k / (36.5 k + 350)           16 keys 0.58, 32 keys 0.72
+//   of 4 cycles: 68 k / (68 k + 350)               0.76,         0.86       of 8 cycles:  0.86, 0.93
 // Reading of rows: 1152 k bytes in that time are 20 to 24 bytes a cycle for each multiprocessor of sm_80, whose second-level cache gives
-// 47. 64 rows by local queries would halve them; their scores take 384 bytes a product, so that on sm_80 they come out the same, and 72 KiB of
-// queries need local memory that OpenCL does not tell of.
-// Registers: 64 of sums, 72 of queries, 8 or 16 of scores.
+// 47. 64 rows would halve them, but their queries do not fit the registers beside the sums: out of local memory, scores take 384 bytes a product,
+// so that on sm_80 they come out the same, and 72 KiB of queries and a ring are more than OpenCL tells of.
+// Registers: 64 of sums, 72 of queries, 8 or 16 of scores; all else is found anew or kept in local memory.
 //
 //   space: packed  [tile][2][CHUNKS][256] 16-bit queries times scale * log2(e), in the order of ring_query_load; in exact compute times 2^-e of
 //                  each row, and behind each tile [ROW_TILE] f32 2^e; by attend_pack_ring and attend_pack_ring_parts
