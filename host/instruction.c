@@ -2,6 +2,7 @@
 #include "host/instruction.h"
 #include "host/error.h"
 #include "host/instruction_matrix.h"
+#include "host/instruction_ring.h"
 #include "host/instruction_sub_group.h"
 #include "host/instruction_wgmma.h"
 #include "host/launch.h"
@@ -70,6 +71,8 @@ static const struct {
     [HOST_INSTRUCTION_MATRIX_PORTABLE] = {.name = "matrix products in OpenCL C"},
     [HOST_INSTRUCTION_WGMMA] = {.name = "warpgroup products by wgmma"},
     [HOST_INSTRUCTION_WGMMA_PORTABLE] = {.name = "warpgroup products in OpenCL C"},
+    [HOST_INSTRUCTION_RING] = {.name = "products by mma.sync and cp.async"},
+    [HOST_INSTRUCTION_RING_PORTABLE] = {.name = "products by way of a ring in OpenCL C"},
     [HOST_INSTRUCTION_SUB_GROUPS] = {.name = "sub-groups"},
 };
 
@@ -298,6 +301,8 @@ static clmla_status run_trial(trial_run *run, host_instruction instruction, host
     }
     if (instruction == HOST_INSTRUCTION_WGMMA || instruction == HOST_INSTRUCTION_WGMMA_PORTABLE)
         return host_wgmma_try(run->context, run->queue, instruction, trial);
+    if (instruction == HOST_INSTRUCTION_RING || instruction == HOST_INSTRUCTION_RING_PORTABLE)
+        return host_ring_try(run->context, run->queue, instruction, trial);
     if (instruction == HOST_INSTRUCTION_SUB_GROUPS) return host_sub_group_try(run->context, run->queue, trial);
     if (host_matrix_is(instruction)) return host_matrix_try(run->context, run->queue, instruction, trial);
     return try_products(run, trial);

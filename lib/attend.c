@@ -2,6 +2,7 @@
 #include "lib/attend.h"
 #include "host/error.h"
 #include "host/instruction_matrix.h"
+#include "host/instruction_ring.h"
 #include "host/instruction_wgmma.h"
 #include "lib/context.h"
 #include "lib/kernels.h"
@@ -124,6 +125,10 @@ void attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool list
         snprintf(more, sizeof more, "%s %s -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u -DPARTIALS=%u %s%s",
                  host_matrix_find(&plan->context->host.facts)->option, dims, tile->group, tile->row_tile,
                  tile->key_tile, tile->partials, exact, sparse);
+    else if (plan->attend->method == VARIANT_MATRIX_RING)
+        snprintf(more, sizeof more, "%s %s -DKEY_TILE=%u -DSTAGES=%u %s%s",
+                 host_ring_option(host_ring_find(&plan->context->host.facts)), dims, tile->key_tile, tile->stages, exact,
+                 sparse);
     else if (plan->attend->method == VARIANT_WGMMA)
         snprintf(more, sizeof more, "%s %s %s%s", host_wgmma_option(host_wgmma_find(&plan->context->host.facts)), dims,
                  exact, sparse);
@@ -150,9 +155,10 @@ static const char *pack_kernel(const variant *attend) {
 }
 
 // Of the attend program itself, whose options say in which order a tile's values lie.
-static const char *pack_matrix_kernel(bool wgmma, bool exact) {
-    if (exact) return wgmma ? "attend_pack_wgmma_parts" : "attend_pack_matrix_parts";
-    return wgmma ? "attend_pack_wgmma" : "attend_pack_matrix";
+static const char *pack_matrix_kernel(const variant *attend, bool exact) {
+    if (attend->method == VARIANT_WGMMA) return exact ? "attend_pack_wgmma_parts" : "attend_pack_wgmma";
+    if (attend->method == VARIANT_MATRIX_RING) return exact ? "attend_pack_ring_parts" : "attend_pack_ring";
+    return exact ? "attend_pack_matrix_parts" : "attend_pack_matrix";
 }
 
 static clmla_status launch_pack_matrix(attend_job *job) {
@@ -161,7 +167,7 @@ static clmla_status launch_pack_matrix(attend_job *job) {
     bool wgmma = plan->attend->method == VARIANT_WGMMA, exact = plan->params.compute == CLMLA_COMPUTE_EXACT;
     specialise(options, job);
     host_launch launch = host_launch_begin(&plan->context->host, "attend", plan->attend->source, options,
-                                           pack_matrix_kernel(wgmma, exact));
+                                           pack_matrix_kernel(plan->attend, exact));
     host_arg_buffer(&launch, job->query.memory);
     host_arg_buffer(&launch, job->query_rope.memory);
     host_arg_buffer(&launch, plan->step);

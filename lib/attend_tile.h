@@ -12,6 +12,7 @@
 // What cl/common/attend_tile.h calls these.
 typedef struct attend_tile {
     uint32_t group, row_tile, key_tile, score_rows, partials;
+    uint32_t stages;       // of attend_matrix_ring: blocks of keys in local memory
     uint32_t sub_group;    // to be asked of the compiler; 0 = it chooses
     uint32_t query_stride; // floats from one packed query to the next
     uint64_t local_bytes;  // at most

@@ -14,7 +14,7 @@ extern const host_source clmla_source_absorb_naive, clmla_source_absorb_vector;
 extern const host_source clmla_source_attend_naive, clmla_source_attend_vector, clmla_source_attend_int8_dot;
 extern const host_source clmla_source_attend_int16_dot, clmla_source_attend_bf16_dot, clmla_source_attend_amx;
 extern const host_source clmla_source_attend_queries, clmla_source_attend_merge, clmla_source_attend_tile;
-extern const host_source clmla_source_attend_matrix, clmla_source_attend_wgmma;
+extern const host_source clmla_source_attend_matrix, clmla_source_attend_matrix_ring, clmla_source_attend_wgmma;
 extern const host_source clmla_source_attend_heads_naive, clmla_source_attend_heads_vector, clmla_source_attend_heads_tile,
     clmla_source_attend_heads_matrix;
 extern const host_source clmla_source_merge_naive, clmla_source_merge_vector, clmla_source_merge_group;

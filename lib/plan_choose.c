@@ -2,6 +2,7 @@
 // What a plan runs: the variants, the tile that attend is built for, and the rules by which keys are shared out.
 #include "host/error.h"
 #include "lib/attend_matrix.h"
+#include "lib/attend_matrix_ring.h"
 #include "lib/attend_wgmma.h"
 #include "lib/plan.h"
 #include "lib/proof.h"
@@ -17,6 +18,15 @@ static uint32_t expected_rows(const clmla_plan_params *params) {
     if (capacity->sequences == 0 || params->split_tokens > 0) return heads;
     uint64_t tokens = ((uint64_t)capacity->query_tokens + capacity->sequences - 1) / capacity->sequences;
     return tokens < ROWS_PLENTY / heads ? (uint32_t)(heads * tokens) : ROWS_PLENTY;
+}
+
+static bool choose_of(const variant *attend, attend_tile *tile, char reason[ATTEND_TILE_REASON_MAX],
+                      clmla_context *context, const attend_tile_limits *limits, const attend_tile_shape *shape) {
+    const clmla_device_facts *facts = &context->host.facts;
+    if (attend->method == VARIANT_MATRIX) return attend_matrix_choose(tile, reason, facts, limits, shape);
+    if (attend->method != VARIANT_MATRIX_RING) return attend_tile_choose(tile, reason, facts, limits, shape);
+    uint64_t local = host_instruction_try(&context->host, host_ring_find(facts))->local_bytes;
+    return attend_ring_choose(tile, reason, facts, local, limits, shape);
 }
 
 clmla_status plan_choose_tile(attend_tile *tile, clmla_context *context, const clmla_plan_params *params,
@@ -39,10 +49,7 @@ clmla_status plan_choose_tile(attend_tile *tile, clmla_context *context, const c
         *tile = attend_wgmma_tile(layout->latent_dim, layout->rope_dim, shape.exact);
         return CLMLA_OK;
     }
-    bool found = attend->method == VARIANT_MATRIX
-                     ? attend_matrix_choose(tile, reason, &context->host.facts, &limits, &shape)
-                     : attend_tile_choose(tile, reason, &context->host.facts, &limits, &shape);
-    if (found) return CLMLA_OK;
+    if (choose_of(attend, tile, reason, context, &limits, &shape)) return CLMLA_OK;
     return host_fail(&context->host.log, CLMLA_E_LIMIT, 0,
                      "plan: attend's variant '%s' %s (see attend.tile.* of the tuning)", attend->name, reason);
 }
@@ -87,7 +94,8 @@ schedule_rules plan_rules(clmla_context *context, const clmla_plan_params *param
     }
     if (attend->method == VARIANT_AMX) rules.parts_per_unit = tuning_value(context, TUNING_ATTEND_AMX_PARTS_PER_UNIT);
     if (variant_has_tiles(attend)) tile_rules(&rules, context, tile);
-    if (attend->method == VARIANT_WGMMA) rules.parts_per_unit = 1; // a group has a unit's registers and local memory
+    // A group has a unit's registers, and of wgmma its local memory.
+    if (attend->method == VARIANT_WGMMA || attend->method == VARIANT_MATRIX_RING) rules.parts_per_unit = 1;
     rules.split_tokens = (uint32_t)schedule_round_up(params->split_tokens, rules.block_tokens);
     return rules;
 }

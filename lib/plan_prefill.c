@@ -61,6 +61,7 @@ static double visible_pairs(const clmla_plan_params *params, double tokens, doub
 static double gain_of(clmla_plan *plan, const variant *chosen) {
     if (chosen->method == VARIANT_WGMMA) return WGMMA_GAIN;
     if (chosen->method == VARIANT_MATRIX) return MATRIX_GAIN;
+    if (chosen->method == VARIANT_MATRIX_RING) return MATRIX_GAIN; // at least: it was not measured
     if (!host_instruction_is_timed(chosen->instruction)) return 1.0;
     double gain = (double)host_instruction_try(&plan->context->host, chosen->instruction)->gain;
     return gain > 1.0 ? gain : 1.0;

@@ -5,6 +5,7 @@
 #include "lib/attend_heads_matrix.h"
 #include "lib/attend_heads_tile.h"
 #include "lib/attend_matrix.h"
+#include "lib/attend_matrix_ring.h"
 #include "lib/attend_tile.h"
 #include "lib/attend_wgmma.h"
 #include "lib/group.h"
@@ -133,22 +134,41 @@ static const char *refuse_attend_matrix(const clmla_device_facts *facts, const c
     return tile_for(attend_matrix_choose, reason, facts, shape) ? NULL : "no tile fits the device";
 }
 
-// Matrix products in OpenCL C are for tests, which ask for them by name.
-static bool is_portable_matrix(const variant *variant, const clmla_device_facts *facts) {
-    if (variant->method == VARIANT_WGMMA) return host_wgmma_find(facts) == HOST_INSTRUCTION_WGMMA_PORTABLE;
-    return variant->method == VARIANT_MATRIX &&
-           host_matrix_find(facts)->instruction == HOST_INSTRUCTION_MATRIX_PORTABLE;
-}
 // Dot products and tiles of CPUs are so in contexts of tests.
 #define PORTABLE_DOT "the context makes its products by OpenCL C, which is for tests alone"
+// Matrix products in OpenCL C are for tests, which ask for them by name.
 #define PORTABLE_MATRIX "the device has no matrix units known here: in OpenCL C its products are for tests alone"
+static const char *refuse_portable(const variant *variant, const clmla_device_facts *facts) {
+    if (variant->method == VARIANT_MATRIX_RING && host_ring_find(facts) == HOST_INSTRUCTION_RING_PORTABLE)
+        return "its ring is of NVIDIA's GPUs from sm_80 on: in OpenCL C it is for tests alone";
+    bool portable = variant->method == VARIANT_WGMMA
+                        ? host_wgmma_find(facts) == HOST_INSTRUCTION_WGMMA_PORTABLE
+                        : variant->method == VARIANT_MATRIX &&
+                              host_matrix_find(facts)->instruction == HOST_INSTRUCTION_MATRIX_PORTABLE;
+    return portable ? PORTABLE_MATRIX : NULL;
+}
 
-static const char *refuse_attend_wgmma(const clmla_device_facts *facts, const clmla_shape *shape) {
+// What tiles share that hold a query's parts as rows of one product.
+static const char *refuse_parts_in_tile(const clmla_shape *shape) {
     if (shape->compute == CLMLA_COMPUTE_EXACT && shape->format == CLMLA_ROWS_BF16)
         return "in exact compute its products are of f16 rows: a bf16 query's three parts do not fit its tile";
     if (shape->format != CLMLA_ROWS_F16 && shape->format != CLMLA_ROWS_BF16)
         return "its products are of f16 or bf16 rows";
     if (shape->value_dim != 0 && shape->value_dim != shape->latent_dim) return "values take the rope part in";
+    return NULL;
+}
+
+static const char *refuse_attend_ring(const clmla_device_facts *facts, const clmla_shape *shape) {
+    const char *refusal = refuse_parts_in_tile(shape);
+    if (refusal) return refusal;
+    if (shape->head_count != 0 && shape->head_count < MATRIX_LEAST_HEADS)
+        return "fewer than 8 heads: most of a tile of 32 rows would be padding";
+    return attend_ring_refuse(facts, shape->latent_dim, shape->rope_dim);
+}
+
+static const char *refuse_attend_wgmma(const clmla_device_facts *facts, const clmla_shape *shape) {
+    const char *refusal = refuse_parts_in_tile(shape);
+    if (refusal) return refusal;
     return attend_wgmma_refuse(facts, shape->latent_dim, shape->rope_dim);
 }
 
@@ -289,6 +309,8 @@ static const variant lists[CLMLA_OPERATION_COUNT][VARIANTS_MAX] = {
                          VECTOR(attend, refuse_attend_vector),
                          {"wgmma", VARIANT_WGMMA, &clmla_source_attend_wgmma, refuse_attend_wgmma,
                           HOST_INSTRUCTION_WGMMA_PORTABLE, NULL},
+                         {"matrix_ring", VARIANT_MATRIX_RING, &clmla_source_attend_matrix_ring, refuse_attend_ring,
+                          HOST_INSTRUCTION_RING_PORTABLE, NULL},
                          {"matrix", VARIANT_MATRIX, &clmla_source_attend_matrix, refuse_attend_matrix,
                           HOST_INSTRUCTION_MATRIX_PORTABLE, NULL},
                          {"tile", VARIANT_TILE, &clmla_source_attend_tile, refuse_attend_tile, HOST_INSTRUCTION_NONE,
@@ -357,6 +379,7 @@ static bool is_small_q8(const clmla_shape *shape) {
 // What a variant's kernel is made of on the context's device.
 static host_instruction instruction_of(const clmla_context *context, const variant *variant) {
     if (variant->method == VARIANT_WGMMA) return host_wgmma_find(&context->host.facts);
+    if (variant->method == VARIANT_MATRIX_RING) return host_ring_find(&context->host.facts);
     if (variant->method == VARIANT_MATRIX) return host_matrix_find(&context->host.facts)->instruction;
     return host_instruction_form(&context->host, variant->instruction);
 }
@@ -454,7 +477,7 @@ static clmla_status refuse_variant(const char **refusal, char reason[VARIANT_REA
         variant->explain(reason, facts, shape);
         *refusal = reason;
     }
-    if (!*refusal && unasked && is_portable_matrix(variant, facts)) *refusal = PORTABLE_MATRIX;
+    if (!*refusal && unasked) *refusal = refuse_portable(variant, facts);
     if (!*refusal) *refusal = refuse_instruction(reason, context, list, variant, shape, unasked);
     if (judge) judge->proven = false;
     // There is nothing to compare the naive one with.
@@ -487,7 +510,7 @@ clmla_status clmla_variant_list(clmla_variant *variants, size_t capacity, size_t
         if (*count >= capacity) continue;
         clmla_variant *out = &variants[*count];
         const char *refusal = list[*count].refusal(facts, shape);
-        if (!refusal && is_portable_matrix(&list[*count], facts)) refusal = PORTABLE_MATRIX;
+        if (!refusal) refusal = refuse_portable(&list[*count], facts);
         list_one(out, &list[*count], refusal, chosen);
         if (refusal && list[*count].explain) list[*count].explain(out->reason, facts, shape);
         chosen |= !refusal;

@@ -20,6 +20,7 @@ typedef enum variant_method {
     VARIANT_GROUP, // the work-items of a group share rows, or a row: lib/group.h
     VARIANT_TILE,
     VARIANT_MATRIX,
+    VARIANT_MATRIX_RING,
     VARIANT_WGMMA
 } variant_method;
 
@@ -47,7 +48,8 @@ static inline bool variant_has_vectors(const variant *variant) {
 
 // A group of work-items shares tiles of rows and keys: plan->tile says which.
 static inline bool variant_has_tiles(const variant *variant) {
-    return variant->method == VARIANT_TILE || variant->method == VARIANT_MATRIX || variant->method == VARIANT_WGMMA;
+    return variant->method == VARIANT_TILE || variant->method == VARIANT_MATRIX ||
+           variant->method == VARIANT_MATRIX_RING || variant->method == VARIANT_WGMMA;
 }
 
 // Its groups reduce: through sub-groups where the device's are right.
@@ -55,7 +57,8 @@ bool variant_reduces(const variant *variant);
 
 // Products of matrix units, whose program is another one in exact compute.
 static inline bool variant_has_matrix_units(const variant *variant) {
-    return variant->method == VARIANT_MATRIX || variant->method == VARIANT_WGMMA;
+    return variant->method == VARIANT_MATRIX || variant->method == VARIANT_MATRIX_RING ||
+           variant->method == VARIANT_WGMMA;
 }
 
 // From so many rows on every variant for many rows is chosen where it suits the device. Below, project_vector is as fast: it

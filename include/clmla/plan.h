@@ -67,7 +67,7 @@ typedef struct clmla_plan_params {
                            // lengths and device. Fixed: a sequence's result does not depend on the rest of the batch
     clmla_plan_capacity capacity;
     clmla_compute compute; // EXACT: within a few units in f32's last place of the scores and of the output's largest
-                           // value. Variants "matrix" and "wgmma" then keep a query and a weight as the sum of two f16
+                           // value. Variants "matrix", "matrix_ring" and "wgmma" then keep a query and a weight as the sum of two f16
                            // values, or three of bf16 over bf16 rows (22 and 24 bits), scaled so that none overflows,
                            // multiply by each, and add products in f32; rows are not rounded. An infinity in a row they
                            // may answer with NaN.

@@ -8,6 +8,7 @@
 #include "host/error.h"
 #include "host/instruction.h"
 #include "host/instruction_matrix.h"
+#include "host/instruction_ring.h"
 #include "host/instruction_sub_group.h"
 #include "host/instruction_wgmma.h"
 #include "tests/host/faulty.h"
@@ -19,12 +20,23 @@
 
 #define BEFORE "what was told before"
 
+static bool is_portable(host_instruction instruction) {
+    return instruction == HOST_INSTRUCTION_MATRIX_PORTABLE || instruction == HOST_INSTRUCTION_WGMMA_PORTABLE ||
+           instruction == HOST_INSTRUCTION_RING_PORTABLE;
+}
+
+static bool multiplies_tiles(host_instruction instruction) {
+    return host_matrix_is(instruction) || is_portable(instruction) || instruction == HOST_INSTRUCTION_WGMMA ||
+           instruction == HOST_INSTRUCTION_RING;
+}
+
 static bool has(host_instruction instruction) {
     const clmla_device_facts *facts = test_device_get()->facts;
     // OpenCL C in place of matrix units runs everywhere; in place of CPUs' instructions, where addresses are of one kind.
-    if (instruction == HOST_INSTRUCTION_MATRIX_PORTABLE || instruction == HOST_INSTRUCTION_WGMMA_PORTABLE) return true;
+    if (is_portable(instruction)) return true;
     if (host_instruction_is_portable_dot(instruction)) return facts->type & CL_DEVICE_TYPE_CPU;
     if (instruction == HOST_INSTRUCTION_WGMMA) return host_wgmma_find(facts) == instruction;
+    if (instruction == HOST_INSTRUCTION_RING) return host_ring_find(facts) == instruction;
     if (host_matrix_is(instruction)) return host_matrix_find(facts)->instruction == instruction;
     if (host_instruction_is_timed(instruction) && test_device_is_portable()) return false; // its facts are made up
     if (instruction == HOST_INSTRUCTION_AMX_BF16) return facts->has_amx_bf16;
@@ -101,11 +113,13 @@ START_TEST(is_right_where_the_facts_have_it) {
     if (host_instruction_is_timed(instruction))
         printf("instruction %d: %.2f times the products of f32\n", _i, (double)trial.gain);
     if (host_instruction_is_timed(instruction)) ck_assert_float_gt(trial.gain, 0.0f);
-    if (host_matrix_is(instruction) || instruction == HOST_INSTRUCTION_WGMMA ||
-        instruction == HOST_INSTRUCTION_WGMMA_PORTABLE)
+    if (multiplies_tiles(instruction))
         printf("instruction %d: f16 values that are subnormal are %s\n", _i, trial.keeps_subnormals ? "kept" : "zeros");
-    if (instruction == HOST_INSTRUCTION_MATRIX_PORTABLE || instruction == HOST_INSTRUCTION_WGMMA_PORTABLE)
-        ck_assert(trial.keeps_subnormals); // OpenCL C's conversion keeps them
+    if (is_portable(instruction)) ck_assert(trial.keeps_subnormals); // OpenCL C's conversion keeps them
+    if (instruction == HOST_INSTRUCTION_RING || instruction == HOST_INSTRUCTION_RING_PORTABLE) {
+        printf("instruction %d: a group takes %llu bytes of local memory\n", _i, (unsigned long long)trial.local_bytes);
+        ck_assert_uint_ge(trial.local_bytes, test_device_get()->facts->local_bytes);
+    }
     ck_assert_int_eq(warnings, 0);
     ck_assert(faulty_nothing_lives());
 }
@@ -157,6 +171,12 @@ END_TEST
 START_TEST(says_why_a_trial_of_warpgroups_failed) {
     fail_each(FAULTY_CALL, HOST_INSTRUCTION_WGMMA_PORTABLE);
     fail_each(FAULTY_ALLOCATION, HOST_INSTRUCTION_WGMMA_PORTABLE);
+}
+END_TEST
+
+START_TEST(says_why_a_trial_of_a_ring_failed) {
+    fail_each(FAULTY_CALL, HOST_INSTRUCTION_RING_PORTABLE);
+    fail_each(FAULTY_ALLOCATION, HOST_INSTRUCTION_RING_PORTABLE);
 }
 END_TEST
 
@@ -231,6 +251,25 @@ START_TEST(warpgroup_products_are_hoppers) {
 }
 END_TEST
 
+START_TEST(rings_are_of_ampere_and_later) {
+    clmla_device_facts facts = {.type = CL_DEVICE_TYPE_GPU, .vendor_id = 0x10de};
+    const uint32_t capabilities[] = {80, 86, 87, 89, 90, 100, 103, 120};
+    for (size_t i = 0; i < sizeof capabilities / sizeof *capabilities; i++) {
+        facts.compute_capability = capabilities[i];
+        ck_assert_int_eq(host_ring_find(&facts), HOST_INSTRUCTION_RING);
+    }
+    facts.compute_capability = 75;
+    ck_assert_int_eq(host_ring_find(&facts), HOST_INSTRUCTION_RING_PORTABLE);
+    facts.compute_capability = 0; // the driver does not say
+    ck_assert_int_eq(host_ring_find(&facts), HOST_INSTRUCTION_RING_PORTABLE);
+    facts.compute_capability = 80;
+    facts.vendor_id = 0x1002;
+    ck_assert_int_eq(host_ring_find(&facts), HOST_INSTRUCTION_RING_PORTABLE);
+    ck_assert_str_eq(host_ring_option(HOST_INSTRUCTION_RING), "-DMATRIX_NVIDIA");
+    ck_assert_str_eq(host_ring_option(HOST_INSTRUCTION_RING_PORTABLE), "-DMATRIX_PORTABLE");
+}
+END_TEST
+
 // Devices of other kinds and drivers have none, whatever this machine's CPU is.
 START_TEST(facts_are_of_cpus_under_pocl_alone) {
     clmla_device_facts facts = {.type = CL_DEVICE_TYPE_GPU, .platform_name = "Portable Computing Language"};
@@ -251,9 +290,11 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, says_why_a_trial_failed);
     tcase_add_test(tcase, says_why_a_trial_of_matrices_failed);
     tcase_add_test(tcase, says_why_a_trial_of_warpgroups_failed);
+    tcase_add_test(tcase, says_why_a_trial_of_a_ring_failed);
     tcase_add_test(tcase, says_why_a_trial_of_sub_groups_failed);
     tcase_add_test(tcase, sub_groups_are_asked_for_by_vendor);
     tcase_add_test(tcase, warpgroup_products_are_hoppers);
+    tcase_add_test(tcase, rings_are_of_ampere_and_later);
     tcase_add_test(tcase, matrix_units_are_known_by_vendor_and_name);
     tcase_add_test(tcase, facts_are_of_cpus_under_pocl_alone);
 }

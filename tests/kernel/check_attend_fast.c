@@ -86,7 +86,8 @@ static bool accept(const int *chosen, const void *payload) {
 
 static bool is_run(const clmla_variant *variant, const attend_shape *s) {
     if (variant->chosen || test_device_is_portable()) return test_variant_is_fast(variant);
-    if (strcmp(variant->name, "wgmma") == 0) return false; // check_attend_wgmma.c's, in OpenCL C
+    // check_attend_wgmma.c's and check_attend_matrix_ring.c's, in OpenCL C
+    if (strcmp(variant->name, "wgmma") == 0 || strcmp(variant->name, "matrix_ring") == 0) return false;
     if (strcmp(variant->name, "matrix") != 0) return test_variant_is_slow(variant);
     // Seconds of compilation for each program on PoCL: one width, the others are check_attend_matrix.c's.
     return test_variant_is_slow(variant) && s->latent == 512 && s->rope == 64 && attend_cost(s) <= PORTABLE_MOST;
@@ -124,7 +125,8 @@ static void run_shape(const char *family, int number, const attend_shape *s) {
             attend_compare_fast(&f, variants[i].name, BF16_COSINE);
         else if (strcmp(variants[i].name, "amx") == 0)
             attend_compare_fast(&f, variants[i].name, s->format == CLMLA_ROWS_BF16 ? AMX_BF16_COSINE : AMX_COSINE);
-        else if (strcmp(variants[i].name, "matrix") == 0 || strcmp(variants[i].name, "wgmma") == 0)
+        else if (strcmp(variants[i].name, "matrix") == 0 || strcmp(variants[i].name, "matrix_ring") == 0 ||
+                 strcmp(variants[i].name, "wgmma") == 0)
             attend_compare_fast(&f, variants[i].name, MATRIX_COSINE);
         else
             attend_compare(&f, variants[i].name);

@@ -6,7 +6,7 @@
 #include <clmla/clmla.h>
 #include <string.h>
 
-#define MOST 8
+#define MOST 16
 
 // An NVIDIA H200 as its driver is known to tell.
 static const clmla_device_facts h200 = {.type = CL_DEVICE_TYPE_GPU,

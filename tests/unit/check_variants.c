@@ -5,7 +5,7 @@
 #include <clmla/clmla.h>
 #include <string.h>
 
-#define MOST 9
+#define MOST 16
 
 static size_t list(clmla_variant *out, cl_device_type type, uint32_t width, clmla_operation operation, clmla_shape shape) {
     clmla_device_facts facts = {.type = type, .float_vector_width = width, .compute_units = 1};

@@ -12,11 +12,16 @@ LLVM = '19'
 # Mesa's OpenCL driver needs libclc 15, and Debian lets one libclc be installed; newer LLVM reads its bitcode.
 LIBRARY = pathlib.Path('/usr/lib/clc/nvptx64--nvidiacl.bc')
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# target: the PTX version that knows it, bytes of local memory an SM.
-TARGETS = {'sm_80': ('ptx70', 164 * 1024), 'sm_90': ('ptx78', 228 * 1024)}
+# target: the newest of LLVM's targets that its PTX can be for, the PTX version that knows that, bytes of local memory and warps of an SM.
+TARGETS = {'sm_80': ('sm_80', 'ptx70', 164 * 1024, 64), 'sm_90': ('sm_90', 'ptx78', 228 * 1024, 64)}
+# Of programs that name them.
+NAMED = {'sm_86': ('sm_86', 'ptx71', 100 * 1024, 48), 'sm_89': ('sm_89', 'ptx78', 100 * 1024, 48),
+         'sm_100': ('sm_90', 'ptx78', 228 * 1024, 64), 'sm_120': ('sm_90', 'ptx78', 100 * 1024, 48)}
 # A program's comments of so much become instructions of the target they are for; PTX knows them from this version on.
 COMMENT, RAISED_FROM, RAISED, RAISED_PTX = '//@sm_90a ', 'sm_90', 'sm_90a', 'ptx80'
-WARP, WARPS, GROUPS, REGISTERS = 32, 64, 32, 65536  # of an SM, on both
+WARP, GROUPS, REGISTERS = 32, 32, 65536             # groups and registers of an SM, at most
+# ptxas refuses static arrays of more than 48 KiB for targets without an a, but leaves the limit of an object to who links it.
+TOO_MUCH, OBJECT = 'uses too much shared data', '-c'
 WARP_REGISTERS, GROUP_LOCAL = 256, 1024             # what a warp's registers round up to; local memory a group loses
 
 
@@ -39,7 +44,7 @@ def version():
 
 def compile_program(target, program, folder):
     """Kernel name -> Figures."""
-    ptx, memory = TARGETS[target]
+    processor, ptx, memory, warps = (TARGETS | NAMED)[target]
     raised = target == RAISED_FROM and COMMENT in program.text
     if raised:
         ptx = RAISED_PTX
@@ -52,12 +57,18 @@ def compile_program(target, program, folder):
             [f'llvm-link-{LLVM}', '--suppress-warnings', 'program.bc', '--only-needed', LIBRARY, '-o', 'linked.bc'],
             [f'opt-{LLVM}', '-passes=internalize,default<O3>', f'-internalize-public-api-list={kernels}',
              'linked.bc', '-o', 'optimised.bc'],
-            [f'llc-{LLVM}', '-march=nvptx64', f'-mcpu={target}', f'-mattr=+{ptx}', 'optimised.bc', '-o', 'program.ptx']):
+            [f'llc-{LLVM}', '-march=nvptx64', f'-mcpu={processor}', f'-mattr=+{ptx}', 'optimised.bc', '-o', 'program.ptx']):
         command.run(line, folder)
     if raised:
         raise_text(folder / 'program.ptx')
-    said = command.run([ptxas(), f'-arch={RAISED if raised else target}', '-v', 'program.ptx', '-o', 'program.cubin'], folder)
-    return read_report(said, program.group, memory)
+    assemble = [ptxas(), f'-arch={RAISED if raised else target}', '-v', 'program.ptx', '-o', 'program.cubin']
+    try:
+        said = command.run(assemble, folder)
+    except command.Failure as failure:
+        if TOO_MUCH not in str(failure):
+            raise
+        said = command.run([*assemble, OBJECT], folder)
+    return read_report(said, program.group, memory, warps)
 
 
 def raise_text(path):
@@ -69,7 +80,7 @@ def raise_text(path):
     path.write_text(text.replace(COMMENT, ' ' * len(COMMENT)), encoding='ascii')
 
 
-def read_report(text, group, memory):
+def read_report(text, group, memory, warps):
     found = {}
     for part in text.split('Compiling entry function ')[1:]:
         name = re.match(r"'(\w+)'", part).group(1)
@@ -82,15 +93,15 @@ def read_report(text, group, memory):
         local = re.search(r'(\d+) bytes smem', used.group())
         local = int(local.group(1)) if local else 0
         scratch = max(frame, int(stack.group(1)) if stack else 0)
-        held = warps(registers, group, local, memory)
-        found[name] = Figures(registers, WARP, stores + loads, scratch, 0, local, held, WARPS)
+        held = held_warps(registers, group, local, memory, warps)
+        found[name] = Figures(registers, WARP, stores + loads, scratch, 0, local, held, warps)
     return found
 
 
-def warps(registers, group, local, memory):
+def held_warps(registers, group, local, memory, warps):
     a_group = -(-group // WARP)
     a_warp = -(-registers * WARP // WARP_REGISTERS) * WARP_REGISTERS
-    groups = min(GROUPS, WARPS // a_group, REGISTERS // (a_warp * a_group))
+    groups = min(GROUPS, warps // a_group, REGISTERS // (a_warp * a_group))
     if local:
         groups = min(groups, memory // (local + GROUP_LOCAL))
     return groups * a_group

@@ -22,7 +22,10 @@ class Program:
     def label(self, kernel):
         return ' '.join([kernel] + [o[2:] for o in self.options if o.startswith('-D')])
 
-    def wants(self, vendor, target):
+    def wants(self, vendor, target, named=()):
+        """named: targets that are for those alone who name them."""
+        if target in named:
+            return target in (self.targets or ())
         return not self.targets or vendor in self.targets or target in self.targets
 
 
