@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VARIANTS_MAX 9
+#define VARIANTS_MAX 10
 // Below this many rows CLBlast's general product does not pay its launches.
 #define CLBLAST_LEAST_ROWS 32
 #define PROJECT_TILE_LEAST_ROWS 32
