@@ -519,7 +519,8 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
 #else
     __local float *scales = 0;
 #endif
-    ring_memory m = {&work, blocks, exchange, (__local ushort *)exchange, shares, first, end, facts, slow, places, finding, rescale, tops, row_at, scales};
+    ring_memory m = {&work, blocks, exchange, (__local ushort *)exchange, shares, first, end,
+                     facts, slow, places, finding, rescale, tops, row_at, scales};
 
     if ((int)get_group_id(0) >= step[call.header + HEADER_PARTS]) return;
     for (int w = step[call.parts + get_group_id(0)]; w < step[call.parts + ring_anew(get_group_id(0)) + 1]; w = work.number + 1) {

@@ -29,7 +29,7 @@ typedef enum host_instruction {
     // Products of what cp.async brought (host/instruction_ring.h).
     HOST_INSTRUCTION_RING,
     HOST_INSTRUCTION_RING_PORTABLE, // OpenCL C in their place, likewise
-    HOST_INSTRUCTION_SUB_GROUPS,     // reductions over a group (host/instruction_sub_group.h)
+    HOST_INSTRUCTION_SUB_GROUPS,    // reductions over a group (host/instruction_sub_group.h)
     HOST_INSTRUCTION_COUNT
 } host_instruction;
 
@@ -54,9 +54,9 @@ static inline bool host_instruction_is_timed(host_instruction instruction) {
 typedef struct host_instruction_trial {
     bool right;            // it compiles, runs and gives the right sums
     bool keeps_subnormals; // of matrix products: a row's f16 values below 2^-14 are no zeros to it
-    float gain;       // products in the time of one product of an f32 multiply-add; 0: not timed, as matrix products
+    float gain; // products in the time of one product of an f32 multiply-add; 0: not timed, as matrix products
     uint64_t local_bytes; // of a ring: what a group may take, which can be more than the device's facts tell
-    char reason[160]; // why it is not right; "" when it is
+    char reason[160];     // why it is not right; "" when it is
 } host_instruction_trial;
 
 // Sets facts->has_int16_dot, has_int8_dot, has_bf16_dot and has_amx_bf16: an x86 CPU with the instruction, under PoCL.

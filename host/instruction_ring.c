@@ -132,7 +132,8 @@ clmla_status host_ring_try(host_context *context, cl_command_queue queue, host_i
                      kind == HOST_TRIAL_BF16 ? "bf16" : "f16");
     }
     trial->right = status == CLMLA_OK && !trial->reason[0];
-    trial->local_bytes = instruction == HOST_INSTRUCTION_RING && trial->right ? find_local(run) : context->facts.local_bytes;
+    trial->local_bytes =
+        instruction == HOST_INSTRUCTION_RING && trial->right ? find_local(run) : context->facts.local_bytes;
     host_release(&context->allocator, run);
     return status;
 }

@@ -18,8 +18,7 @@ static uint64_t local_of(uint32_t keys, uint32_t stages, uint32_t width) {
 const char *attend_ring_refuse(const clmla_device_facts *facts, uint32_t latent_dim, uint32_t rope_dim) {
     if (latent_dim % RING_VALUE_UNIT != 0 || latent_dim > LATENT_MOST)
         return "the latent width is none of 128, 256, 384 and 512";
-    if (latent_dim != 0 && (latent_dim + rope_dim) % RING_WIDTH_UNIT != 0)
-        return "a row's width is no multiple of 64";
+    if (latent_dim != 0 && (latent_dim + rope_dim) % RING_WIDTH_UNIT != 0) return "a row's width is no multiple of 64";
     if (latent_dim + rope_dim > WIDTH_MOST) return "rows are wider than 576 values";
     if (group_most(facts) < RING_GROUP) return "needs groups of 256 work-items";
     uint32_t width = latent_dim ? latent_dim + rope_dim : RING_VALUE_UNIT;
@@ -38,8 +37,8 @@ static bool fit(attend_tile *out, uint64_t local, uint32_t keys_most, uint32_t w
     return false;
 }
 
-bool attend_ring_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts, uint64_t local,
-                        const attend_tile_limits *limits, const attend_tile_shape *shape) {
+bool attend_ring_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
+                        uint64_t local, const attend_tile_limits *limits, const attend_tile_shape *shape) {
     uint32_t width = shape->latent_dim + shape->rope_dim;
     char held[64];
     *out = (attend_tile){.group = RING_GROUP,

@@ -12,7 +12,7 @@ const char *attend_ring_refuse(const clmla_device_facts *facts, uint32_t latent_
 // The most keys at a time, then the most blocks of them, that `local` bytes hold; false with a sentence when there are none. Fills group,
 // row_tile, key_tile, stages, query_stride and local_bytes of *out. Of exact compute the rows of a product are two parts of half as many
 // rows, and a packed query has its scale behind it.
-bool attend_ring_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts, uint64_t local,
-                        const attend_tile_limits *limits, const attend_tile_shape *shape);
+bool attend_ring_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
+                        uint64_t local, const attend_tile_limits *limits, const attend_tile_shape *shape);
 
 #endif

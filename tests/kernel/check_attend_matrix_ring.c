@@ -52,9 +52,10 @@ static attend_shape shape_of(size_t number, size_t ring, clmla_compute compute) 
 
 static void check_case(size_t number, size_t ring, clmla_compute compute) {
     attend_shape s = shape_of(number, ring, compute);
-    test_case_begin("attend matrix_ring", (int)(number * 10 + ring), "%s, %s rows of %u + %u, %u heads, %u keys, %u KiB",
-                    clmla_compute_name(compute), clmla_row_format_name(s.format), s.latent, s.rope, s.heads,
-                    rings[ring].keys, rings[ring].local_kib);
+    test_case_begin("attend matrix_ring", (int)(number * 10 + ring),
+                    "%s, %s rows of %u + %u, %u heads, %u keys, %u KiB", clmla_compute_name(compute),
+                    clmla_row_format_name(s.format), s.latent, s.rope, s.heads, rings[ring].keys,
+                    rings[ring].local_kib);
     if (test_case_wanted((int)(number * 10 + ring))) check(&s);
 }
 
@@ -185,7 +186,8 @@ START_TEST(keeps_hidden_values_out) {
     s.split_tokens = 0;
     s.sink = ATTEND_SINK_NONE;
     attend_set_tile(rings[0]);
-    test_case_begin("attend matrix_ring, NaN in the last key", _i, "%s, value %u", clmla_compute_name(s.compute), column);
+    test_case_begin("attend matrix_ring, NaN in the last key", _i, "%s, value %u", clmla_compute_name(s.compute),
+                    column);
     attend_make(&f, &s);
     for (uint32_t d = 0; d < s.latent + s.rope; d++) values[d] = d == column ? NAN : 0.1f;
     test_rows_store(stored, &f.rows, 0, s.kv_tokens[0] - 1, values);
@@ -234,7 +236,8 @@ START_TEST(says_what_it_lacks) {
     attend_set_tile((attend_tile_size){0, 32, 32, 16});
     TEST_OK(clmla_row_layout_make(&params.layout, CLMLA_ROWS_F16, CLMLA_ROPE_INTERLEAVED, 512, 64));
     ck_assert_int_eq(clmla_plan_create(&plan, test_device_get()->context, &params), CLMLA_E_LIMIT);
-    ck_assert_msg(strstr(clmla_last_error(), "a ring of rows of 576 values, the device has 16384") != NULL, "%s", clmla_last_error());
+    ck_assert_msg(strstr(clmla_last_error(), "a ring of rows of 576 values, the device has 16384") != NULL, "%s",
+                  clmla_last_error());
     attend_reset_tile();
 }
 END_TEST

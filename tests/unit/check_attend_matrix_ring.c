@@ -33,8 +33,8 @@ START_TEST(is_chosen_from_sm_80_on) {
     static const struct {
         uint32_t capability;
         const char *chosen;
-    } devices[] = {{75, "matrix"},       {80, "matrix_ring"},  {86, "matrix_ring"},  {89, "matrix_ring"},
-                   {90, "wgmma"},        {100, "matrix_ring"}, {120, "matrix_ring"}, {0, "matrix"}};
+    } devices[] = {{75, "matrix"}, {80, "matrix_ring"},  {86, "matrix_ring"},  {89, "matrix_ring"},
+                   {90, "wgmma"},  {100, "matrix_ring"}, {120, "matrix_ring"}, {0, "matrix"}};
     for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
         clmla_device_facts facts = nvidia(devices[i].capability);
         ck_assert(listed(&facts, deepseek(CLMLA_ROWS_F16, CLMLA_COMPUTE_FAST), devices[i].chosen).chosen);
@@ -51,10 +51,12 @@ START_TEST(says_what_it_does_not_serve) {
         const char *says;
     } refused[] = {
         {{.format = CLMLA_ROWS_BF16, .latent_dim = 512, .rope_dim = 64}, "exact compute"},
-        {{.format = CLMLA_ROWS_Q8, .latent_dim = 512, .rope_dim = 64, .compute = CLMLA_COMPUTE_FAST}, "f16 or bf16 rows"},
+        {{.format = CLMLA_ROWS_Q8, .latent_dim = 512, .rope_dim = 64, .compute = CLMLA_COMPUTE_FAST},
+         "f16 or bf16 rows"},
         {{.format = CLMLA_ROWS_F16, .latent_dim = 320, .rope_dim = 64, .compute = CLMLA_COMPUTE_FAST}, "128, 256, 384"},
         {{.format = CLMLA_ROWS_F16, .latent_dim = 640, .rope_dim = 64, .compute = CLMLA_COMPUTE_FAST}, "128, 256, 384"},
-        {{.format = CLMLA_ROWS_F16, .latent_dim = 512, .rope_dim = 32, .compute = CLMLA_COMPUTE_FAST}, "multiple of 64"},
+        {{.format = CLMLA_ROWS_F16, .latent_dim = 512, .rope_dim = 32, .compute = CLMLA_COMPUTE_FAST},
+         "multiple of 64"},
         {{.format = CLMLA_ROWS_F16, .latent_dim = 512, .rope_dim = 128, .compute = CLMLA_COMPUTE_FAST}, "576"},
         {{.format = CLMLA_ROWS_F16, .latent_dim = 512, .rope_dim = 64, .head_count = 4, .compute = CLMLA_COMPUTE_FAST},
          "padding"},
@@ -93,13 +95,14 @@ END_TEST
 START_TEST(the_ring_fits) {
     static const struct {
         uint32_t kib, latent, keys, stages;
-    } found[] = {{48, 512, 16, 2}, {99, 512, 32, 2},  {163, 512, 32, 3}, {227, 512, 32, 3},
-                 {48, 256, 16, 3}, {99, 256, 32, 3},  {32, 128, 16, 3},  {24, 128, 16, 2}};
+    } found[] = {{48, 512, 16, 2}, {99, 512, 32, 2}, {163, 512, 32, 3}, {227, 512, 32, 3},
+                 {48, 256, 16, 3}, {99, 256, 32, 3}, {32, 128, 16, 3},  {24, 128, 16, 2}};
     clmla_device_facts facts = nvidia(80);
     char reason[ATTEND_TILE_REASON_MAX];
     for (size_t i = 0; i < sizeof found / sizeof *found; i++) {
         attend_tile tile;
-        attend_tile_shape shape = {.format = CLMLA_ROWS_F16, .latent_dim = found[i].latent, .rope_dim = 64, .exact = _i};
+        attend_tile_shape shape = {
+            .format = CLMLA_ROWS_F16, .latent_dim = found[i].latent, .rope_dim = 64, .exact = _i};
         uint32_t width = found[i].latent + 64, parts = _i ? 2 : 1;
         ck_assert(attend_ring_choose(&tile, reason, &facts, found[i].kib * KIB, &(attend_tile_limits){0}, &shape));
         ck_assert_uint_eq(tile.group, 256);
