@@ -91,7 +91,8 @@ static uint32_t float_of(test_random *random) {
 
 static uint32_t power_of(test_random *random) {
     static const float some[] = {0.0f, -0.0f, -126.0f, -126.00001f, -1.0f, -1e-9f, -1e30f, -INFINITY, NAN};
-    float x = test_random_below(random, 16) ? (float)(-140.0 * test_random_uniform(random)) : some[test_random_below(random, 9)];
+    float x = test_random_below(random, 16) ? (float)(-140.0 * test_random_uniform(random))
+                                            : some[test_random_below(random, 9)];
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
@@ -133,7 +134,8 @@ static void launch(const test_buffer *buffers, size_t form, const char *option) 
     size_t one = 1, vectors = WORDS / (table[form].words > LANES ? (size_t)table[form].words : LANES);
     snprintf(options, sizeof options, "-cl-std=CL1.2 -DVECTOR_WIDTH=16 %s%s", table[form].option, option);
     TEST_OK(host_chain_begin(&chain, &device->context->host, device->queue, 0, NULL, false));
-    host_launch run = host_launch_begin(&device->context->host, "dot", &clmla_source_dot_forms, options, table[form].kernel);
+    host_launch run =
+        host_launch_begin(&device->context->host, "dot", &clmla_source_dot_forms, options, table[form].kernel);
     for (int i = 0; i < 4; i++) host_arg_buffer(&run, buffers[i].view.memory);
     TEST_OK(host_chain_finish(&chain, host_launch_enqueue(&run, &chain, 1, &vectors, &one), NULL));
     TEST_CL(clFinish(device->queue));
@@ -150,17 +152,18 @@ static void check_form(uint32_t *found, uint32_t (*operands)[WORDS], size_t form
         buffers[i].view.memory = clCreateBuffer(device->cl, CL_MEM_READ_WRITE, WORDS * sizeof(uint32_t), NULL, &code);
         TEST_CL(code);
         if (i == 3) break;
-        TEST_CL(clEnqueueWriteBuffer(device->queue, buffers[i].view.memory, CL_TRUE, 0, sizeof operands[i], operands[i], 0, NULL,
-                                     NULL));
+        TEST_CL(clEnqueueWriteBuffer(device->queue, buffers[i].view.memory, CL_TRUE, 0, sizeof operands[i], operands[i],
+                                     0, NULL, NULL));
     }
     launch(buffers, form, option);
-    TEST_CL(clEnqueueReadBuffer(device->queue, buffers[3].view.memory, CL_TRUE, 0, WORDS * sizeof *found, found, 0, NULL, NULL));
+    TEST_CL(clEnqueueReadBuffer(device->queue, buffers[3].view.memory, CL_TRUE, 0, WORDS * sizeof *found, found, 0,
+                                NULL, NULL));
     for (int i = 0; i < 4; i++) clReleaseMemObject(buffers[i].view.memory);
     for (int i = 0; i < WORDS; i += table[form].words) {
         table[form].expect(expected, operands[0] + i, operands[1] + i, operands[2] + i);
         for (int k = 0; k < table[form].words; k++)
-            TEST_ASSERT(is_same(found[i + k], expected[k], form), "word %d of %08x, %08x, %08x is %08x, expected %08x", i + k,
-                        operands[0][i + k], operands[1][i + k], operands[2][i + k], found[i + k], expected[k]);
+            TEST_ASSERT(is_same(found[i + k], expected[k], form), "word %d of %08x, %08x, %08x is %08x, expected %08x",
+                        i + k, operands[0][i + k], operands[1][i + k], operands[2][i + k], found[i + k], expected[k]);
     }
 }
 
@@ -181,7 +184,8 @@ START_TEST(is_what_it_stands_for) {
         printf("dot: the device is no CPU\n");
         return;
     }
-    for (int i = 0; i < 3; i++) fill(operands[i], &random, i == 2 && table[_i].operands == BF16S ? FLOATS : (int)table[_i].operands);
+    for (int i = 0; i < 3; i++)
+        fill(operands[i], &random, i == 2 && table[_i].operands == BF16S ? FLOATS : (int)table[_i].operands);
     check_form(portable, operands, (size_t)_i, " -DDOT_PORTABLE -DAMX_PORTABLE");
     if (!has(instruction)) {
         printf("dot: %s by OpenCL C alone: the device has no such instruction\n", table[_i].kernel);
@@ -189,8 +193,8 @@ START_TEST(is_what_it_stands_for) {
     }
     check_form(real, operands, (size_t)_i, "");
     for (int i = 0; i < WORDS; i++)
-        TEST_ASSERT(real[i] == portable[i] || (is_nan(real[i]) && is_nan(portable[i])), "word %d is %08x, by OpenCL C %08x", i,
-                    real[i], portable[i]);
+        TEST_ASSERT(real[i] == portable[i] || (is_nan(real[i]) && is_nan(portable[i])),
+                    "word %d is %08x, by OpenCL C %08x", i, real[i], portable[i]);
 }
 END_TEST
 

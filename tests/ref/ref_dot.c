@@ -23,7 +23,8 @@ static float flushed(float value) {
 }
 
 static float multiply_add(float sum, uint32_t a, uint32_t b, int odd) {
-    float x = flushed(value_of(odd ? a & 0xffff0000u : a << 16)), y = flushed(value_of(odd ? b & 0xffff0000u : b << 16));
+    float x = flushed(value_of(odd ? a & 0xffff0000u : a << 16)),
+          y = flushed(value_of(odd ? b & 0xffff0000u : b << 16));
     return flushed(fmaf(x, y, flushed(sum)));
 }
 
