@@ -278,7 +278,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
     int part = part_of_group(step, &call);
     if (part >= step[call.header + HEADER_PARTS]) return;
     for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
-        work_item item = work_item_load(step + call.works, w);
+        work_item item;
+        work_item_fill(&item, step + call.works, w);
         KEY_SOURCE(keys, item);
         int rows = item.row_count, vectors = (rows + VECTOR_WIDTH - 1) / VECTOR_WIDTH;
         const __global float *tiles = space + call.packed + (long)item.tile_first * ROW_WIDTH * VECTOR_WIDTH;
