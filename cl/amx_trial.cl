@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// For a CPU to be tried with before its AMX tiles are used (host/instruction.c).
+// For a CPU to be tried with before its AMX tiles are used (host/instruction_dot.c).
 //   trial_sum   out [16][16] f32: the product of in, a [16][32] and behind it b [16][16][2], both bf16
 //   trial_rate  `turns` times four such products, their sums independent, and the loads that attend_amx gives four
 // grid: global and local (1)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// For a CPU to be tried with before its products of 16-bit codes are used (host/instruction.c).
+// For a CPU to be tried with before its products of 16-bit codes are used (host/instruction_dot.c).
 //   trial_sum   out [VECTOR_WIDTH] int32: 1 and of each lane's words of in, a and behind it b, both codes' products
 //   trial_rate  `turns` times 12 of them and their sums, which are independent
 //   trial_fma   as many f32 multiply-adds as that has sums

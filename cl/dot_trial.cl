@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// For a CPU to be tried with before its dot products are used (host/instruction.c).
+// For a CPU to be tried with before its dot products are used (host/instruction_dot.c).
 //   trial_sum   out [16]: one instruction on in, 16 lanes of each operand
 //   trial_rate  `turns` times 12 of them, whose sums are independent as in the kernels that use the instruction
 // grid: global and local (1)

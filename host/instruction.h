@@ -9,6 +9,7 @@
 
 typedef enum host_instruction {
     HOST_INSTRUCTION_NONE,
+    // Dot products and tiles of x86 CPUs (host/instruction_dot.h).
     HOST_INSTRUCTION_INT16_DOT, // vpmaddwd or vpdpwssd: 8 or 16 lanes of 2 products of 16-bit codes
     HOST_INSTRUCTION_INT8_DOT,  // vpdpbusd: 16 lanes of 4 products of bytes
     HOST_INSTRUCTION_BF16_DOT,  // vdpbf16ps: 16 lanes of 2 products of bf16 values
@@ -33,6 +34,9 @@ typedef enum host_instruction {
     HOST_INSTRUCTION_COUNT
 } host_instruction;
 
+// As sentences name it. Ownership: a constant.
+const char *host_instruction_name(host_instruction instruction);
+
 // What a context uses of an instruction: itself, or of CPUs' dot products and tiles, when the context is told so, OpenCL C.
 host_instruction host_instruction_form(const host_context *context, host_instruction instruction);
 
@@ -40,9 +44,6 @@ host_instruction host_instruction_form(const host_context *context, host_instruc
 static inline bool host_instruction_is_portable_dot(host_instruction instruction) {
     return instruction >= HOST_INSTRUCTION_INT8_DOT_PORTABLE && instruction <= HOST_INSTRUCTION_AMX_BF16_PORTABLE;
 }
-
-// For programs that use common/dot.clh or common/amx.clh: "" where it is the instruction itself, or none.
-const char *host_instruction_option(host_instruction instruction);
 
 // Whether a trial shows a gain: of instructions of CPUs.
 static inline bool host_instruction_is_timed(host_instruction instruction) {

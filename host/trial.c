@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/trial.h"
 #include "host/error.h"
+#include "host/event.h"
 #include "host/memory.h"
 #include "host/recording.h"
 #include <stdio.h>
@@ -64,23 +65,10 @@ static clmla_status launch_all(trial_run *run, host_chain *chain) {
     return CLMLA_OK;
 }
 
-static clmla_status make_queue(trial_run *run) {
-    unsigned major = 0;
-    cl_int code = CL_SUCCESS;
-    // A driver of OpenCL 1.2 has nothing behind the call below.
-    if (sscanf(run->context->facts.device_version, "OpenCL %u", &major) != 1 || major < 2)
-        return host_fail(&run->context->log, CLMLA_E_UNSUPPORTED, 0, "the trial of them needs OpenCL 2.0");
-    run->queue =
-        run->context->calls->CreateCommandQueueWithProperties(run->context->cl, run->context->device, NULL, &code);
-    if (code == CL_SUCCESS) return CLMLA_OK;
-    run->queue = NULL;
-    return host_fail_cl(&run->context->log, "clCreateCommandQueueWithProperties", code, "a trial of command buffers");
-}
-
 // Everything but the command buffer itself.
 static clmla_status prepare(trial_run *run) {
     host_chain chain;
-    STATUS_OR_RETURN(make_queue(run));
+    STATUS_OR_RETURN(host_queue_create(&run->queue, run->context, "a trial of command buffers"));
     STATUS_OR_RETURN(
         host_buffer_create(&run->total, run->context, sizeof(cl_uint), NULL, "a trial of command buffers"));
     STATUS_OR_RETURN(
@@ -161,7 +149,7 @@ static void run_trial(host_trial *trial, host_context *context) {
     host_recording_finish(&run.recording);
     host_buffer_release(context, &run.total);
     host_buffer_release(context, &run.parts);
-    if (run.queue) context->calls->ReleaseCommandQueue(run.queue);
+    host_queue_release(context, &run.queue);
     if (trial->reason[0])
         host_log(&context->log, CLMLA_LOG_WARNING, "command buffers of %s are not used: %s", context->facts.name,
                  trial->reason);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/attend.h"
 #include "host/error.h"
+#include "host/instruction_dot.h"
 #include "host/instruction_matrix.h"
 #include "host/instruction_ring.h"
 #include "host/instruction_wgmma.h"
@@ -120,7 +121,7 @@ void attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool list
     if (variant_has_vectors(plan->attend))
         snprintf(more, sizeof more, "%s -DBLOCK_TOKENS=%u -DROW_TILE=%u %s%s", dims, plan->rules.block_tokens,
                  plan->rules.row_tile, sparse,
-                 host_instruction_option(host_instruction_form(&plan->context->host, plan->attend->instruction)));
+                 host_dot_option(host_instruction_form(&plan->context->host, plan->attend->instruction)));
     else if (plan->attend->method == VARIANT_MATRIX)
         snprintf(more, sizeof more, "%s %s -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u -DPARTIALS=%u %s%s",
                  host_matrix_find(&plan->context->host.facts)->option, dims, tile->group, tile->row_tile,

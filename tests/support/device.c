@@ -50,6 +50,7 @@ static void play_instructions(clmla_context *context) {
     if (!test_device_is_portable() || !(facts->type & CL_DEVICE_TYPE_CPU)) return;
     context->host.portable_instructions = true;
     facts->has_int8_dot = facts->has_bf16_dot = facts->has_amx_bf16 = true;
+    facts->has_int16_dot = false; // whose kernel needs no part to be played: it is made for the vectors that there are
     facts->float_vector_width = 16;
 }
 
