@@ -127,7 +127,7 @@ sanitized() {
   say "address and undefined-behaviour checks"
   # meson test builds what these suites need, and no more.
   [ -f build-sanitize/build.ninja ] ||
-    meson setup build-sanitize -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized
+    meson setup build-sanitize -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debug
   # Drivers and the loader keep what they allocated until the process ends: leaks are looked for in our own frames alone.
   CLMLA_TEST_SHORT=$short_form OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd LSAN_OPTIONS=suppressions=$root/tests/tools/leaks.supp:print_suppressions=0 \
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
