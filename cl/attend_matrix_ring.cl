@@ -368,6 +368,7 @@ static inline ALWAYS_INLINE void add_values(ring_sums *sums, const ring_memory *
         }
 #undef SUM
 #ifdef EXACT
+        RING_UNROLL
         for (int tile = 0; tile < 2; tile++) {
             sums->v[tile][n] += c[tile][0].xy + c[tile][0].zw;
             sums->v[tile][n + 1] += c[tile][1].xy + c[tile][1].zw;
@@ -476,7 +477,7 @@ static inline ALWAYS_INLINE void keys_of_work(key_source *keys, const ring_memor
 #endif
 
 static inline int block_is_masked(const ring_memory *m, int key) {
-    return key < m->work->first || min(key + KEY_TILE, m->work->kv_end) > m->work->end;
+    return key >= m->work->kv_end || key < m->work->first || min(key + KEY_TILE, m->work->kv_end) > m->work->end;
 }
 
 // Block number b of the work: its place in the ring, and its facts.
