@@ -543,12 +543,18 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
         }
         clear_sums(&sums);
         barrier(CLK_LOCAL_MEM_FENCE);
-        for (uint b = 0; b < STAGES; b++) {
-            if (b > 0) stage_block(&m, b - 1, l.t);
+        if (l.t < KEY_TILE) {
+            KEYS_OF_WORK(keys, &m);
+            find_block(&m, &keys, key, l.t);
+            place_block(&m, &keys, 0, l.t);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (uint b = 1; b < STAGES; b++) {
+            stage_block(&m, b - 1, l.t);
             barrier(CLK_LOCAL_MEM_FENCE);
             if (l.t < KEY_TILE) {
                 KEYS_OF_WORK(keys, &m);
-                find_block(&m, &keys, b == 0 ? key : block_behind(&keys, finding[l.t].z, work.kv_end), l.t);
+                find_block(&m, &keys, block_behind(&keys, finding[l.t].z, work.kv_end), l.t);
                 place_block(&m, &keys, b, l.t);
             }
             barrier(CLK_LOCAL_MEM_FENCE);
