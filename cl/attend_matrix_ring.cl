@@ -368,6 +368,7 @@ static inline ALWAYS_INLINE void add_values(ring_sums *sums, const ring_memory *
         }
 #undef SUM
 #ifdef EXACT
+        RING_UNROLL
         for (int tile = 0; tile < 2; tile++) {
             sums->v[tile][n] += c[tile][0].xy + c[tile][0].zw;
             sums->v[tile][n + 1] += c[tile][1].xy + c[tile][1].zw;
@@ -476,7 +477,7 @@ static inline ALWAYS_INLINE void keys_of_work(key_source *keys, const ring_memor
 #endif
 
 static inline int block_is_masked(const ring_memory *m, int key) {
-    return key < m->work->first || min(key + KEY_TILE, m->work->kv_end) > m->work->end;
+    return key >= m->work->kv_end || key < m->work->first || min(key + KEY_TILE, m->work->kv_end) > m->work->end;
 }
 
 // Block number b of the work: its place in the ring, and its facts.
@@ -542,12 +543,18 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
         }
         clear_sums(&sums);
         barrier(CLK_LOCAL_MEM_FENCE);
-        for (uint b = 0; b < STAGES; b++) {
-            if (b > 0) stage_block(&m, b - 1, l.t);
+        if (l.t < KEY_TILE) {
+            KEYS_OF_WORK(keys, &m);
+            find_block(&m, &keys, key, l.t);
+            place_block(&m, &keys, 0, l.t);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (uint b = 1; b < STAGES; b++) {
+            stage_block(&m, b - 1, l.t);
             barrier(CLK_LOCAL_MEM_FENCE);
             if (l.t < KEY_TILE) {
                 KEYS_OF_WORK(keys, &m);
-                find_block(&m, &keys, b == 0 ? key : block_behind(&keys, finding[l.t].z, work.kv_end), l.t);
+                find_block(&m, &keys, block_behind(&keys, finding[l.t].z, work.kv_end), l.t);
                 place_block(&m, &keys, b, l.t);
             }
             barrier(CLK_LOCAL_MEM_FENCE);

@@ -8,6 +8,7 @@
 #define WIDTH_MOST 576
 #define KEYS_LEAST 16
 #define KEYS_MOST 32
+#define KEYS_MOST_EXACT 16 // of 32, products that are summed apart were seen to spill
 #define STAGES_LEAST 2
 #define STAGES_MOST 3 // with more, keys were there sooner than anybody asks for them
 
@@ -46,7 +47,8 @@ bool attend_ring_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], c
                          .query_stride = shape->exact ? width + 1 : width / 2};
     reason[0] = '\0';
     if (limits->local_bytes && limits->local_bytes < local) local = limits->local_bytes;
-    if (fit(out, local, limits->keys ? limits->keys : KEYS_MOST, width)) return true;
+    uint32_t keys = shape->exact ? KEYS_MOST_EXACT : limits->keys ? limits->keys : KEYS_MOST;
+    if (fit(out, local, keys, width)) return true;
     snprintf(held, sizeof held, "a ring of rows of %u values", width);
     return attend_tile_refuse(reason, &(attend_tile_shortage){RING_GROUP, (uint32_t)group_most(facts),
                                                               local_of(KEYS_LEAST, STAGES_LEAST, width), local,

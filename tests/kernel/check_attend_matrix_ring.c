@@ -183,6 +183,7 @@ START_TEST(keeps_hidden_values_out) {
     s.query_tokens[0] = 2;
     s.kv_tokens[0] = 37;
     s.missing_page = false;
+    s.page_tokens = 0; // one page, whose last row is the key
     s.split_tokens = 0;
     s.sink = ATTEND_SINK_NONE;
     attend_set_tile(rings[0]);
