@@ -524,7 +524,7 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
                      facts, slow, places, finding, rescale, tops, row_at, scales};
 
     if ((int)get_group_id(0) >= step[call.header + HEADER_PARTS]) return;
-    for (int w = step[call.parts + get_group_id(0)]; w < step[call.parts + ring_anew(get_group_id(0)) + 1]; w = work.number + 1) {
+    for (int w = step[call.parts + get_group_id(0)]; w < step[call.parts + ring_anew(get_group_id(0)) + 1];) {
         ring_lane l = lane_of(get_local_id(0));
         ring_row row = {-INFINITY, -INFINITY, 0.0f};
         ring_query held[2 * OWN_CHUNKS];
@@ -604,6 +604,7 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
         __global uchar *out = output ? output + call.output : output;
         if (item.state_first >= 0) out = (__global uchar *)(space + call.states);
         if (out) write_sums(&m, out, type, rows, &sums, &l);
+        w = work.number + 1; // before the first of them writes down the next work
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 }
