@@ -24,6 +24,9 @@
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
 #error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
 #endif
+#if BLOCK_TOKENS > 192 || LATENT_DIM > 2048
+#error "more than 192 keys or 2048 columns: a sum of products may pass 31 bits (common/dot16.clh)"
+#endif
 #define SCORE_STRIDE VECTOR_WIDTH // scores are [vector of rows][key][row]
 #include "common/attend_block.clh"
 

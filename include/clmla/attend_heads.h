@@ -26,8 +26,8 @@ CLMLA_BEGIN
 // +infinity: over none, and its output is not read) and become the result over those and these: the keys of a long
 // context may come in chunks, in any order. Results over chunks that are kept apart are joined by clmla_merge.
 // All values are f32, strides in elements; on GPUs those are read fastest whose buffers and strides are multiples of 16
-// bytes. A variant that was proven wrong on the device (clmla_proof) is not chosen; none is proven here: that is for plans and
-// clmla_layer_prepare. Errors, threads, variant, trailing parameters: operations.h.
+// bytes. A variant that was proven wrong on the device (clmla_proof) is not chosen; none is proven here: that is for
+// plans and clmla_layer_prepare. Errors, threads, variant, trailing parameters: operations.h.
 typedef struct clmla_attend_heads_params {
     uint32_t token_count;          // query tokens, of one sequence and one after the other
     uint32_t key_count, key_first; // keys of this call; their sum is below 2^31

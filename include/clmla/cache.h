@@ -80,9 +80,9 @@ typedef struct clmla_cache_usage {
 // Makes a cache, contents undefined (they never matter). Layers lie in as few buffers as the device's largest buffer
 // allows. The config is copied.
 // Out     : *out, to be given to clmla_cache_destroy; NULL on failure.
-// Errors  : CLMLA_E_ARGUMENT; those of clmla_config_check; CLMLA_E_LIMIT (one layer would pass the device's largest buffer: both figures in the
-//           sentence; the budget does not hold a page; more than CLMLA_MAX_LAYERS layers); CLMLA_E_OPENCL;
-//           CLMLA_E_MEMORY.
+// Errors  : CLMLA_E_ARGUMENT; those of clmla_config_check; CLMLA_E_LIMIT (one layer would pass the device's largest
+//           buffer: both figures in the sentence; the budget does not hold a page; more than CLMLA_MAX_LAYERS layers);
+//           CLMLA_E_OPENCL; CLMLA_E_MEMORY.
 CLMLA_API clmla_status clmla_cache_create(clmla_cache **out, clmla_context *context, const clmla_config *config,
                                           const clmla_cache_params *params);
 

@@ -80,7 +80,8 @@ typedef struct clmla_program_counts {
 // Makes a context. params may be NULL: the default device, no callbacks.
 // Out     : *out, to be given to clmla_context_destroy; NULL on failure.
 // Errors  : CLMLA_E_NO_DEVICE; CLMLA_E_ARGUMENT (only one of opencl.context and opencl.device, a device that is not
-//           the context's, a device without a compiler, another vector_width, group_items or proof); CLMLA_E_OPENCL; CLMLA_E_MEMORY.
+//           the context's, a device without a compiler, another vector_width, group_items or proof); CLMLA_E_OPENCL;
+//           CLMLA_E_MEMORY.
 CLMLA_API clmla_status clmla_context_create(clmla_context **out, const clmla_context_params *params);
 
 // Releases the context and sets *context to NULL. Accepts NULL and a pointer to NULL. Work that is still enqueued

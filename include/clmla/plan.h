@@ -18,7 +18,7 @@
 CLMLA_BEGIN
 
 // Opaque. Threads: one at a time. Steps of one plan run one after another on the device, whatever queue they are on:
-// the plan carries the event of its last step and makes the next wait for it.
+// the plan carries the event of its last step and makes the next wait for it. Replays of recordings are apart: recording.h.
 typedef struct clmla_plan clmla_plan;
 
 // Decode context parallelism: each of `world` devices keeps a share of every sequence's keys. Key g of a sequence lies
