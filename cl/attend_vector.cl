@@ -15,7 +15,7 @@
 //   output, lse, max_logit: common/result.clh
 // private memory: BLOCK_TOKENS*(ROW_WIDTH + ROW_TILE)*4 bytes. grid: global (parts, filled up to a multiple of units), local (1)
 // options: ROWS_*, SPARSE, VECTOR_WIDTH, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to ROW_WIDTH), BLOCK_TOKENS (a multiple
-// of 24), ROW_TILE (of 2*VECTOR_WIDTH)
+// of 24), ROW_TILE (of 2*VECTOR_WIDTH), HAS_FEW_ROWS (where works may be that small: it takes drivers several times as long to compile)
 #include "common/vector.clh"
 #include "common/work.clh"
 #include "common/result.clh"
@@ -263,7 +263,9 @@ static inline void add_block(__global float *sums, const float *keys_f32, const 
                             rescale ? rescale + r : rescale);
 }
 
+#ifdef HAS_FEW_ROWS
 #include "common/attend_few.clh"
+#endif
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEND_ARGUMENTS) {
     float keys_f32[BLOCK_TOKENS * KEY_STRIDE] ALIGNED;
@@ -288,6 +290,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
         begin_rows(top, total, vectors * VECTOR_WIDTH);
 
         int kv_end = min(item.kv_end, ranges.greatest_end), started = 0;
+#ifdef HAS_FEW_ROWS
         if (rows <= FEW_ROWS) {
             if (rows == 1)
                 attend_few_1(rows, &call, &keys, &ranges, item.kv_begin, kv_end, tiles, sums, &turner, top, total);
@@ -298,6 +301,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
             finish_rows(RESULT_PASS, &call, &item, space, sums, top, total);
             continue;
         }
+#endif
         for (int key = next_block(&block, &keys, &ranges, item.kv_begin, kv_end); key < kv_end;
              key = next_block(&block, &keys, &ranges, key + BLOCK_TOKENS, kv_end)) {
             int found = load_keys(keys_f32, block.present, &keys, key, block.count, &turner);

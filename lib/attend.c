@@ -110,6 +110,13 @@ static attend_job begin(clmla_plan *plan, const clmla_attend_params *params, hos
     return job;
 }
 
+// Whether a query token of a sequence has so few rows that attend_vector takes them another way (cl/common/attend_few.clh).
+static const char *few_rows_option(const clmla_plan *plan) {
+    uint32_t kv_heads = plan->params.kv_head_count ? plan->params.kv_head_count : 1;
+    bool few = plan->attend->method == VARIANT_VECTOR && plan->params.head_count / kv_heads <= ATTEND_FEW_ROWS;
+    return few ? " -DHAS_FEW_ROWS" : "";
+}
+
 void attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool lists) {
     const clmla_row_layout *layout = &plan->params.layout;
     const char *sparse = lists ? "-DSPARSE" : "";
@@ -119,8 +126,8 @@ void attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool list
     snprintf(dims, sizeof dims, "-DLATENT_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u", layout->latent_dim, layout->rope_dim,
              plan->value_dim);
     if (variant_has_vectors(plan->attend))
-        snprintf(more, sizeof more, "%s -DBLOCK_TOKENS=%u -DROW_TILE=%u %s%s", dims, plan->rules.block_tokens,
-                 plan->rules.row_tile, sparse,
+        snprintf(more, sizeof more, "%s -DBLOCK_TOKENS=%u -DROW_TILE=%u %s%s%s", dims, plan->rules.block_tokens,
+                 plan->rules.row_tile, sparse, few_rows_option(plan),
                  host_dot_option(host_instruction_form(&plan->context->host, plan->attend->instruction)));
     else if (plan->attend->method == VARIANT_MATRIX)
         snprintf(more, sizeof more, "%s %s -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u -DPARTIALS=%u %s%s",

@@ -13,6 +13,7 @@
 #include "lib/plan.h"
 
 #define ATTEND_SCOPES_MAX 2
+#define ATTEND_FEW_ROWS 4
 #define LOG2_E 1.44269504088896340736f // in packed queries the softmax is one of powers of two
 
 // A page table as the kernels read it; table.memory NULL = sequence s has the one page s.
