@@ -8,7 +8,9 @@
 #define WIDTH_MOST 576
 #define KEYS_LEAST 16
 #define KEYS_MOST 32
-#define KEYS_MOST_EXACT 16 // of 32, products that are summed apart were seen to spill
+// Where 32 keys were seen to spill registers: products that are summed apart (exact compute), and the sums of 512 columns.
+#define KEYS_MOST_HELD 16
+#define LATENT_HELD 512
 #define STAGES_LEAST 2
 #define STAGES_MOST 3 // with more, keys were there sooner than anybody asks for them
 
@@ -41,16 +43,17 @@ static bool fit(attend_tile *out, uint64_t local, uint32_t keys_most, uint32_t w
 bool attend_ring_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
                         uint64_t local, const attend_tile_limits *limits, const attend_tile_shape *shape) {
     uint32_t width = shape->latent_dim + shape->rope_dim;
-    char held[64];
+    char what[64];
     *out = (attend_tile){.group = RING_GROUP,
                          .row_tile = shape->exact ? RING_ROWS / 2 : RING_ROWS,
                          .query_stride = shape->exact ? width + 1 : width / 2};
     reason[0] = '\0';
     if (limits->local_bytes && limits->local_bytes < local) local = limits->local_bytes;
-    uint32_t keys = shape->exact ? KEYS_MOST_EXACT : limits->keys ? limits->keys : KEYS_MOST;
+    bool held = shape->exact || shape->latent_dim >= LATENT_HELD;
+    uint32_t keys = held ? KEYS_MOST_HELD : limits->keys ? limits->keys : KEYS_MOST;
     if (fit(out, local, keys, width)) return true;
-    snprintf(held, sizeof held, "a ring of rows of %u values", width);
+    snprintf(what, sizeof what, "a ring of rows of %u values", width);
     return attend_tile_refuse(reason, &(attend_tile_shortage){RING_GROUP, (uint32_t)group_most(facts),
                                                               local_of(KEYS_LEAST, STAGES_LEAST, width), local,
-                                                              shape->value_dim, "row", held});
+                                                              shape->value_dim, "row", what});
 }
