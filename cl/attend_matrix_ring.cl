@@ -23,7 +23,7 @@
 // makes 221 of a wave's block of 16 keys for sm_80, 34 of them products (15 in 100), and 313 of one of 32 keys, 68 of them products (22 in 100),
 // which four schedulers issue in 442 and 626 cycles, beside 544 and 1088 of products. All overlap but for the softmax, an estimated 350 cycles a
 // block between barriers in which the units have nothing. Predicted shares of the units' peak, not measured:
-//   sm_80: 34 k / (36.5 k + 350)           16 keys 0.58, 32 keys 0.72
+//   sm_80: 34 k / (36.5 k + 350)           16 keys 0.58, 32 keys 0.72 (not taken of 512 columns: they spilled)
 //   of 4 cycles: 68 k / (68 k + 350)               0.76,         0.86       of 8 cycles:  0.86, 0.93
 // Reading of rows: 1152 k bytes in that time are 20 to 24 bytes a cycle for each multiprocessor of sm_80, whose second-level cache gives
 // 47. 64 rows would halve them, but their queries do not fit the registers beside the sums: out of local memory, scores take 384 bytes a product,
