@@ -30,10 +30,6 @@ static uint32_t least(uint32_t a, uint32_t b) {
     return a < b ? a : b;
 }
 
-static uint32_t pieces(uint32_t count, uint32_t size) {
-    return (count + size - 1) / size;
-}
-
 uint32_t baseline_group_items(const clmla_device_facts *facts) {
     if (facts->type & CL_DEVICE_TYPE_CPU) return 0;
     uint64_t most = facts->max_group_size ? facts->max_group_size : GROUP_UNKNOWN;
@@ -58,7 +54,7 @@ static uint32_t tile_floats(const baseline_group *group, uint32_t score_dim) {
 
 static uint32_t tile_sums(const baseline_group *group) {
     uint32_t parts = least(group->items / group->column_lanes, group->head_tile / 4);
-    return group->head_tile / parts * pieces(group->value_tile / 4, group->column_lanes);
+    return group->head_tile / parts * baseline_pieces(group->value_tile / 4, group->column_lanes);
 }
 
 // Sets key_tile to the most keys there is local memory for; false: not even the fewest.
@@ -124,7 +120,7 @@ bool baseline_group_latent(baseline_group *out, const clmla_device_facts *facts,
 
 // Vectors of 16 bytes that a work-item holds of `dim` elements.
 static uint32_t passes(const baseline_group *group, uint32_t dim, uint32_t bytes) {
-    return pieces(dim * bytes / 16, group->lanes);
+    return baseline_pieces(dim * bytes / 16, group->lanes);
 }
 
 static uint64_t stream_floats(const baseline_group *group, const baseline_shape *shape) {
@@ -163,7 +159,7 @@ bool baseline_group_heads(baseline_group *out, const clmla_device_facts *facts, 
 void baseline_group_options(char options[BASELINE_GROUP_OPTIONS], const clmla_device_facts *facts,
                             const baseline_group *group, uint32_t score_dim) {
     bool wide =
-        facts->vendor_id == INTEL && !(facts->type & CL_DEVICE_TYPE_CPU) && facts->least_sub_group == SUB_GROUP_WIDE;
+        is_intel_gpu(facts) && facts->least_sub_group == SUB_GROUP_WIDE;
     const char *width = wide ? " -DSUB_GROUP=16" : "";
     if (group->head_tile)
         snprintf(options, BASELINE_GROUP_OPTIONS,
@@ -180,6 +176,6 @@ baseline_parts baseline_group_parts(const clmla_device_facts *facts, uint64_t gr
     uint64_t most = kv_tokens / PART_TOKENS, parts = (wanted + groups - 1) / groups;
     if (parts > most) parts = most;
     if (parts < 1) parts = 1;
-    uint32_t tokens = pieces(pieces(kv_tokens, (uint32_t)parts), PART_TOKENS) * PART_TOKENS;
-    return (baseline_parts){pieces(kv_tokens, tokens), tokens};
+    uint32_t tokens = baseline_pieces(baseline_pieces(kv_tokens, (uint32_t)parts), PART_TOKENS) * PART_TOKENS;
+    return (baseline_parts){baseline_pieces(kv_tokens, tokens), tokens};
 }

@@ -29,6 +29,11 @@ bool baseline_group_latent(baseline_group *out, const clmla_device_facts *facts,
 void baseline_group_options(char options[BASELINE_GROUP_OPTIONS], const clmla_device_facts *facts,
                             const baseline_group *group, uint32_t score_dim);
 
+// How many pieces of `size` hold `count`.
+static inline uint32_t baseline_pieces(uint32_t count, uint32_t size) {
+    return (count + size - 1) / size;
+}
+
 // How many parts keys are shared out in, and of how many tokens each, so that `groups` groups a part fill the device.
 typedef struct baseline_parts {
     uint32_t count, tokens;

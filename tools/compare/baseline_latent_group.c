@@ -17,10 +17,6 @@ static uint32_t row_width(const latent_shape *shape) {
     return shape->latent_dim + shape->rope_dim;
 }
 
-static size_t pieces(uint32_t count, uint32_t size) {
-    return ((size_t)count + size - 1) / size;
-}
-
 bool latent_group_open(baseline_latent *latent, failure *failure) {
     const latent_shape *shape = &latent->shape;
     const baseline_text text = {baseline_latent_group_text, BASELINE_LATENT_GROUP_TEXT_LINES};
@@ -43,7 +39,7 @@ bool latent_group_open(baseline_latent *latent, failure *failure) {
 // --- absorbed, not fused -------------------------------------------------------------------------------------------
 
 static size_t head_tiles(const baseline_latent *latent) {
-    return pieces(latent->shape.head_count, latent->group.head_tile);
+    return baseline_pieces(latent->shape.head_count, latent->group.head_tile);
 }
 
 static size_t column_tiles(const baseline_latent *latent) {
@@ -79,7 +75,7 @@ static bool enqueue_scores(baseline_latent *latent, cl_mem rows, cl_mem query, u
                                            BASELINE_ARGUMENT(tokens),
                                            BASELINE_ARGUMENT(latent->shape.softmax_scale)};
     size_t items = latent->group.items;
-    const size_t global[3] = {pieces(kv_tokens, latent->group.key_tile) * items, head_tiles(latent), 1};
+    const size_t global[3] = {baseline_pieces(kv_tokens, latent->group.key_tile) * items, head_tiles(latent), 1};
     return baseline_launch(latent->session, latent->scores, global, items, arguments, COUNT(arguments), failure);
 }
 
