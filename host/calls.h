@@ -11,7 +11,7 @@
 #define HOST_CALLS_LIST(X)                                                                                            \
     X(GetPlatformIDs) X(GetPlatformInfo) X(GetDeviceIDs) X(GetDeviceInfo)                                             \
     X(CreateContext) X(RetainContext) X(ReleaseContext) X(GetContextInfo)                                             \
-    X(CreateCommandQueueWithProperties) X(RetainCommandQueue) X(ReleaseCommandQueue)                                  \
+    X(CreateCommandQueue) X(RetainCommandQueue) X(ReleaseCommandQueue)                                                \
     X(GetCommandQueueInfo) X(Flush) X(Finish)                                                                         \
     X(CreateProgramWithSource) X(CreateProgramWithBinary) X(BuildProgram) X(GetProgramInfo)                           \
     X(GetProgramBuildInfo) X(ReleaseProgram)                                                                          \

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/event.h"
 #include "host/error.h"
-#include <stdio.h>
 
 bool host_event_retain(host_context *context, cl_event event) {
     return !event || context->calls->RetainEvent(event) == CL_SUCCESS;
@@ -32,19 +31,11 @@ clmla_status host_queue_finish(host_context *context, cl_command_queue queue) {
     return code == CL_SUCCESS ? CLMLA_OK : host_fail_cl(&context->log, "clFinish", code, "waiting for enqueued work");
 }
 
-bool host_queue_is_possible(const host_context *context) {
-    unsigned major = 0;
-    return sscanf(context->facts.device_version, "OpenCL %u", &major) == 1 && major >= 2;
-}
-
 clmla_status host_queue_create(cl_command_queue *out, host_context *context, const char *what) {
     cl_int code = CL_SUCCESS;
-    // A driver of OpenCL 1.2 has nothing behind the call below.
-    if (!host_queue_is_possible(context))
-        return host_fail(&context->log, CLMLA_E_UNSUPPORTED, 0, "%s: the driver is of OpenCL 1.2", what);
-    cl_command_queue queue =
-        context->calls->CreateCommandQueueWithProperties(context->cl, context->device, NULL, &code);
-    if (code != CL_SUCCESS) return host_fail_cl(&context->log, "clCreateCommandQueueWithProperties", code, "%s", what);
+    // OpenCL 1.2's call, which every later driver has too: there is nothing behind 2.0's in a driver of 1.2.
+    cl_command_queue queue = context->calls->CreateCommandQueue(context->cl, context->device, 0, &code);
+    if (code != CL_SUCCESS) return host_fail_cl(&context->log, "clCreateCommandQueue", code, "%s", what);
     *out = queue;
     return CLMLA_OK;
 }

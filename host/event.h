@@ -14,9 +14,7 @@ clmla_status host_event_wait(host_context *context, cl_event event);
 // Blocks until everything on the queue is done.
 clmla_status host_queue_finish(host_context *context, cl_command_queue queue);
 
-// An in-order queue of the library's own, for what it tries. Errors: CLMLA_E_UNSUPPORTED (a driver of OpenCL 1.2),
-// CLMLA_E_OPENCL. `what` names what it is for.
-bool host_queue_is_possible(const host_context *context); // the driver is of OpenCL 2.0 or later
+// An in-order queue of the library's own, for what it tries. Errors: CLMLA_E_OPENCL. `what` names what it is for.
 clmla_status host_queue_create(cl_command_queue *out, host_context *context, const char *what);
 void host_queue_release(host_context *context, cl_command_queue *queue); // accepts NULL inside; sets it NULL
 

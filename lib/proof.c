@@ -17,7 +17,7 @@ bool proof_is_covered(const clmla_device_facts *facts) {
 
 bool proof_is_wanted(const clmla_context *context) {
     if (context->proof != CLMLA_PROOF_AUTO) return context->proof == CLMLA_PROOF_ALWAYS;
-    return !proof_is_covered(&context->host.facts) && host_queue_is_possible(&context->host);
+    return !proof_is_covered(&context->host.facts);
 }
 
 // A shortage says nothing about the variant: whoever asked is told, and may ask again.

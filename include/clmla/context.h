@@ -26,8 +26,8 @@ typedef struct clmla_context clmla_context;
 // Proofs run in clmla_plan_create, clmla_layer_prepare and clmla_variant_list_tried, which then wait for the device and
 // build two to five programs; never in an enqueue.
 typedef enum clmla_proof {
-    CLMLA_PROOF_AUTO = 0, // on every device but CPUs under PoCL and Intel's runtime, on which the library's tests run each
-                          // variant; interpreters; and drivers of OpenCL 1.2, which have no queue for it
+    CLMLA_PROOF_AUTO = 0, // on every device but interpreters, and CPUs under PoCL and Intel's runtime, on which the
+                          // library's tests run each variant
     CLMLA_PROOF_ALWAYS,
     CLMLA_PROOF_NEVER
 } clmla_proof;

@@ -166,8 +166,8 @@ CREATE(cl_context, CreateContext, contexts,
        (const cl_context_properties *a, cl_uint b, const cl_device_id *c,
         void(CL_CALLBACK *d)(const char *, const void *, size_t, void *), void *e, cl_int *code),
        (a, b, c, d, e, code))
-CREATE(cl_command_queue, CreateCommandQueueWithProperties, queues,
-       (cl_context a, cl_device_id b, const cl_queue_properties *c, cl_int *code), (a, b, c, code))
+CREATE(cl_command_queue, CreateCommandQueue, queues,
+       (cl_context a, cl_device_id b, cl_command_queue_properties c, cl_int *code), (a, b, c, code))
 CREATE(cl_program, CreateProgramWithSource, programs,
        (cl_context a, cl_uint b, const char **c, const size_t *d, cl_int *code), (a, b, c, d, code))
 CREATE(cl_program, CreateProgramWithBinary, programs,

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // clCreateCommandQueue exists in drivers of every OpenCL version; its successor does not.
-#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include "session.h"
 #include <stdio.h>
 #include <stdlib.h>
