@@ -15,6 +15,7 @@
 
 #define SPOILT 2
 #define WRONG "#define fma(a, b, c) ((a) * (b) * 0.99f + (c))\n"
+#define NO_NUMBERS "#define fma(a, b, c) ((a) * (b) * NAN + (c))\n"
 #define NO_PROGRAM "#error a spoilt program\n"
 
 // Programs with these words become wrong ones: `before` is put before their text.
@@ -217,6 +218,29 @@ START_TEST(failures_are_refusals) {
     spoil(NULL, NULL, NULL);
     context = make_context(&t, CLMLA_PROOF_ALWAYS, folder);
     ck_assert_str_eq(chosen(context, &params), first_variant());
+    clmla_context_destroy(&context);
+    test_folder_remove();
+}
+END_TEST
+
+// A naive kernel that gives no numbers says nothing of a variant: it is not used, and another start compares again.
+START_TEST(what_naive_cannot_judge_does_not_last) {
+    told t = told_nothing();
+    const char *folder = test_folder_make();
+    clmla_context *context = make_context(&t, CLMLA_PROOF_ALWAYS, folder);
+    clmla_plan_params params = small_params(5);
+    test_case_begin("proof", 8, "attend_naive gives NaN");
+    params.attend_variant = first_variant();
+    spoil("attend_naive(", NULL, NO_NUMBERS);
+    clmla_plan *plan = NULL;
+    ck_assert_int_eq(clmla_plan_create(&plan, context, &params), CLMLA_E_ARGUMENT);
+    ck_assert_msg(strstr(t.last, "naive gave no finite numbers") != NULL, "%s", t.last);
+    clmla_context_destroy(&context);
+    // The spoilt program itself is in the folder, of course.
+    context = make_context(&t, CLMLA_PROOF_ALWAYS, folder);
+    ck_assert_int_eq(clmla_plan_create(&plan, context, &params), CLMLA_E_ARGUMENT);
+    ck_assert_int_eq(t.refused, 2);
+    ck_assert_int_eq(t.earlier, 0);
     clmla_context_destroy(&context);
     test_folder_remove();
 }
@@ -430,6 +454,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, wrong_variants_are_refused);
     tcase_add_test(tcase, naive_is_the_last_resort);
     tcase_add_test(tcase, failures_are_refusals);
+    tcase_add_test(tcase, what_naive_cannot_judge_does_not_last);
     tcase_add_test(tcase, proofs_are_for_devices_without_tests);
     tcase_add_test(tcase, the_rule_of_devices);
     tcase_add_loop_test(tcase, verdicts_last, 0, 2);
