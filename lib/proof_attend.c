@@ -212,8 +212,9 @@ static clmla_status claim_of(host_claim *out, clmla_context *context, const atte
     char options[OPTIONS_MAX];
     clmla_plan *plan = NULL;
     STATUS_OR_RETURN(plan_make(&plan, context, of->params, &(plan_choice){.attend = candidate, .tile = of->tile}));
-    attend_options(options, plan, false);
+    clmla_status status = attend_options(options, plan, false);
     clmla_plan_destroy(&plan);
+    STATUS_OR_RETURN(status);
     *out = (host_claim){.sources = {candidate->source, &clmla_source_attend_queries, &clmla_source_attend_merge,
                                     &clmla_source_attend_naive, &clmla_source_append_naive}};
     snprintf(out->text, sizeof out->text, "proof 1 attend [%s] rounding %g, %u heads", options,
