@@ -7,7 +7,7 @@
 #include "host/memory.h"
 #include "lib/attend.h"
 #include "lib/kernels.h"
-#include "lib/proof.h"
+#include "lib/proof_scene.h"
 #include "lib/rows.h"
 #include <math.h>
 #include <stdio.h>
@@ -26,11 +26,10 @@ static const uint32_t query_tokens[SEQUENCES] = {1, 3}, kv_tokens[SEQUENCES] = {
 #define TOKENS 4 // of queries
 
 typedef struct scene {
-    proof_trial *trial;
+    proof_scene base;
     const clmla_plan_params *params; // of the trial's plans
     uint32_t heads, width, value_dim;
     cl_mem latent, rope, slots, table, rows, query, output, lse, largest;
-    float *host; // latents, ropes, queries; then results
 } scene;
 
 static uint32_t page_of(uint32_t sequence, uint32_t index) {
@@ -55,15 +54,6 @@ static clmla_plan_params trial_params(const clmla_plan_params *params) {
     return out;
 }
 
-static clmla_status make_buffer(scene *s, cl_mem *out, uint64_t bytes, const void *data) {
-    return host_buffer_create(out, &s->trial->context->host, bytes, data, WHAT);
-}
-
-static clmla_status make_values(scene *s, cl_mem *out, size_t count, uint32_t seed) {
-    proof_fill(s->host, count, seed);
-    return make_buffer(s, out, count * sizeof(float), s->host);
-}
-
 // Where the keys of both sequences are stored, one sequence after the other.
 static clmla_status make_places(scene *s) {
     int64_t slots[KEYS_MOST];
@@ -76,8 +66,8 @@ static clmla_status make_places(scene *s) {
         table[i] = i % TABLE_STRIDE * PAGE_TOKENS < kv_tokens[i / TABLE_STRIDE]
                        ? (int32_t)page_of(i / TABLE_STRIDE, i % TABLE_STRIDE)
                        : -1;
-    STATUS_OR_RETURN(make_buffer(s, &s->slots, key * sizeof *slots, slots));
-    return make_buffer(s, &s->table, sizeof table, table);
+    STATUS_OR_RETURN(proof_scene_buffer(&s->slots, &s->base, key * sizeof *slots, slots));
+    return proof_scene_buffer(&s->table, &s->base, sizeof table, table);
 }
 
 static clmla_status view_rows(clmla_rows *rows, const scene *s) {
@@ -94,55 +84,47 @@ static clmla_status store_rows(scene *s) {
                                   .input_order = layout->rope_order,
                                   .places = {.slots = {s->slots, 0}},
                                   .variant = "naive"};
+    clmla_context *context = s->base.trial->context;
     uint64_t bytes = clmla_row_layout_page_bytes(layout, PAGE_TOKENS) * PAGES;
-    unsigned char *nothing = host_allocate(&s->trial->context->host.allocator, (size_t)bytes, 1);
+    unsigned char *nothing = host_allocate(&context->host.allocator, (size_t)bytes, 1);
     if (!nothing)
         return host_fail(NULL, CLMLA_E_MEMORY, 0, WHAT ": no memory for %llu bytes", (unsigned long long)bytes);
     memset(nothing, 0xff, (size_t)bytes); // NaN, in every format's values or scales
-    clmla_status status = make_buffer(s, &s->rows, bytes, nothing);
-    host_release(&s->trial->context->host.allocator, nothing);
+    clmla_status status = proof_scene_buffer(&s->rows, &s->base, bytes, nothing);
+    host_release(&context->host.allocator, nothing);
     if (status == CLMLA_OK) status = view_rows(&append.rows, s);
-    if (status == CLMLA_OK) status = clmla_append(s->trial->context, &append, s->trial->queue, 0, NULL, NULL);
+    if (status == CLMLA_OK) status = clmla_append(context, &append, s->base.trial->queue, 0, NULL, NULL);
     // The places are in a buffer of the driver's already; only what fails here must not be laid to the variant.
-    return status == CLMLA_OK ? host_queue_finish(&s->trial->context->host, s->trial->queue) : status;
+    return status == CLMLA_OK ? host_queue_finish(&context->host, s->base.trial->queue) : status;
 }
 
 static size_t result_floats(const scene *s) {
     return (size_t)TOKENS * s->heads * (s->value_dim + 2);
 }
 
-static clmla_status make_scene(scene *s) {
+static clmla_status make_scene(scene *s, proof_trial *trial) {
     size_t keys = kv_tokens[0] + kv_tokens[1], pairs = (size_t)TOKENS * s->heads;
     const clmla_row_layout *layout = &s->params->layout;
     size_t most = keys * s->width > pairs * s->width ? keys * s->width : pairs * s->width;
     if (2 * result_floats(s) > most) most = 2 * result_floats(s);
-    s->host = host_allocate(&s->trial->context->host.allocator, most, sizeof *s->host);
-    if (!s->host) return host_fail(NULL, CLMLA_E_MEMORY, 0, WHAT ": no memory for %zu floats", most);
-    STATUS_OR_RETURN(make_values(s, &s->latent, keys * layout->latent_dim, 1));
-    if (layout->rope_dim) STATUS_OR_RETURN(make_values(s, &s->rope, keys * layout->rope_dim, 2));
-    STATUS_OR_RETURN(make_values(s, &s->query, pairs * s->width, 3));
+    STATUS_OR_RETURN(proof_scene_begin(&s->base, trial, WHAT, most));
+    STATUS_OR_RETURN(proof_scene_values(&s->latent, &s->base, keys * layout->latent_dim, 1));
+    STATUS_OR_RETURN(proof_scene_values(&s->rope, &s->base, keys * layout->rope_dim, 2));
+    STATUS_OR_RETURN(proof_scene_values(&s->query, &s->base, pairs * s->width, 3));
     STATUS_OR_RETURN(make_places(s));
-    STATUS_OR_RETURN(make_buffer(s, &s->output, pairs * s->value_dim * sizeof(float), NULL));
-    STATUS_OR_RETURN(make_buffer(s, &s->lse, pairs * sizeof(float), NULL));
-    STATUS_OR_RETURN(make_buffer(s, &s->largest, pairs * sizeof(float), NULL));
+    STATUS_OR_RETURN(proof_scene_values(&s->output, &s->base, pairs * s->value_dim, 0));
+    STATUS_OR_RETURN(proof_scene_values(&s->lse, &s->base, pairs, 0));
+    STATUS_OR_RETURN(proof_scene_values(&s->largest, &s->base, pairs, 0));
     return store_rows(s);
-}
-
-static void drop_scene(scene *s) {
-    host_context *host = &s->trial->context->host;
-    cl_mem *const buffers[] = {&s->latent, &s->rope,   &s->slots, &s->table,  &s->rows,
-                               &s->query,  &s->output, &s->lse,   &s->largest};
-    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) host_buffer_release(host, buffers[i]);
-    host_release(&host->allocator, s->host);
 }
 
 static clmla_status read_result(proof_result *out, const scene *s, float *values) {
     size_t pairs = (size_t)TOKENS * s->heads;
     float *lse = values + pairs * s->value_dim, *largest = lse + pairs;
     *out = (proof_result){values, lse, largest};
-    STATUS_OR_RETURN(proof_read(s->trial, s->output, pairs * s->value_dim * sizeof(float), values));
-    STATUS_OR_RETURN(proof_read(s->trial, s->lse, pairs * sizeof(float), lse));
-    return proof_read(s->trial, s->largest, pairs * sizeof(float), largest);
+    STATUS_OR_RETURN(proof_scene_read(&s->base, s->output, pairs * s->value_dim * sizeof(float), values));
+    STATUS_OR_RETURN(proof_scene_read(&s->base, s->lse, pairs * sizeof(float), lse));
+    return proof_scene_read(&s->base, s->largest, pairs * sizeof(float), largest);
 }
 
 // Runs a plan over the scene. NaN lies in the results before, so that what is not written shows.
@@ -158,12 +140,12 @@ static clmla_status attend_by(proof_result *out, scene *s, const plan_choice *ch
                                   .lse = {s->lse, 0},
                                   .max_logit = {s->largest, 0}};
     STATUS_OR_OUT(view_rows(&params.rows, s));
-    STATUS_OR_OUT(plan_make(&plan, s->trial->context, s->params, choice));
-    STATUS_OR_OUT(clmla_plan_update_lengths(plan, &lengths, s->trial->queue, 0, NULL, NULL));
-    STATUS_OR_OUT(clmla_attend(plan, &params, s->trial->queue, 0, NULL, NULL));
+    STATUS_OR_OUT(plan_make(&plan, s->base.trial->context, s->params, choice));
+    STATUS_OR_OUT(clmla_plan_update_lengths(plan, &lengths, s->base.trial->queue, 0, NULL, NULL));
+    STATUS_OR_OUT(clmla_attend(plan, &params, s->base.trial->queue, 0, NULL, NULL));
     STATUS_OR_OUT(read_result(out, s, values));
 out:
-    if (status != CLMLA_OK) (void)host_queue_finish(&s->trial->context->host, s->trial->queue);
+    if (status != CLMLA_OK) (void)host_queue_finish(&s->base.trial->context->host, s->base.trial->queue);
     clmla_plan_destroy(&plan);
     return status;
 }
@@ -179,15 +161,14 @@ typedef struct attend_of {
     attend_tile tile;
 } attend_of;
 
-static clmla_status compare(scene *s, const plan_choice *choice) {
-    proof_trial *trial = s->trial;
+static clmla_status compare(scene *s, proof_trial *trial, const plan_choice *choice) {
     proof_result naive, found;
     plan_choice naive_choice;
-    STATUS_OR_RETURN(make_scene(s));
+    STATUS_OR_RETURN(make_scene(s, trial));
     STATUS_OR_RETURN(choose_naive(&naive_choice, trial->context, s->params));
-    STATUS_OR_RETURN(attend_by(&naive, s, &naive_choice, s->host));
+    STATUS_OR_RETURN(attend_by(&naive, s, &naive_choice, s->base.host));
     trial->subject = true;
-    STATUS_OR_RETURN(attend_by(&found, s, choice, s->host + result_floats(s)));
+    STATUS_OR_RETURN(attend_by(&found, s, choice, s->base.host + result_floats(s)));
     proof_compare(&trial->verdict, &found, &naive, (size_t)TOKENS * s->heads, s->value_dim,
                   proof_rounding(choice->attend, s->params->compute));
     return CLMLA_OK;
@@ -197,13 +178,12 @@ static clmla_status run(proof_trial *trial, const void *of_, const variant *cand
     const attend_of *of = of_;
     const clmla_plan_params *params = of->params;
     plan_choice choice = {.attend = candidate, .tile = of->tile};
-    scene s = {.trial = trial,
-               .params = params,
+    scene s = {.params = params,
                .heads = params->head_count,
                .width = params->layout.latent_dim + params->layout.rope_dim,
                .value_dim = params->value_dim ? params->value_dim : params->layout.latent_dim};
-    clmla_status status = compare(&s, &choice);
-    drop_scene(&s);
+    clmla_status status = compare(&s, trial, &choice);
+    proof_scene_end(&s.base);
     return status;
 }
 
@@ -222,17 +202,15 @@ static clmla_status claim_of(host_claim *out, clmla_context *context, const atte
     return CLMLA_OK;
 }
 
-// False where tuning leaves room for none: whoever makes the plan says so.
-static bool find_tile(attend_tile *out, clmla_context *context, const clmla_plan_params *params,
-                      const variant *candidate) {
-    host_last_failure told;
-    clmla_context quiet;
-    host_last_failure_keep(&told);
-    context_quiet_begin(&quiet, context);
-    bool found = plan_choose_tile(out, &quiet, params, candidate) == CLMLA_OK;
-    context_quiet_end(&quiet);
-    host_last_failure_restore(&told);
-    return found;
+typedef struct tile_question {
+    attend_tile *out;
+    const clmla_plan_params *params;
+    const variant *candidate;
+} tile_question;
+
+static clmla_status ask_tile(clmla_context *quiet, void *of) {
+    const tile_question *question = of;
+    return plan_choose_tile(question->out, quiet, question->params, question->candidate);
 }
 
 static clmla_status judge(variant_judge *base, char reason[VARIANT_REASON_MAX], clmla_context *context,
@@ -243,7 +221,8 @@ static clmla_status judge(variant_judge *base, char reason[VARIANT_REASON_MAX], 
     host_claim claim;
     char what[64];
     reason[0] = '\0';
-    if (!find_tile(&of.tile, context, proof->params, candidate)) return CLMLA_OK;
+    // Tuning may leave room for none: whoever makes the plan says so.
+    if (!proof_ask(context, ask_tile, &(tile_question){&of.tile, proof->params, candidate})) return CLMLA_OK;
     STATUS_OR_RETURN(claim_of(&claim, context, &of, candidate));
     snprintf(what, sizeof what, "attend '%s' of %s rows%s", candidate->name,
              clmla_row_format_name(params.layout.format),
