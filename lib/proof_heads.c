@@ -85,6 +85,8 @@ static clmla_status attend_by(proof_result *out, const scene *s, const char *var
     size_t pairs = (size_t)TOKENS * HEADS;
     float *lse = values + pairs * s->of->value_dim;
     *out = (proof_result){values, lse, lse};
+    STATUS_OR_RETURN(proof_scene_spoil(&s->base, s->output, pairs * s->of->value_dim * sizeof(float)));
+    STATUS_OR_RETURN(proof_scene_spoil(&s->base, s->lse, pairs * sizeof(float)));
     clmla_status status = attend_chunk(s, 0, CHUNK, variant);
     if (status == CLMLA_OK) status = attend_chunk(s, CHUNK, KEYS - CHUNK, variant);
     if (status == CLMLA_OK)
@@ -132,7 +134,7 @@ static clmla_status judge(variant_judge *base, char reason[VARIANT_REASON_MAX], 
     reason[0] = '\0';
     // Tuning may leave room for no tile: whoever calls attend_heads is told.
     if (!proof_ask(context, ask_options, &(options_question){options, &call, candidate})) return CLMLA_OK;
-    snprintf(claim.text, sizeof claim.text, "proof 1 attend_heads [%s] rounding %g", options,
+    snprintf(claim.text, sizeof claim.text, "proof 2 attend_heads [%s] rounding %g", options,
              proof_rounding(candidate, proof->compute));
     snprintf(what, sizeof what, "attend_heads '%s'%s", candidate->name,
              proof_rounding(candidate, proof->compute) > 0 ? ", fast" : "");

@@ -5,6 +5,7 @@
 #include "host/launch.h"
 #include "host/memory.h"
 #include <assert.h>
+#include <string.h>
 
 clmla_status proof_scene_begin(proof_scene *scene, proof_trial *trial, const char *what, size_t floats) {
     *scene = (proof_scene){.trial = trial, .what = what, .floats = floats};
@@ -34,11 +35,35 @@ clmla_status proof_scene_values(cl_mem *out, proof_scene *scene, size_t count, u
     return proof_scene_buffer(out, scene, count * sizeof(float), seed ? scene->host : NULL);
 }
 
+// `status`: of what was enqueued.
+static clmla_status wait(host_chain *chain, clmla_status status) {
+    clmla_status settled = host_chain_settle(chain);
+    return host_chain_finish(chain, status == CLMLA_OK ? settled : status, NULL);
+}
+
+static clmla_status begin(host_chain *chain, const proof_scene *scene) {
+    return host_chain_begin(chain, &scene->trial->context->host, scene->trial->queue, 0, NULL, true);
+}
+
+clmla_status proof_scene_spoil(const proof_scene *scene, cl_mem memory, uint64_t bytes) {
+    const clmla_allocator *allocator = &scene->trial->context->host.allocator;
+    host_chain chain;
+    if (bytes == 0) return CLMLA_OK;
+    unsigned char *ones = host_allocate(allocator, (size_t)bytes, 1);
+    if (!ones)
+        return host_fail(NULL, CLMLA_E_MEMORY, 0, "%s: no memory for %llu bytes", scene->what,
+                         (unsigned long long)bytes);
+    memset(ones, 0xff, (size_t)bytes);
+    clmla_status status = begin(&chain, scene);
+    if (status == CLMLA_OK) status = wait(&chain, host_chain_write(&chain, memory, 0, bytes, ones));
+    host_release(allocator, ones);
+    return status;
+}
+
 clmla_status proof_scene_read(const proof_scene *scene, cl_mem memory, uint64_t bytes, void *data) {
     host_chain chain;
-    STATUS_OR_RETURN(host_chain_begin(&chain, &scene->trial->context->host, scene->trial->queue, 0, NULL, true));
-    clmla_status status = host_chain_read(&chain, memory, 0, bytes, data), settled = host_chain_settle(&chain);
-    return host_chain_finish(&chain, status == CLMLA_OK ? settled : status, NULL);
+    STATUS_OR_RETURN(begin(&chain, scene));
+    return wait(&chain, host_chain_read(&chain, memory, 0, bytes, data));
 }
 
 bool proof_ask(clmla_context *context, clmla_status (*ask)(clmla_context *quiet, void *of), void *of) {

@@ -25,7 +25,9 @@ void proof_scene_end(proof_scene *scene);
 clmla_status proof_scene_buffer(cl_mem *out, proof_scene *scene, uint64_t bytes, const void *data);
 clmla_status proof_scene_values(cl_mem *out, proof_scene *scene, size_t count, uint32_t seed);
 
-// Reads what is in a buffer, and waits for it.
+// Writes NaN all over a buffer, in whatever format it is read, so that what is not written later shows; reads what is in one.
+// Both wait for it. Errors: CLMLA_E_MEMORY, CLMLA_E_OPENCL.
+clmla_status proof_scene_spoil(const proof_scene *scene, cl_mem memory, uint64_t bytes);
 clmla_status proof_scene_read(const proof_scene *scene, cl_mem memory, uint64_t bytes, void *data);
 
 // Whether `ask` succeeds; of a failure neither the log nor the thread's last sentence hears.
