@@ -125,5 +125,6 @@ static clmla_status choose_heads(const variant **out, clmla_context *context, co
 clmla_status plan_choose(plan_choice *out, clmla_context *context, const clmla_plan_params *params) {
     STATUS_OR_RETURN(choose_attend(&out->attend, context, params));
     STATUS_OR_RETURN(choose_heads(&out->heads, context, params));
+    out->refuses_lists = !params->lists && out->attend->method != VARIANT_NAIVE && proof_is_wanted(context);
     return plan_choose_tile(&out->tile, context, params, out->attend);
 }

@@ -3,6 +3,7 @@
 //   proof.c          whether it is wanted, verdicts, the log
 //   proof_attend.c   two ragged sequences over shuffled pages, by a plan's own specialisation
 //   proof_heads.c    a prompt over two chunks of keys
+//   proof_scene.c    what these have in common (proof_scene.h)
 //   proof_compare.c  the fixed values, and how far two results may differ
 // A trial of an instruction (host/instruction.h) comes before: it costs less, and says more of what is wrong.
 #ifndef LIB_PROOF_H
@@ -62,8 +63,5 @@ void proof_compare(host_verdict *out, const proof_result *found, const proof_res
                    double rounding);
 // What fast compute may make of a variant; 0 of one that does not round.
 double proof_rounding(const variant *variant, clmla_compute compute);
-
-// Reads what is in a buffer, and waits for it.
-clmla_status proof_read(const proof_trial *trial, cl_mem memory, uint64_t bytes, void *data);
 
 #endif
