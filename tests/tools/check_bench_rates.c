@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // clmla bench: rates, and what a device's limits leave possible, of made-up limits and times.
 #include "bench.h"
-#include <check.h>
-#include <stdlib.h>
+#include "tests/support/suite.h"
 
 static const bench_limits limits = {.fma = {.rate = 100.0}, .read = {.rate = 10.0}}; // GFLOP/s, GB/s
 
@@ -59,17 +58,13 @@ START_TEST(limits_that_are_missing) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("bench_rates");
-    TCase *tcase = tcase_create("rates");
+static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, operation_bound_by_reads);
     tcase_add_test(tcase, operation_bound_by_multiply_adds);
     tcase_add_test(tcase, layer_is_the_sum_of_its_operations);
     tcase_add_test(tcase, limits_that_are_missing);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(void) {
+    return test_run("check_bench_rates", add_tests);
 }

@@ -13,11 +13,12 @@ typedef struct bench_limit {
 } bench_limit;
 
 typedef struct bench_limits {
-    bench_limit fma;      // f32 multiply-adds with operands in registers, GFLOP/s
-    bench_limit bf16_dot; // bf16 dot products summed in f32, GFLOP/s
-    bench_limit int8_dot; // 8-bit dot products summed in int32, GOP/s
-    bench_limit read;     // a buffer that no cache holds, read once, GB/s
-    double read_bytes;    // of that buffer
+    bench_limit fma;       // f32 multiply-adds with operands in registers, GFLOP/s
+    bench_limit int16_dot; // 16-bit dot products summed in int32, GOP/s
+    bench_limit bf16_dot;  // bf16 dot products summed in f32, GFLOP/s
+    bench_limit int8_dot;  // 8-bit dot products summed in int32, GOP/s
+    bench_limit read;      // a buffer that no cache holds, read once, GB/s
+    double read_bytes;     // of that buffer
 } bench_limits;
 
 // Best of repeated runs. A limit the device does not have is no failure.
