@@ -12,8 +12,7 @@
 
 #define ACCUMULATORS 12
 #define CPU_GROUPS_A_UNIT 8 // groups are dealt out as cores get free
-#define GPU_ITEMS_A_UNIT 2048
-#define GPU_GROUP 256
+#define GPU_ITEMS_A_UNIT 2048 // a multiple of a group
 #define MOST_LANES 16        // of a dot product: 512 bits
 #define LAUNCH_SECONDS 0.001 // long against the launch itself, short against other programs' turns
 #define SEARCHES 10
@@ -61,7 +60,7 @@ static bool meter_open(meter *out, bool *built, const session *session, const ch
     uint32_t width = vector_width(out->facts);
     if (width > 1) snprintf(real, sizeof real, "float%u", width);
     snprintf(flags, sizeof flags, "-w -cl-std=CL1.2 -D%s -DREAL=%s -DLANE_COUNT=%u", define, real, lanes);
-    out->group = is_cpu(out->facts) ? 1 : GPU_GROUP < out->facts->max_group_size ? GPU_GROUP : 1;
+    out->group = bench_limits_group(out->facts);
     out->items = (size_t)out->facts->compute_units * (is_cpu(out->facts) ? CPU_GROUPS_A_UNIT : GPU_ITEMS_A_UNIT);
     out->program = clCreateProgramWithSource(context, BENCH_LIMITS_TEXT_LINES,
                                              (const char **)(uintptr_t)bench_limits_text, NULL, &code);
