@@ -452,17 +452,18 @@ static inline void write_sums(const wgmma_memory *m, __global uchar *out, int ty
 }
 
 // A whole block, where no products wait.
-#define STAGE_BLOCK(slowly, slot, turn)                                                                                  \
-    if (slowly)                                                                                                          \
-        stage_block_slowly(&m, slot, turn, t);                                                                           \
-    else {                                                                                                               \
-        stage_rope(&m, 1, 0, slot, turn, t);                                                                             \
-        stage_rope(&m, 1, 1, slot, turn, t);                                                                             \
-        for (uint row = 0; row < 4; row++) {                                                                             \
-            stage_values(&m, 1, side * PIECES, row, slot, turn, lane);                                                   \
-            if (PIECES > 1) stage_values(&m, 1, side * PIECES + 1, row, slot, turn, lane);                               \
-        }                                                                                                                \
+static inline ALWAYS_INLINE void stage_block(const wgmma_memory *m, int slowly, int slot, int turn, uint side, uint lane, uint t) {
+    if (slowly)
+        stage_block_slowly(m, slot, turn, t);
+    else {
+        stage_rope(m, 1, 0, slot, turn, t);
+        stage_rope(m, 1, 1, slot, turn, t);
+        for (uint row = 0; row < 4; row++) {
+            stage_values(m, 1, side * PIECES, row, slot, turn, lane);
+            if (PIECES > 1) stage_values(m, 1, side * PIECES + 1, row, slot, turn, lane);
+        }
     }
+}
 
 #define CLEAR(i) o[i] = more[i] = 0.0f;
 #define CLEAR_SUMS EACH_64(CLEAR)
@@ -535,13 +536,13 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         place_keys(&m, &keys, find_keys(&keys, key, kv_end, t), 0, t);
         barrier(CLK_LOCAL_MEM_FENCE);
         place_keys(&m, &keys, find_keys(&keys, next, kv_end, t), 1, t);
-        STAGE_BLOCK(masked || slow[0], 0, 0);
+        stage_block(&m, masked || slow[0], 0, 0, side, lane, t);
         barrier(CLK_LOCAL_MEM_FENCE);
         place_keys(&m, &keys, find_keys(&keys, after, kv_end, t), 2, t);
         stage_finish();
         barrier(CLK_LOCAL_MEM_FENCE);
         score_keys(s, scores, &m, 0, side);
-        STAGE_BLOCK(next_masked || slow[1], 1, 1);
+        stage_block(&m, next_masked || slow[1], 1, 1, side, lane, t);
         FINISH_SCORES(s, scores);
         // Here the block's scores are known, the next block is on its way, and the one after that is placed.
         while (key < kv_end) {
