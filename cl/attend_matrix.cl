@@ -55,7 +55,6 @@
 #else
 #define WEIGHT_SCALE 1.0f
 #endif
-#define EMPTY -1.0f                   // in place of the factor of a row that saw no key
 #define ALIGNED __attribute__((aligned(16)))
 // What has fragments in registers must not be called with pointers to them.
 #define ALWAYS_INLINE __attribute__((always_inline))
@@ -73,7 +72,7 @@ typedef struct matrix_memory {
     __local ushort *weights;  // [PARTS][ROW_TILE][WEIGHT_STRIDE], times WEIGHT_SCALE
     __local float *shares;    // [ROW_TILE][SHARE]: largest scores, and at the end totals
     __local float *top;       // [2][ROW_TILE]: largest scores before and after a block, by turns
-    __local float *rescale;   // [ROW_TILE]: what older sums are multiplied by
+    __local float *rescale;   // [ROW_TILE]: what older sums are multiplied by; at the end largest scores, then what the finished sums are
     __local int *first, *end; // [ROW_TILE]: the keys each row sees; none past the work's rows
     __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
     __local int *odd;         // [2]: whether a block has values that are no numbers, by turns
@@ -349,26 +348,18 @@ static inline ALWAYS_INLINE void add_values(matrix_c *sums, const matrix_memory 
     }
 }
 
-// Finishes one row: its numbers are written, and what its sums are to be multiplied by is left in m->rescale.
-static inline void finish_row(const matrix_memory *m, __global float *space, RESULT_ARGUMENTS, const attend_call *call,
-                              const work_item *item, float top, int r) {
+static inline float total_of(const matrix_memory *m, uint row) {
     float total = 0.0f;
 #pragma unroll
-    for (int i = 0; i < SHARE; i++) total += m->shares[r * SHARE + i];
-    int seen = total != 0.0f; // a NaN counts: it must show
-    float row_lse = seen ? (top + log2(total)) * LN_2 : -INFINITY, factor = 1.0f / WEIGHT_SCALE / total;
-    if (item->state_first >= 0) {
-        m->rows[r] = (long)(item->state_first + r) * VALUE_DIM;
-        space[call->state_lse + item->state_first + r] = row_lse;
-        space[call->state_max + item->state_first + r] = top * LN_2;
-    } else {
-        int row = item->row_begin + r, head = work_head(call, item, row);
-        m->rows[r] = work_token(call, item, row) * call->output_token + head * call->output_head;
-        factor = result_factor(sink, call, head, factor, row_lse);
-        result_numbers(lse, max_logit, call, work_token(call, item, row), head, row_lse, top * LN_2);
-    }
-    m->rescale[r] = seen ? factor : EMPTY;
+    for (int i = 0; i < SHARE; i++) total += m->shares[row * SHARE + i];
+    return total;
 }
+
+#define GROUP_MEMORY matrix_memory
+#define row_top(m, r) (m)->rescale[r]
+#define row_base(m, r) (m)->rescale[r]
+#define row_total(m, r) total_of(m, r)
+#include "common/finish_row.clh"
 
 static inline ALWAYS_INLINE void write_sums(const matrix_memory *m, __global uchar *out, int type, int rows, const matrix_c *c,
                                             int row, int column, uint lane) {
@@ -450,8 +441,9 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
             barrier(CLK_LOCAL_MEM_FENCE);
         }
         shares[t] = total;
+        if (t < ROW_TILE) rescale[t] = top[turn * ROW_TILE + t];
         barrier(CLK_LOCAL_MEM_FENCE);
-        if (t < rows) finish_row(&m, space, RESULT_PASS, &call, &item, top[turn * ROW_TILE + t], t);
+        if (t < rows) finish_row(&m, space, RESULT_PASS, &call, &item, t);
         barrier(CLK_LOCAL_MEM_FENCE);
         __global uchar *out = output ? output + call.output : output;
         if (item.state_first >= 0) out = (__global uchar *)(space + call.states);

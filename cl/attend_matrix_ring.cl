@@ -68,7 +68,6 @@
 #define KEY_COLUMNS (RUN_KEYS / 8) // of products of scores
 #define WEIGHT_RUNS (KEY_TILE / 8)
 #define WAVE_COLUMNS (VALUE_DIM / RING_WAVES)
-#define EMPTY -1.0f // in place of the factor of a row that saw no key
 #define BASE_LAG 8.0f
 #define ALIGNED __attribute__((aligned(128)))
 #define ALWAYS_INLINE __attribute__((always_inline))
@@ -377,24 +376,11 @@ static inline ALWAYS_INLINE void add_values(ring_sums *sums, const ring_memory *
     }
 }
 
-// Finishes one row, whose base is in m->rescale: its numbers are written, and what its sums are to be multiplied by takes the base's place.
-static inline void finish_row(const ring_memory *m, __global float *space, RESULT_ARGUMENTS, const attend_call *call,
-                              const work_item *item, int r) {
-    float top = m->tops[r], base = m->rescale[r], total = sum_of_shares(m, r);
-    int seen = total != 0.0f; // a NaN counts: it must show
-    float row_lse = seen ? (base + log2(total)) * LN_2 : -INFINITY, factor = 1.0f / WEIGHT_SCALE / total;
-    if (item->state_first >= 0) {
-        m->rows[r] = (long)(item->state_first + r) * VALUE_DIM;
-        space[call->state_lse + item->state_first + r] = row_lse;
-        space[call->state_max + item->state_first + r] = top * LN_2;
-    } else {
-        int row = item->row_begin + r, head = work_head(call, item, row);
-        m->rows[r] = work_token(call, item, row) * call->output_token + head * call->output_head;
-        factor = result_factor(sink, call, head, factor, row_lse);
-        result_numbers(lse, max_logit, call, work_token(call, item, row), head, row_lse, top * LN_2);
-    }
-    m->rescale[r] = seen ? factor : EMPTY;
-}
+#define GROUP_MEMORY ring_memory
+#define row_top(m, r) (m)->tops[r]
+#define row_base(m, r) (m)->rescale[r]
+#define row_total(m, r) sum_of_shares(m, r)
+#include "common/finish_row.clh"
 
 static inline ALWAYS_INLINE void write_pair(const ring_memory *m, __global uchar *out, int type, int rows, float2 sums, int row, int column) {
     float factor = m->rescale[row];
@@ -611,31 +597,15 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
 
 #ifdef EXACT
 
-#define PACK_SHARE (RING_GROUP / ROW_TILE) // work-items a row has
+#define PACK_GROUP RING_GROUP
+#define pack_block(r, column) (((r) / 8 * CHUNKS + (column) / 16) * 256)
+#define pack_at(r, column, part) ring_packed_at((r) % 8 + (part)*8, (column) % 16)
+#include "common/pack_parts.clh"
 
 // Tiles for attend_matrix_ring of exact compute, a group for each.   grid: global (256, tiles), local (256, 1)
-__kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void
-attend_pack_ring_parts(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
-                       __global float *space, float factor, attend_call call) {
+__kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_pack_ring_parts(PACK_TENSORS, attend_call call) {
     __local float largest[RING_GROUP];
-    uint t = get_local_id(0), r = t / PACK_SHARE;
-    long tile = get_global_id(1);
-    if (tile >= step[call.header + HEADER_TILES]) return;
-    const __global int *of = step + call.tiles + 4 * tile;
-    __global ushort *out = (__global ushort *)(space + call.packed) + tile * PACKED_VALUES;
-    float most = 0.0f;
-    for (uint column = t % PACK_SHARE; column < ROW_WIDTH; column += PACK_SHARE)
-        most = fmax(most, query_size(query, query_rope, of, &call, of[1] + (int)r, column, factor));
-    largest[t] = most;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint i = 0; i < PACK_SHARE; i++) most = fmax(most, largest[r * PACK_SHARE + i]);
-    int e = parts_exponent(most);
-    if (t % PACK_SHARE == 0) ((__global float *)(out + TILE_VALUES))[r] = parts_power(e);
-    for (uint column = t % PACK_SHARE; column < ROW_WIDTH; column += PACK_SHARE) {
-        float rest = query_value(query, query_rope, of, &call, of[1] + (int)r, column) * factor * parts_power(-e);
-        __global ushort *to = out + (r / 8 * CHUNKS + column / 16) * 256;
-        for (uint row = r % 8; row < 16; row += 8) to[ring_packed_at(row, column % 16)] = parts_next(&rest);
-    }
+    pack_parts(largest, query, query_rope, step, space, factor, &call);
 }
 
 #else

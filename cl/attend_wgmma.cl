@@ -52,7 +52,6 @@
 #define TILE_VALUES (BLOCKS * WGMMA_BLOCK)
 #define PACKED_VALUES (TILE_VALUES + (PARTS > 1 ? ROW_TILE * 2 : 0)) // of a packed tile, with what is behind it
 #define PIECES (VALUE_DIM / 256) // of 128 columns, of each warpgroup
-#define EMPTY -1.0f              // in place of the factor of a row that saw no key
 #define ALWAYS_INLINE __attribute__((always_inline))
 
 // A work-item's scores are of HELD rows: number i is of row ROW_OF(i) of these, which is row score_row(lane, i) of the tile, and of key
@@ -419,25 +418,11 @@ static inline int block_is_masked(key_range least, key_range most, int key, int 
     return key < most.first || min(key + KEY_TILE, kv_end) > least.end;
 }
 
-// Finishes one row, whose base is in m->rescale: its numbers are written, and what its sums are to be multiplied by takes the
-// base's place.
-static inline void finish_row(const wgmma_memory *m, __global float *space, RESULT_ARGUMENTS, const attend_call *call,
-                              const work_item *item, int r) {
-    float top = m->tops[r], base = m->rescale[r], total = sum_of(shares_of(m, r));
-    int seen = total != 0.0f; // a NaN counts: it must show
-    float row_lse = seen ? (base + log2(total)) * LN_2 : -INFINITY, factor = 1.0f / WEIGHT_SCALE / total;
-    if (item->state_first >= 0) {
-        m->rows[r] = (long)(item->state_first + r) * VALUE_DIM;
-        space[call->state_lse + item->state_first + r] = row_lse;
-        space[call->state_max + item->state_first + r] = top * LN_2;
-    } else {
-        int row = item->row_begin + r, head = work_head(call, item, row);
-        m->rows[r] = work_token(call, item, row) * call->output_token + head * call->output_head;
-        factor = result_factor(sink, call, head, factor, row_lse);
-        result_numbers(lse, max_logit, call, work_token(call, item, row), head, row_lse, top * LN_2);
-    }
-    m->rescale[r] = seen ? factor : EMPTY;
-}
+#define GROUP_MEMORY wgmma_memory
+#define row_top(m, r) (m)->tops[r]
+#define row_base(m, r) (m)->rescale[r]
+#define row_total(m, r) sum_of(shares_of(m, r))
+#include "common/finish_row.clh"
 
 // By way of local memory, where keys were: neighbouring work-items then write neighbouring values.
 #define SUM_STRIDE (VALUE_DIM + 8)
@@ -467,17 +452,18 @@ static inline void write_sums(const wgmma_memory *m, __global uchar *out, int ty
 }
 
 // A whole block, where no products wait.
-#define STAGE_BLOCK(slowly, slot, turn)                                                                                  \
-    if (slowly)                                                                                                          \
-        stage_block_slowly(&m, slot, turn, t);                                                                           \
-    else {                                                                                                               \
-        stage_rope(&m, 1, 0, slot, turn, t);                                                                             \
-        stage_rope(&m, 1, 1, slot, turn, t);                                                                             \
-        for (uint row = 0; row < 4; row++) {                                                                             \
-            stage_values(&m, 1, side * PIECES, row, slot, turn, lane);                                                   \
-            if (PIECES > 1) stage_values(&m, 1, side * PIECES + 1, row, slot, turn, lane);                               \
-        }                                                                                                                \
+static inline ALWAYS_INLINE void stage_block(const wgmma_memory *m, int slowly, int slot, int turn, uint side, uint lane, uint t) {
+    if (slowly)
+        stage_block_slowly(m, slot, turn, t);
+    else {
+        stage_rope(m, 1, 0, slot, turn, t);
+        stage_rope(m, 1, 1, slot, turn, t);
+        for (uint row = 0; row < 4; row++) {
+            stage_values(m, 1, side * PIECES, row, slot, turn, lane);
+            if (PIECES > 1) stage_values(m, 1, side * PIECES + 1, row, slot, turn, lane);
+        }
     }
+}
 
 #define CLEAR(i) o[i] = more[i] = 0.0f;
 #define CLEAR_SUMS EACH_64(CLEAR)
@@ -550,13 +536,13 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
         place_keys(&m, &keys, find_keys(&keys, key, kv_end, t), 0, t);
         barrier(CLK_LOCAL_MEM_FENCE);
         place_keys(&m, &keys, find_keys(&keys, next, kv_end, t), 1, t);
-        STAGE_BLOCK(masked || slow[0], 0, 0);
+        stage_block(&m, masked || slow[0], 0, 0, side, lane, t);
         barrier(CLK_LOCAL_MEM_FENCE);
         place_keys(&m, &keys, find_keys(&keys, after, kv_end, t), 2, t);
         stage_finish();
         barrier(CLK_LOCAL_MEM_FENCE);
         score_keys(s, scores, &m, 0, side);
-        STAGE_BLOCK(next_masked || slow[1], 1, 1);
+        stage_block(&m, next_masked || slow[1], 1, 1, side, lane, t);
         FINISH_SCORES(s, scores);
         // Here the block's scores are known, the next block is on its way, and the one after that is placed.
         while (key < kv_end) {
@@ -665,32 +651,15 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_wgmma(AT
 
 #ifdef EXACT
 
-#define PACK_SHARE (GROUP / ROW_TILE) // work-items a row has
+#define PACK_GROUP GROUP
+#define pack_block(r, column) ((column) / 64 * WGMMA_BLOCK)
+#define pack_at(r, column, part) wgmma_at((r) / 8 * 16 + (r) % 8 + (part)*8, (column) % 64)
+#include "common/pack_parts.clh"
 
 // Tiles for attend_wgmma of exact compute, a group for each.   grid: global (256, tiles), local (256, 1)
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
-attend_pack_wgmma_parts(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
-                        __global float *space, float factor, attend_call call) {
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attend_pack_wgmma_parts(PACK_TENSORS, attend_call call) {
     __local float largest[GROUP];
-    uint t = get_local_id(0), r = t / PACK_SHARE;
-    long tile = get_global_id(1);
-    if (tile >= step[call.header + HEADER_TILES]) return;
-    const __global int *of = step + call.tiles + 4 * tile;
-    __global ushort *out = (__global ushort *)(space + call.packed) + tile * PACKED_VALUES;
-    float most = 0.0f;
-    for (uint column = t % PACK_SHARE; column < ROW_WIDTH; column += PACK_SHARE)
-        most = fmax(most, query_size(query, query_rope, of, &call, of[1] + (int)r, column, factor));
-    largest[t] = most;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint i = 0; i < PACK_SHARE; i++) most = fmax(most, largest[r * PACK_SHARE + i]);
-    int e = parts_exponent(most);
-    if (t % PACK_SHARE == 0) ((__global float *)(out + TILE_VALUES))[r] = parts_power(e);
-    for (uint column = t % PACK_SHARE; column < ROW_WIDTH; column += PACK_SHARE) {
-        float rest = query_value(query, query_rope, of, &call, of[1] + (int)r, column) * factor * parts_power(-e);
-        __global ushort *to = out + column / 64 * WGMMA_BLOCK;
-        to[wgmma_at(r / 8 * 16 + r % 8, column % 64)] = parts_next(&rest);
-        to[wgmma_at(r / 8 * 16 + r % 8 + 8, column % 64)] = parts_next(&rest);
-    }
+    pack_parts(largest, query, query_rope, step, space, factor, &call);
 }
 
 #else
