@@ -117,6 +117,7 @@ clmla_status plan_make(clmla_plan **out, clmla_context *context, const clmla_pla
     settle(plan, context, params, choice->attend, &choice->tile);
     plan->params.attend_heads_variant = choice->heads ? choice->heads->name : NULL;
     plan->params.config = NULL;
+    plan->scheduler = choice->scheduler;
     plan->refuses_lists = choice->refuses_lists;
     clmla_status status = plan_has_capacity(plan) ? take_capacity(plan) : CLMLA_OK;
     if (status == CLMLA_OK)

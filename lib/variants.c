@@ -164,3 +164,13 @@ clmla_status variant_choose(const variant **out, clmla_context *context, clmla_o
                             const clmla_shape *shape, const char *name) {
     return variant_choose_judged(out, context, operation, shape, name, NULL);
 }
+
+clmla_status variant_judge_all(clmla_context *context, clmla_operation operation, const clmla_shape *shape,
+                               variant_judge *judge) {
+    const variant *list = variant_list_of(operation);
+    char reason[VARIANT_REASON_MAX];
+    const char *refusal;
+    for (int i = 0; i < VARIANTS_MAX && list[i].name; i++)
+        STATUS_OR_RETURN(refuse_variant(&refusal, reason, context, list, &list[i], shape, true, judge));
+    return CLMLA_OK;
+}

@@ -86,7 +86,7 @@ typedef struct clmla_plan_params {
     const char *attend_heads_variant; // the same of attend_heads, which prompts by reconstructed keys go through
     const clmla_config *config; // of the model; optional, read before the call returns: proves attend_heads for its prompts
                                 // where that is needed (clmla_proof). Without, they are attended absorbed there, until
-                                // another plan, or clmla_layer_prepare, has proven it
+                                // another plan, or clmla_layer_prepare, has proven it, whichever variant the plan names
 } clmla_plan_params;
 
 // The lengths of one step, for callers that own their cache.

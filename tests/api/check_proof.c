@@ -23,25 +23,27 @@
 typedef struct spoilt {
     const char *word, *before, *from, *to;
 } spoilt;
-#define SPOILT 2
+#define SPOILT 3
 static spoilt spoils[SPOILT];
 static const char *dropped; // the kernel that is never launched, though the driver says so
 
 static cl_program CL_API_CALL spoil_source(cl_context context, cl_uint count, const char **text, const size_t *length,
                                            cl_int *code) {
-    for (int i = 0; count == 1 && i < SPOILT; i++) {
+    const char *before = "";
+    ck_assert_uint_eq(count, 1);
+    char *copy = test_allocate(length[0] + 1, 1);
+    memcpy(copy, text[0], length[0]);
+    for (int i = SPOILT - 1; i >= 0; i--) { // of two texts before it, the first one's
         const spoilt *s = &spoils[i];
-        if (!s->word || !strstr(text[0], s->word)) continue;
-        char *copy = test_allocate(length[0] + 1, 1);
-        memcpy(copy, text[0], length[0]);
+        if (!s->word || !strstr(copy, s->word)) continue;
+        if (s->before) before = s->before;
         for (char *at = copy; s->from && (at = strstr(at, s->from)) != NULL;) memcpy(at, s->to, strlen(s->to));
-        const char *before = s->before ? s->before : "", *texts[2] = {before, copy};
-        const size_t lengths[2] = {strlen(before), length[0]};
-        cl_program made = clCreateProgramWithSource(context, 2, texts, lengths, code);
-        free(copy);
-        return made;
     }
-    return clCreateProgramWithSource(context, count, text, length, code);
+    const char *texts[2] = {before, copy};
+    const size_t lengths[2] = {strlen(before), length[0]};
+    cl_program made = clCreateProgramWithSource(context, 2, texts, lengths, code);
+    free(copy);
+    return made;
 }
 
 static cl_int CL_API_CALL drop_launch(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions,
@@ -161,13 +163,15 @@ static const clmla_plan_params every_plan[] = {
      .layout = {.format = CLMLA_ROWS_BF16, .latent_dim = 37, .rope_dim = 6},
      .value_dim = 43,
      .window = 1000},
-    {.head_count = 16, .layout = {.format = CLMLA_ROWS_Q8, .latent_dim = 64, .rope_dim = 16}, .lists = true},
+    {.head_count = 16,
+     .layout = {.format = CLMLA_ROWS_Q8, .latent_dim = 64, .rope_dim = 16},
+     .parallel = {2, 3, 64},
+     .capacity = {100, 100, 9999}},
     {.head_count = 12,
      .layout = {.format = CLMLA_ROWS_F16, .latent_dim = 32, .rope_dim = 8},
      .kv_head_count = 2,
-     .parallel = {2, 3, 64},
      .full = true,
-     .capacity = {100, 100, 9999}},
+     .lists = true},
 };
 
 // "tile" takes seconds to compile here: plain rows are enough.
@@ -212,40 +216,36 @@ START_TEST(every_variant_is_right) {
 }
 END_TEST
 
-// A kernel that goes wrong on one path alone is used by plans that do not take it, and refused by those that do.
+// A kernel that goes wrong on some paths alone is used by plans that do not take them, and refused by those that do.
 START_TEST(every_path_is_tried) {
     static const struct {
-        const char *name, *from, *to, *said;
-        clmla_plan_params path;
+        const char *from, *to, *said;
+        uint32_t window, kv_heads;
+        bool lists;
     } paths[] = {
-        {"a window", "call->window ?", "call->rank   ?", ", a window", {.window = 100}},
-        {"kv heads",
-         "item->kv_head * call->group_heads",
-         "item->kv_head * 0                ",
-         ", kv heads",
-         {.kv_head_count = 2}},
-        {"lists", "(scope ? keys->indices[1]", "(scope ? keys->indices[0]", ", lists", {.lists = true}},
+        {"call->window ?", "call->rank   ?", ", a window", 100, 0, false},
+        {"item->kv_head * call->group_heads", "item->kv_head * 0                ", ", kv heads", 0, 2, false},
+        {"(scope ? keys->indices[1]", "(scope ? keys->indices[0]", ", lists", 0, 0, true},
     };
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
-        told t = told_nothing();
-        clmla_context *context = make_context(&t, CLMLA_PROOF_ALWAYS, "");
-        clmla_plan_params params = small_params(6);
+    told t = told_nothing();
+    clmla_context *context = make_context(&t, CLMLA_PROOF_ALWAYS, "");
+    clmla_plan_params params = small_params(6);
+    params.attend_variant = first_variant();
+    spoil_nothing();
+    for (int i = 0; i < 3; i++) spoils[i] = (spoilt){.word = first_word(), .from = paths[i].from, .to = paths[i].to};
+    ck_assert_str_eq(chosen(context, &params), first_variant());
+    for (int i = 0; i < 3; i++) {
         clmla_plan *plan = NULL;
-        test_case_begin("proof of paths", (int)i, "%s", paths[i].name);
-        spoil_nothing();
-        spoils[0] = (spoilt){.word = first_word(), .from = paths[i].from, .to = paths[i].to};
-        ck_assert_uint_eq(strlen(paths[i].from), strlen(paths[i].to));
-        params.attend_variant = first_variant();
-        ck_assert_str_eq(chosen(context, &params), first_variant());
-        params.window = paths[i].path.window;
-        params.kv_head_count = paths[i].path.kv_head_count;
-        params.lists = paths[i].path.lists;
+        test_case_begin("proof of paths", i, "%s", paths[i].said);
+        params.window = paths[i].window;
+        params.kv_head_count = paths[i].kv_heads;
+        params.lists = paths[i].lists;
         ck_assert_int_eq(clmla_plan_create(&plan, context, &params), CLMLA_E_ARGUMENT);
         ck_assert_msg(strstr(t.last, paths[i].said) && strstr(t.last, "differed from naive"), "%s", t.last);
-        ck_assert_int_eq(t.proven, 1);
-        ck_assert_int_eq(t.refused, 1);
-        clmla_context_destroy(&context);
+        ck_assert_int_eq(t.refused, i + 1);
     }
+    ck_assert_int_eq(t.proven, 1);
+    clmla_context_destroy(&context);
 }
 END_TEST
 
@@ -467,6 +467,35 @@ START_TEST(verdicts_last) {
 }
 END_TEST
 
+// A schedule on the device by a group's work-items, of plans with a capacity: as a GPU, which alone is given it.
+START_TEST(schedules_are_proven) {
+    told t = told_nothing();
+    clmla_context *context = make_context(&t, CLMLA_PROOF_ALWAYS, "");
+    clmla_plan_params params = small_params(5);
+    clmla_plan *plan = NULL;
+    test_case_begin("proof", 11, "plan_group, %s", _i ? "wrong" : "right");
+    spoil_nothing();
+    // A piece takes all keys that are left.
+    if (_i)
+        spoils[0] = (spoilt){.word = "plan_group(", .from = "c->kv_begin + (int)take", .to = "c->kv_begin + (int)keys"};
+    params.attend_variant = "naive"; // needs no proof
+    chosen(context, &params);
+    ck_assert_int_eq(t.proven + t.refused, 0);
+    params.capacity = (clmla_plan_capacity){3, 5, 1000};
+    context->host.facts.type = CL_DEVICE_TYPE_GPU;
+    context->host.facts.is_interpreter = false;
+    for (int i = 0; i < 2; i++) {
+        TEST_OK(clmla_plan_create(&plan, context, &params));
+        ck_assert_str_eq(plan->scheduler->name, _i ? "naive" : "group");
+        clmla_plan_destroy(&plan);
+    }
+    ck_assert_int_eq(t.proven, !_i);
+    ck_assert_int_eq(t.refused, _i);
+    if (_i) ck_assert_msg(strstr(t.last, "plan 'group' is not used: differed from naive"), "%s", t.last);
+    clmla_context_destroy(&context);
+}
+END_TEST
+
 #define THREADS 4
 
 typedef struct worker {
@@ -544,6 +573,35 @@ START_TEST(prompts_are_proven) {
 }
 END_TEST
 
+// What clmla_layer_prepare does for plans that name a variant of attend_heads and do not know the model: of each that may be named.
+START_TEST(named_variants_of_prompts_are_proven) {
+    told t = told_nothing();
+    clmla_context *context = make_context(&t, CLMLA_PROOF_ALWAYS, "");
+    clmla_plan_params params = small_params(5), named = params;
+    clmla_config config = {
+        .qk_nope_head_dim = 32, .qk_rope_head_dim = 8, .v_head_dim = 24, .kv_lora_rank = 32, .head_count = 5};
+    const char *reason;
+    test_case_begin("proof", 12, "attend_heads, named");
+    spoil("attend_heads_tile(", NO_PROGRAM);
+    if (strcmp(first_variant(), "tile") == 0) spoil_nothing();
+    params.config = &config;
+    named.attend_heads_variant = first_variant();
+    heads_chosen(&reason, context, &named, &config);
+    ck_assert_ptr_nonnull(strstr(reason, "not proven on this device"));
+    TEST_OK(plan_prefill_prove_all(context, &params));
+    ck_assert_str_eq(heads_chosen(&reason, context, &named, &config), first_variant());
+    ck_assert_ptr_null(reason);
+    // The other one was tried, too, and is known to be wrong.
+    named.attend_heads_variant = "tile";
+    if (strcmp(first_variant(), "tile") != 0) {
+        ck_assert_str_eq(heads_chosen(&reason, context, &named, &config), "none");
+        ck_assert_ptr_nonnull(strstr(reason, "the variant of attend_heads that the plan names is refused"));
+        ck_assert_int_eq(t.refused, 1);
+    }
+    clmla_context_destroy(&context);
+}
+END_TEST
+
 // Every call and allocation of a proof fails once: a plan or a status, nothing left behind, and the next time is as good as new.
 START_TEST(failures_lose_nothing) {
     faulty_kind kind = _i ? FAULTY_ALLOCATION : FAULTY_CALL;
@@ -606,8 +664,10 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, proofs_are_for_devices_without_tests);
     tcase_add_test(tcase, the_rule_of_devices);
     tcase_add_loop_test(tcase, verdicts_last, 0, 2);
+    tcase_add_loop_test(tcase, schedules_are_proven, 0, 2);
     tcase_add_test(tcase, threads_prove_once);
     tcase_add_loop_test(tcase, prompts_are_proven, 0, 2);
+    tcase_add_test(tcase, named_variants_of_prompts_are_proven);
     tcase_add_loop_test(tcase, failures_lose_nothing, 0, 2);
 }
 
