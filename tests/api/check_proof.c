@@ -651,6 +651,47 @@ START_TEST(failures_lose_nothing) {
 }
 END_TEST
 
+// The same of a schedule's: naive takes the place of a variant that failed.
+START_TEST(failures_of_schedules_lose_nothing) {
+    faulty_kind kind = _i ? FAULTY_ALLOCATION : FAULTY_CALL;
+    clmla_context *context = NULL;
+    clmla_context_params context_params = {.opencl = {test_device_get()->cl, test_device_get()->id},
+                                           .allocator = faulty_allocator(),
+                                           .program_folder = "",
+                                           .tuning_file = "",
+                                           .proof = CLMLA_PROOF_ALWAYS};
+    long faults = 0, naive = 0;
+    faulty_arm(FAULTY_NONE, 0, false);
+    TEST_OK(context_create_with_calls(&context, &context_params, faulty_calls()));
+    context->host.facts.type = CL_DEVICE_TYPE_GPU;
+    context->host.facts.is_interpreter = false;
+    clmla_plan_params params = small_params(3);
+    params.attend_variant = "naive";
+    params.capacity = (clmla_plan_capacity){3, 5, 1000};
+    chosen(context, &params); // builds the programs
+    for (long at = 0;; at++) {
+        clmla_plan *plan = NULL;
+        params.window = 1 + (uint32_t)at; // a claim of its own
+        faulty_arm(kind, at, false);
+        clmla_status status = clmla_plan_create(&plan, context, &params);
+        const char *hit = faulty_hit();
+        faulty_arm(FAULTY_NONE, 0, false);
+        test_case_begin("proof of schedules, failures", (int)at, "%s", hit ? hit : "none");
+        ck_assert_int_eq(plan != NULL, status == CLMLA_OK);
+        TEST_ASSERT(status == CLMLA_OK || status == CLMLA_E_MEMORY || status == CLMLA_E_OPENCL, "%s",
+                    clmla_last_error());
+        naive += plan && strcmp(plan->scheduler->name, "naive") == 0;
+        clmla_plan_destroy(&plan);
+        if (!hit) break;
+        faults++;
+    }
+    ck_assert_int_gt(faults, _i ? 4 : 20);
+    ck_assert_int_eq(naive > 3, kind == FAULTY_CALL);
+    clmla_context_destroy(&context);
+    ck_assert(faulty_nothing_lives());
+}
+END_TEST
+
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, right_variants_are_proven_once);
     tcase_add_test(tcase, every_variant_is_right);
@@ -669,6 +710,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_loop_test(tcase, prompts_are_proven, 0, 2);
     tcase_add_test(tcase, named_variants_of_prompts_are_proven);
     tcase_add_loop_test(tcase, failures_lose_nothing, 0, 2);
+    tcase_add_loop_test(tcase, failures_of_schedules_lose_nothing, 0, 2);
 }
 
 int main(void) {
