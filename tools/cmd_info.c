@@ -253,7 +253,8 @@ int command_info(int argc, char **argv) {
     bool json = false, prove = false;
     const option table[] = {
         {"--device", OPTION_TEXT, &query, "Q", "only this one: gpu, cpu, P:D or part of a name", 0, 0},
-        {"--prove", OPTION_FLAG, &prove, NULL, "try every variant of attend beside the naive one, on any device", 0, 0},
+        {"--prove", OPTION_FLAG, &prove, NULL,
+         "try every variant of attend and plan beside the naive one, on any device", 0, 0},
         {"--json", OPTION_FLAG, &json, NULL, "one JSON object on stdout", 0, 0},
     };
     const options known = {

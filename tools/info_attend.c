@@ -17,7 +17,7 @@ static const struct {
 #define HEADS 16 // of DeepSeek-V2-Lite
 
 // What the library says of proofs while the lists are made.
-#define PROOFS_MAX 48
+#define PROOFS_MAX 96
 typedef struct device {
     clmla_context *context;
     char proofs[PROOFS_MAX][256];
@@ -31,6 +31,16 @@ static void keep_proof(void *payload, clmla_log_level level, const char *message
         snprintf(d->proofs[d->proof_count++], sizeof d->proofs[0], "%s", message);
 }
 
+// A plan that is scheduled on the device; it attends by what needs no proof.
+static void prove_schedule(clmla_context *context) {
+    clmla_plan *plan = NULL;
+    clmla_plan_params params = {.head_count = HEADS, .attend_variant = "naive", .capacity = {16, 16, 16384}};
+    clmla_status status = clmla_row_layout_make(&params.layout, CLMLA_ROWS_F16, CLMLA_ROPE_INTERLEAVED,
+                                                DEEPSEEK_LATENT_DIM, DEEPSEEK_ROPE_DIM);
+    if (status == CLMLA_OK) clmla_plan_create(&plan, context, &params);
+    clmla_plan_destroy(&plan);
+}
+
 static void open_device(device *out, const clmla_device_facts *facts, bool prove) {
     char query[32];
     *out = (device){.context = NULL};
@@ -40,6 +50,7 @@ static void open_device(device *out, const clmla_device_facts *facts, bool prove
                                             .log = {keep_proof, out, CLMLA_LOG_INFO},
                                             .proof = prove ? CLMLA_PROOF_ALWAYS : CLMLA_PROOF_AUTO,
                                         });
+    if (out->context && prove) prove_schedule(out->context);
 }
 
 // Without a context, what the facts alone say.
@@ -62,7 +73,7 @@ static clmla_shape attend_shape(clmla_compute compute, clmla_row_format format) 
                          .compute = compute};
 }
 
-// A plan by each of them, for DeepSeek's rows: what comes of it is in the next list.
+// A plan by each of them, for DeepSeek's rows, attend's over lists of slots too: what comes of it is in the next list.
 static void prove_all(clmla_context *context, clmla_operation operation, const clmla_shape *shape) {
     clmla_variant variants[INFO_VARIANTS_LISTED];
     clmla_config config = {
@@ -72,7 +83,7 @@ static void prove_all(clmla_context *context, clmla_operation operation, const c
         clmla_plan *plan = NULL;
         clmla_plan_params params = {.head_count = shape->head_count, .compute = shape->compute};
         if (operation == CLMLA_OP_ATTEND)
-            params.attend_variant = variants[i].name;
+            params.attend_variant = variants[i].name, params.lists = true;
         else
             params.attend_heads_variant = variants[i].name, params.config = &config;
         clmla_status status = clmla_row_layout_make(&params.layout, shape->format, CLMLA_ROPE_INTERLEAVED,
