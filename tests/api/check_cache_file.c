@@ -57,8 +57,11 @@ static void expect_equal_sequences(clmla_cache *found, const clmla_sequence *ids
     }
 }
 
+// Rows were compared byte for byte: attention shows that pages and lengths are told of them, in two formats that check_attend.c has of these
+// widths too. Each of the others would be a program to compile.
 static void expect_equal_attention(clmla_cache *found, const clmla_sequence *ids, clmla_cache *expected,
-                                   const clmla_sequence *expected_ids) {
+                                   const clmla_sequence *expected_ids, clmla_row_format format) {
+    if (format != CLMLA_ROWS_F16 && format != CLMLA_ROWS_Q5) return;
     for (uint32_t i = 0; i < 3; i++) { // those without short pages
         float a[ATTENDED], b[ATTENDED];
         scene_attend(a, test_device_get()->context, found, ids[i]);
@@ -87,7 +90,7 @@ START_TEST(all_sequences_come_back) {
     ck_assert_uint_eq(count, ALL_SEQUENCES);
     ck_assert_uint_ne(loaded[0], saved[0]);
     expect_equal_sequences(to, loaded, from, saved, ALL_SEQUENCES);
-    expect_equal_attention(to, loaded, from, saved);
+    expect_equal_attention(to, loaded, from, saved, t->format);
     ck_assert_uint_eq(clmla_cache_usage_get(to).tokens, usage.tokens);
 
     // And from there to a third: what is saved of a loaded cache is the same, but for what shares a page of another

@@ -86,7 +86,8 @@ START_TEST(results_do_not_depend_on_tuning) {
     attend(&p, 48, 128, 4);
     double *expected = test_allocate(outputs, sizeof *expected);
     for (size_t i = 0; i < outputs; i++) expected[i] = (double)((const float *)(const void *)p.output.found)[i];
-    const uint32_t settings[][3] = {{24, 32, 1}, {96, 512, 64}, {192, 64, 16}, {48, 32, 64}};
+    // The ends of their ranges; each is a program to compile.
+    const uint32_t settings[][3] = {{24, 512, 64}, {192, 32, 1}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         attend(&p, settings[i][0], settings[i][1], settings[i][2]);
         test_compare_rows((const float *)(const void *)p.output.found, LATENT, expected, TOKENS * HEADS, LATENT, TEST_BAR_F32,

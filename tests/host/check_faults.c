@@ -9,6 +9,7 @@
 #include "tests/host/folder.h"
 #include "tests/support/device.h"
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,12 +137,28 @@ static void check_status(const scene *s, faulty_kind kind, long at, const char *
                       clmla_last_error());
 }
 
+// With a program in it. Only the first one is built: each build takes a driver a tenth of a second even of what it keeps.
+static void fill_folder(const scene *s, const char *folder) {
+    static unsigned char *program;
+    static char name[128];
+    static size_t bytes;
+    char path[256];
+    if (!program) {
+        TEST_OK(live_through(s, folder));
+        ck_assert_int_eq(test_folder_files(), 1);
+        snprintf(name, sizeof name, "%s", strrchr(test_folder_first(), '/') + 1);
+        program = test_file_read(test_folder_first(), &bytes); // till the process ends
+    }
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    test_file_write(path, program, bytes);
+}
+
 // The folder as the scene wants it.
 static const char *prepare_folder(const scene *s) {
     if (!s->stored) return "";
     const char *folder = test_folder_make();
     faulty_arm(FAULTY_NONE, 0, false);
-    if (s->filled) TEST_OK(live_through(s, folder));
+    if (s->filled) fill_folder(s, folder);
     return folder;
 }
 

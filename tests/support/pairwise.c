@@ -36,7 +36,8 @@ static bool find_case(selection *s, int *best, int a, int level_a, int b, int le
     int found = 0;
     for (int i = 0; i < TRIES && found < CANDIDATES; i++) {
         int chosen[PAIRWISE_FACTORS_MAX];
-        for (int f = 0; f < of->factor_count; f++) chosen[f] = (int)test_random_below(&s->random, (uint32_t)of->levels[f]);
+        for (int f = 0; f < of->factor_count; f++)
+            chosen[f] = (int)test_random_below(&s->random, (uint32_t)of->levels[f]);
         chosen[a] = level_a;
         chosen[b] = level_b;
         if (of->accept && !of->accept(chosen, of->payload)) continue;
@@ -82,7 +83,7 @@ void pairwise_run(const pairwise *of, const char *family, void (*run)(int number
     int *cases = calloc((CASES_MAX + 1) * factors, sizeof *cases);
     TEST_ASSERT(cases != NULL, "no memory");
     size_t count = pairwise_select(cases, CASES_MAX, &left_out, of);
-    size_t step = short_form ? count / SHORT_CASES + 1 : 1;
+    size_t few = of->short_cases ? of->short_cases : SHORT_CASES, step = short_form ? count / few + 1 : 1;
     TEST_ASSERT(short_form || left_out == 0, "%s: %zu pairs are in no case", family, left_out);
     for (size_t i = 0; i < count; i += step) {
         if (!test_case_wanted((int)i)) continue;

@@ -16,6 +16,7 @@ typedef struct pairwise {
     // Whether a case may be chosen: within the cost, not contradictory. NULL = any.
     bool (*accept)(const int *chosen, const void *payload);
     const void *payload;
+    size_t short_cases; // of the short form; 0 = 12
     uint64_t seed;
 } pairwise;
 
@@ -23,7 +24,7 @@ typedef struct pairwise {
 // was found for, or that did not fit the capacity.
 size_t pairwise_select(int *cases, size_t capacity, size_t *left_out, const pairwise *of);
 
-// All cases of a family, each run once: `run` gets its number and levels. In short form about a dozen of them.
+// All cases of a family, each run once: `run` gets its number and levels. In short form about short_cases of them.
 // Asserts, in the full form, that every pair was covered, and prints how many cases there are.
 void pairwise_run(const pairwise *of, const char *family, void (*run)(int number, const int *chosen));
 
