@@ -53,10 +53,9 @@ void operation_options(char out[OPTIONS_MAX], clmla_context *context, const vari
             strcat(width, " -cl-intel-256-GRF-per-thread");
     }
     if (variant_has_vectors(chosen))
-        snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u%s", variant_vector_width(facts),
-                 facts->is_interpreter ? " -DINTERPRETED" : "");
-    snprintf(out, OPTIONS_MAX, "%s%s%s%s%s%s", language(context, chosen), element ? " -D" : "", element ? element : "",
-             width, more ? " " : "", more ? more : "");
+        snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u", variant_vector_width(facts));
+    snprintf(out, OPTIONS_MAX, "%s%s%s%s%s%s%s", language(context, chosen), element ? " -D" : "", element ? element : "",
+             width, facts->is_interpreter ? " -DINTERPRETED" : "", more ? " " : "", more ? more : "");
 }
 
 void operation_product_kernel(char out[KERNEL_NAME_MAX], const variant *chosen, uint32_t tokens) {
