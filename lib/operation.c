@@ -52,11 +52,10 @@ clmla_status operation_options(char out[OPTIONS_MAX], clmla_context *context, co
         if (element && strcmp(element, matrix_element(CLMLA_TYPE_F8_E4M3)) == 0 && group_sub_group(facts))
             strcat(width, " -cl-intel-256-GRF-per-thread");
     }
-    if (variant_has_vectors(chosen))
-        snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u%s", variant_vector_width(facts),
-                 facts->is_interpreter ? " -DINTERPRETED" : "");
-    int length = snprintf(out, OPTIONS_MAX, "%s%s%s%s%s%s", language(context, chosen), element ? " -D" : "",
-                          element ? element : "", width, more ? " " : "", more ? more : "");
+    if (variant_has_vectors(chosen)) snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u", variant_vector_width(facts));
+    int length = snprintf(out, OPTIONS_MAX, "%s%s%s%s%s%s%s", language(context, chosen), element ? " -D" : "",
+                          element ? element : "", width, facts->is_interpreter ? " -DINTERPRETED" : "", more ? " " : "",
+                          more ? more : "");
     if (length >= 0 && length < OPTIONS_MAX) return CLMLA_OK;
     return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "%s: options of %d characters: the limit is %d",
                      chosen->source->name, length, OPTIONS_MAX - 1);

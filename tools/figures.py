@@ -3,6 +3,7 @@
 import datetime
 import os
 import pathlib
+import re
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -11,6 +12,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 def cpu_name():
     names = [line.split(':', 1)[1].strip() for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')]
     return names[0] if names else 'a CPU'
+
+
+def implementation(device):
+    """Of a device of clmla info's, the OpenCL implementation behind it."""
+    pocl = re.search(r'PoCL [\d.]+\d', device['platform_version'])
+    return pocl[0] if pocl else 'Intel\'s CPU runtime' if device['platform'] == 'Intel(R) OpenCL' else device['platform']
 
 
 def ticks():
