@@ -19,12 +19,12 @@ CLMLA_BEGIN
 // outlive every plan, cache, layer and recording made from it.
 typedef struct clmla_context clmla_context;
 
-// Whether a variant of attend or attend_heads must have given right results on the device before a plan uses it. A proof
-// runs a small attention, of the plan's own specialisation, by the variant and by the naive one, and compares: a variant
-// that differs, or cannot be built or launched, is refused with the reason, a warning is logged, and the next one is taken.
-// What was found is kept by the context and, except for failures, in the program folder: a second start proves nothing anew.
-// Proofs run in clmla_plan_create, clmla_layer_prepare and clmla_variant_list_tried, which then wait for the device and
-// build two to five programs; never in an enqueue.
+// Whether a variant of attend or attend_heads must have given right results on the device before a plan uses it. A
+// proof runs a small attention, of the plan's own specialisation, by the variant and by the naive one, and compares: a
+// variant that differs, or cannot be built or launched, is refused with the reason, a warning is logged, and the next
+// one is taken. What was found is kept by the context and, except for failures, in the program folder: a second start
+// proves nothing anew. Proofs run in clmla_plan_create, clmla_layer_prepare and clmla_variant_list_tried, which then
+// wait for the device and build two to five programs; never in an enqueue.
 typedef enum clmla_proof {
     CLMLA_PROOF_AUTO = 0, // on every device but interpreters, and CPUs under PoCL and Intel's runtime, on which the
                           // library's tests run each variant
@@ -60,8 +60,8 @@ typedef struct clmla_context_params {
     // float_vector_width: a CPU with AVX-512 then runs what one with AVX2 would.
     uint32_t vector_width;
 
-    // Work-items in a group of the kernels that are called "group" (variants.h): 32, 64, 128 or 256; 0 = the library's choice.
-    // Fewer are taken where the device has no such groups.
+    // Work-items in a group of the kernels that are called "group" (variants.h): 32, 64, 128 or 256; 0 = the library's
+    // choice. Fewer are taken where the device has no such groups.
     uint32_t group_items;
 
     clmla_proof proof;
