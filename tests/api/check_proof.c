@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// No variant is used that gives wrong results on a device: variants whose programs were spoilt on the way to the driver are
-// refused with a reason, the next one is taken, and what was found is kept by the context and on disk.
+// No variant is used that gives wrong results on a device: variants whose programs were spoilt on the way to the driver
+// are refused with a reason, the next one is taken, and what was found is kept by the context and on disk.
 #include "lib/context.h"
 #include "lib/plan.h"
 #include "lib/proof.h"
@@ -105,8 +105,8 @@ START_TEST(right_variants_are_proven_once) {
 }
 END_TEST
 
-// Plain and scaled rows, widths that are no multiples of anything, heads of several kv heads, values with rope parts: by every
-// variant that serves them.
+// Plain and scaled rows, widths that are no multiples of anything, heads of several kv heads, values with rope parts:
+// by every variant that serves them.
 START_TEST(every_variant_is_right) {
     static const struct {
         clmla_row_format format;
@@ -346,7 +346,8 @@ static const char *heads_chosen(const char **reason, clmla_context *context, con
     return found ? found->name : "none";
 }
 
-// Prompts by reconstructed keys: proven with a plan that knows the model, absorbed before, and called by others afterwards.
+// Prompts by reconstructed keys: proven with a plan that knows the model, absorbed before, and called by others
+// afterwards.
 START_TEST(prompts_are_proven) {
     told t = told_nothing();
     clmla_context *context = make_context(&t, CLMLA_PROOF_ALWAYS, "");
@@ -375,7 +376,8 @@ START_TEST(prompts_are_proven) {
 }
 END_TEST
 
-// Every call and allocation of a proof fails once: a plan or a status, nothing left behind, and the next time is as good as new.
+// Every call and allocation of a proof fails once: a plan or a status, nothing left behind, and the next time is as
+// good as new.
 START_TEST(failures_lose_nothing) {
     faulty_kind kind = _i ? FAULTY_ALLOCATION : FAULTY_CALL;
     clmla_context *context = NULL;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// absorb that packs queries for attend: attention over them has the bits that absorb, and attend that packs by itself, give one
-// after the other; what both compute is checked in check_absorb.c and check_attend.c.
+// absorb that packs queries for attend: attention over them has the bits that absorb, and attend that packs by itself,
+// give one after the other; what both compute is checked in check_absorb.c and check_attend.c.
 #include "lib/operation.h"
 #include "lib/plan.h"
 #include "tests/kernel/attend_fixture.h"
@@ -136,7 +136,8 @@ static void check_both_ways(fixture *f) {
         TEST_ASSERT(isfinite(test_buffer_found(&f->attend.output)[i]), "output %zu is no number", i);
 }
 
-// Rows that fill pairs of vectors, one vector, and none; of one token and of several, of sequences without tokens among others.
+// Rows that fill pairs of vectors, one vector, and none; of one token and of several, of sequences without tokens among
+// others.
 typedef struct pack_case {
     uint32_t latent, rope, heads, sequences, query_tokens[5], first_count;
 } pack_case;

@@ -37,8 +37,8 @@ enum {
 enum { DATA_STORED, DATA_BYTES, DATA_KINDS, DATA_FINITE = DATA_KINDS };
 static const uint32_t pages[] = {1, 2, 16, 53, 64}, token_counts[] = {1, 3, 20}, head_counts[] = {1, 3};
 
-// How far behind the written format, as they are listed, is the one that is read: itself or, for every other format, another of
-// its kind; and one of another kind.
+// How far behind the written format, as they are listed, is the one that is read: itself or, for every other format,
+// another of its kind; and one of another kind.
 #define DISTANCES 2
 static const int distances[2][DISTANCES] = {{0, 5}, {1, 5}};
 
@@ -179,8 +179,8 @@ static void check_row(fixture *f, uint32_t token, uint32_t head, const char *var
     test_view_compare_row(&f->to, &expected, target.page, target.row, head, variant);
 }
 
-// The kernels for GPUs take CPUs long to compile: there, each writes a format from one other. check_append has more of the
-// writing, check_gather of the reading.
+// The kernels for GPUs take CPUs long to compile: there, each writes a format from one other. check_append has more of
+// the writing, check_gather of the reading.
 static bool left_out(const fixture *f, const clmla_variant *variant) {
     int distance = ((int)f->shape.from.format - (int)f->shape.to.format + CLMLA_ROW_FORMAT_COUNT) % CLMLA_ROW_FORMAT_COUNT;
     return strcmp(variant->name, "group") == 0 && (test_device_get()->facts->type & CL_DEVICE_TYPE_CPU) &&

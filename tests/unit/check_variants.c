@@ -112,8 +112,8 @@ START_TEST(test_dot_products_are_asked_for) {
 }
 END_TEST
 
-// Products of 16-bit codes serve rows of every format and width of the rope part, by short and long vectors; what dots of AVX-512 refuse
-// otherwise, they refuse, too.
+// Products of 16-bit codes serve rows of every format and width of the rope part, by short and long vectors; what dots
+// of AVX-512 refuse otherwise, they refuse, too.
 START_TEST(test_products_of_codes_are_asked_for) {
     clmla_device_facts facts = {.type = CL_DEVICE_TYPE_CPU, .float_vector_width = 8, .has_int16_dot = true};
     clmla_shape shape = {.latent_dim = 512, .rope_dim = 7, .head_count = 16, .compute = CLMLA_COMPUTE_FAST};
