@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Instructions that OpenCL C 1.2 reaches by inline assembly or a vendor's built-in functions alone: dot products and tiles
-// of x86 CPUs, matrix units of GPUs. The device's facts say whether it should have them and its driver's compiler take
-// them; a trial then shows whether it is so, and of CPUs whether it pays.
+// Instructions that OpenCL C 1.2 reaches by inline assembly or a vendor's built-in functions alone: dot products and
+// tiles of x86 CPUs, matrix units of GPUs. The device's facts say whether it should have them and its driver's compiler
+// take them; a trial then shows whether it is so, and of CPUs whether it pays.
 #ifndef HOST_INSTRUCTION_H
 #define HOST_INSTRUCTION_H
 
@@ -37,7 +37,8 @@ typedef enum host_instruction {
 // As sentences name it. Ownership: a constant.
 const char *host_instruction_name(host_instruction instruction);
 
-// What a context uses of an instruction: itself, or of CPUs' dot products and tiles, when the context is told so, OpenCL C.
+// What a context uses of an instruction: itself, or of CPUs' dot products and tiles, when the context is told so,
+// OpenCL C.
 host_instruction host_instruction_form(const host_context *context, host_instruction instruction);
 
 // OpenCL C in place of a CPU's dot products or tiles.
@@ -68,8 +69,8 @@ clmla_status host_instructions_create(host_instructions **out, host_context *con
 void host_instructions_destroy(host_instructions **instructions, host_context *context);
 
 // The context's trial of an instruction the facts have, run now if it was not yet: builds a small program and waits for
-// the device some milliseconds. Of AMX it first asks the system for the process (host_amx_permitted). Threads: any. Logs
-// a warning when it fails.
+// the device some milliseconds. Of AMX it first asks the system for the process (host_amx_permitted). Threads: any.
+// Logs a warning when it fails.
 const host_instruction_trial *host_instruction_try(host_context *context, host_instruction instruction);
 
 #endif

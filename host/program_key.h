@@ -16,8 +16,8 @@ typedef struct host_program_key {
 // SHA-256 over length-prefixed fields: store format, library version, source text, options, device, vendor, driver,
 // device version, platform and its version.
 host_program_key host_program_key_make(const host_source *source, const char *options, const clmla_device_facts *facts);
-// The key of what is known of programs together, and not of one: likewise, over the texts of `sources` (at most `count`; NULL ends
-// them) and a text in place of options. No key of a program is one of these.
+// The key of what is known of programs together, and not of one: likewise, over the texts of `sources` (at most
+// `count`; NULL ends them) and a text in place of options. No key of a program is one of these.
 host_program_key host_claim_key_make(const host_source *const *sources, size_t count, const char *text,
                                      const clmla_device_facts *facts);
 // In hexadecimal, terminated.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What trials of matrix products multiply: 1, 2, 4 or 8, of either sign, so that sums of a few hundred products are exact; as f32 for
-// the host, and as the f16 or bf16 value a device gets.
+// What trials of matrix products multiply: 1, 2, 4 or 8, of either sign, so that sums of a few hundred products are
+// exact; as f32 for the host, and as the f16 or bf16 value a device gets.
 #ifndef HOST_TRIAL_VALUES_H
 #define HOST_TRIAL_VALUES_H
 
@@ -24,8 +24,8 @@ static inline uint16_t host_trial_code(uint32_t i, bool bf16) {
     return (uint16_t)(sign << 15 | (bf16 ? 0x3f80u + power * 0x80u : 0x3c00u + power * 0x400u));
 }
 
-// A trial's runs: values of both formats, and f16 values of the second operand, the rows of a cache, that are subnormal: the same times
-// HOST_TRIAL_SMALLEST.
+// A trial's runs: values of both formats, and f16 values of the second operand, the rows of a cache, that are
+// subnormal: the same times HOST_TRIAL_SMALLEST.
 typedef enum host_trial_kind {
     HOST_TRIAL_F16,
     HOST_TRIAL_BF16,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What was found out about programs on a device once, and needs not be found out again: kept by the context, and on disk
-// beside the binaries (program_store.h), under a key of everything that could make it another answer.
+// What was found out about programs on a device once, and needs not be found out again: kept by the context, and on
+// disk beside the binaries (program_store.h), under a key of everything that could make it another answer.
 #ifndef HOST_VERDICT_H
 #define HOST_VERDICT_H
 

@@ -110,7 +110,8 @@ static attend_job begin(clmla_plan *plan, const clmla_attend_params *params, hos
     return job;
 }
 
-// Whether a query token of a sequence has so few rows that attend_vector takes them another way (cl/common/attend_few.clh).
+// Whether a query token of a sequence has so few rows that attend_vector takes them another way
+// (cl/common/attend_few.clh).
 static const char *few_rows_option(const clmla_plan *plan) {
     uint32_t kv_heads = plan->params.kv_head_count ? plan->params.kv_head_count : 1;
     bool few = plan->attend->method == VARIANT_VECTOR && plan->params.head_count / kv_heads <= ATTEND_FEW_ROWS;

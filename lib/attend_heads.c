@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-// Of cl/attend_heads_vector.cl: 128 tokens and 48 keys of 192 + 128 stay in a second-level cache. The kernel sums 4 rows at a time
-// with vectors of 16 floats, 6 with shorter ones.
+// Of cl/attend_heads_vector.cl: 128 tokens and 48 keys of 192 + 128 stay in a second-level cache. The kernel sums 4
+// rows at a time with vectors of 16 floats, 6 with shorter ones.
 #define BLOCK_KEYS 48
 #define ROW_TILE 128
 #define ROW_TILE_SHORT_VECTORS 96

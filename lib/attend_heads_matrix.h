@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How attend_heads_matrix is built for a device and the widths of heads: the one place where its tile is chosen. Plain data in,
-// plain data out, as of attend_heads_tile.
+// How attend_heads_matrix is built for a device and the widths of heads: the one place where its tile is chosen. Plain
+// data in, plain data out, as of attend_heads_tile.
 #ifndef LIB_ATTEND_HEADS_MATRIX_H
 #define LIB_ATTEND_HEADS_MATRIX_H
 
@@ -13,7 +13,8 @@ typedef struct attend_heads_matrix {
     uint64_t local_bytes; // at most
 } attend_heads_matrix;
 
-// The tile of least predicted cost within limits->group and limits->local_bytes; false with a sentence when there is none.
+// The tile of least predicted cost within limits->group and limits->local_bytes; false with a sentence when there is
+// none.
 bool attend_heads_matrix_choose(attend_heads_matrix *out, char reason[ATTEND_TILE_REASON_MAX],
                                 const clmla_device_facts *facts, const attend_tile_limits *limits,
                                 const attend_heads_shape *shape);

@@ -65,7 +65,8 @@ static bool fits(tile_search *s, attend_heads_tile *t) {
     return t->local_bytes <= s->local;
 }
 
-// What a row and key cost. The fewer work-items local memory has room for, the less there is to do while one of them waits.
+// What a row and key cost. The fewer work-items local memory has room for, the less there is to do while one of them
+// waits.
 static double cost_of(const tile_search *s, const attend_heads_tile *t) {
     double rows = t->row_tile, keys = key_tile_of(t), quads = HEADS_QUADS(t->key_side, s->shape->value_dim);
     double width = s->width, value = s->shape->value_dim, pairs = rows * keys, item = HEADS_ITEM_ROWS;

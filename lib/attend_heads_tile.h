@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// How attend_heads_tile is built for a device and the widths of heads: the one place where its tile is chosen. Plain data in,
-// plain data out: made-up device facts give what that device would get. Of nothing else, so that what is prepared once serves
-// every prompt.
+// How attend_heads_tile is built for a device and the widths of heads: the one place where its tile is chosen. Plain
+// data in, plain data out: made-up device facts give what that device would get. Of nothing else, so that what is
+// prepared once serves every prompt.
 #ifndef LIB_ATTEND_HEADS_TILE_H
 #define LIB_ATTEND_HEADS_TILE_H
 
@@ -20,7 +20,8 @@ typedef struct attend_heads_shape {
     uint32_t nope_dim, rope_dim, value_dim;
 } attend_heads_shape;
 
-// The tile of least predicted cost within limits->group and limits->local_bytes; false with a sentence when there is none.
+// The tile of least predicted cost within limits->group and limits->local_bytes; false with a sentence when there is
+// none.
 bool attend_heads_tile_choose(attend_heads_tile *out, char reason[ATTEND_TILE_REASON_MAX],
                               const clmla_device_facts *facts, const attend_tile_limits *limits,
                               const attend_heads_shape *shape);

@@ -29,8 +29,8 @@ static uint32_t up_to(uint32_t value, uint32_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
-// As many keys as leave no wave idle while scores are computed, by shares of the width where tiles are fewer than waves;
-// of the fewest keys also where some are.
+// As many keys as leave no wave idle while scores are computed, by shares of the width where tiles are fewer than
+// waves; of the fewest keys also where some are.
 static bool fit_local(matrix_search *s, attend_tile *t) {
     uint32_t waves = t->group / s->wave, row_tiles = t->row_tile / TILE;
     uint32_t most = waves > row_tiles ? least(waves / row_tiles, PARTIALS_MOST) : 1;

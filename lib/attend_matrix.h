@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How attend_matrix is built for a device and a shape: the one place where its tile is chosen. Plain data in, plain data
-// out, as of attend_tile.
+// How attend_matrix is built for a device and a shape: the one place where its tile is chosen. Plain data in, plain
+// data out, as of attend_tile.
 #ifndef LIB_ATTEND_MATRIX_H
 #define LIB_ATTEND_MATRIX_H
 

@@ -8,7 +8,8 @@
 #define WIDTH_MOST 576
 #define KEYS_LEAST 16
 #define KEYS_MOST 32
-// Where 32 keys were seen to spill registers: products that are summed apart (exact compute), and the sums of 512 columns.
+// Where 32 keys were seen to spill registers: products that are summed apart (exact compute), and the sums of 512
+// columns.
 #define KEYS_MOST_HELD 16
 #define LATENT_HELD 512
 #define STAGES_LEAST 2

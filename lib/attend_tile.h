@@ -32,7 +32,8 @@ typedef struct attend_tile_shape {
     bool exact;    // of attend_matrix: what it keeps a query and a weight as
 } attend_tile_shape;
 
-// What a search found too little of. Every choice of a tile refuses by it: the kernels' names for what they hold differ alone.
+// What a search found too little of. Every choice of a tile refuses by it: the kernels' names for what they hold differ
+// alone.
 typedef struct attend_tile_shortage {
     uint32_t group_least, group_most; // work-items: the kernel's, the device's
     uint64_t least_local,

@@ -131,8 +131,8 @@ void cache_pages_take_back(cache_pages *pages, const uint32_t *ids, uint32_t cou
     for (uint32_t i = count; i-- > 0;) cache_pages_drop_sequence(pages, ids[i]); // ids and pages come off in reverse
 }
 
-// Ids are of use, not needed: where telling them fails, the sequence has fewer that are known, and the load is no failed
-// call.
+// Ids are of use, not needed: where telling them fails, the sequence has fewer that are known, and the load is no
+// failed call.
 void cache_pages_restore_tokens(cache_pages *pages, const cache_saved *saved, const uint32_t *ids) {
     int32_t some[IDS_AT_ONCE];
     host_last_failure told;

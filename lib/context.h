@@ -22,8 +22,8 @@ struct clmla_context {
 clmla_status context_create_with_calls(clmla_context **out, const clmla_context_params *params,
                                        const host_calls *calls);
 
-// A copy of a context for what may fail without its caller failing: it neither logs nor profiles. Objects made from it must be
-// gone before it is, and it before the context.
+// A copy of a context for what may fail without its caller failing: it neither logs nor profiles. Objects made from it
+// must be gone before it is, and it before the context.
 void context_quiet_begin(clmla_context *out, clmla_context *context);
 void context_quiet_end(clmla_context *quiet);
 

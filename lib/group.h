@@ -13,8 +13,8 @@
 
 // The most work-items a group may have along its first dimension; what the device does not say is 64.
 uint64_t group_most(const clmla_device_facts *facts);
-// A power of two from GROUP_LEAST on: facts->group_items, or 128; fewer where the device has no such groups. 0 = it has none, or
-// not GROUP_LOCAL_BYTES.
+// A power of two from GROUP_LEAST on: facts->group_items, or 128; fewer where the device has no such groups. 0 = it has
+// none, or not GROUP_LOCAL_BYTES.
 uint32_t group_size(const clmla_device_facts *facts);
 // Bytes of local memory that a group takes to store a row.
 uint64_t group_row_bytes(uint32_t group, uint32_t latent_dim, uint32_t rope_dim);
@@ -22,10 +22,11 @@ uint64_t group_row_bytes(uint32_t group, uint32_t latent_dim, uint32_t rope_dim)
 uint32_t group_sub_group(const clmla_device_facts *facts);
 // "-DGROUP=128 -DSUB_GROUP=16"; the latter where one is to be asked for.
 void group_options(char *out, size_t size, const clmla_device_facts *facts, uint32_t group);
-// Work-items that share a row of `columns` weights: a power of two from 8 on, at most `group`. It depends on nothing else, so
-// that neither do a sum's bits.
+// Work-items that share a row of `columns` weights: a power of two from 8 on, at most `group`. It depends on nothing
+// else, so that neither do a sum's bits.
 uint32_t group_lanes(uint32_t group, uint32_t columns);
-// How project_tile is built: work-items of a group, 0 = it cannot be, rows and tokens of a group's tile, rows a work-item takes.
+// How project_tile is built: work-items of a group, 0 = it cannot be, rows and tokens of a group's tile, rows a
+// work-item takes.
 typedef struct group_tile {
     uint32_t group, rows, tokens, item_rows;
 } group_tile;

@@ -18,7 +18,8 @@ void kv_b_arguments(host_launch *launch, const clmla_matrix *kv_b, uint32_t nope
 clmla_status kv_b_enqueue(host_launch *launch, host_chain *chain, const variant *chosen, uint32_t values,
                           uint32_t head_count, uint32_t token_count);
 
-// Launches the kernel of group variants, after its last arguments but one: `pieces` groups for each head and block of tokens.
+// Launches the kernel of group variants, after its last arguments but one: `pieces` groups for each head and block of
+// tokens.
 clmla_status kv_b_enqueue_groups(host_launch *launch, host_chain *chain, uint32_t pieces, uint32_t head_count,
                                  uint32_t token_count);
 

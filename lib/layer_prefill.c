@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prefill by reconstructed keys. For each prompt, a chunk of its keys after the other: rows are gathered and decoded, then for some
-// heads at a time kv_b_proj makes keys and values of them, and attend_heads takes the prompt's tokens through these; results over
-// earlier chunks are carried on. What is rebuilt never passes prefill.workspace_kib, whatever the context's length,
-// or 48 keys of 8 heads if that is more.
+// Prefill by reconstructed keys. For each prompt, a chunk of its keys after the other: rows are gathered and decoded,
+// then for some heads at a time kv_b_proj makes keys and values of them, and attend_heads takes the prompt's tokens
+// through these; results over earlier chunks are carried on. What is rebuilt never passes prefill.workspace_kib,
+// whatever the context's length, or 48 keys of 8 heads if that is more.
 #include "host/error.h"
 #include "lib/layer_step.h"
 #include "lib/operation.h"
@@ -17,8 +17,8 @@ static uint64_t divide_up(uint64_t a, uint64_t b) {
     return (a + b - 1) / b;
 }
 
-// How many keys and heads at a time, at most: all keys if they fit for LEAST_HEADS, and as many heads as fit then; in pieces of
-// equal size.
+// How many keys and heads at a time, at most: all keys if they fit for LEAST_HEADS, and as many heads as fit then; in
+// pieces of equal size.
 static void choose_chunk(step_chunk *chunk, const clmla_config *c, uint64_t heads, uint64_t keys, uint64_t budget) {
     uint64_t row = c->kv_lora_rank + c->qk_rope_head_dim + KV_PAD, head = c->qk_nope_head_dim + c->v_head_dim;
     uint64_t least = heads < LEAST_HEADS ? heads : LEAST_HEADS, fit = budget / sizeof(float) / (row + least * head);
@@ -31,7 +31,8 @@ static void choose_chunk(step_chunk *chunk, const clmla_config *c, uint64_t head
     chunk->heads = (uint32_t)divide_up(heads, divide_up(heads, most));
 }
 
-// N + V values of each head, and what keeps a key's first from falling into the same places of a cache as the next one's.
+// N + V values of each head, and what keeps a key's first from falling into the same places of a cache as the next
+// one's.
 static uint64_t kv_stride(const layer_step *step, uint32_t heads) {
     const clmla_config *c = &step->layer->config;
     return (uint64_t)heads * (c->qk_nope_head_dim + c->v_head_dim) + KV_PAD;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One step of a layer: project, norm and append, absorb and rotate, attend, output, on one chain. Prompts of the plan are attended by
-// reconstructed keys (layer_prefill.c); what lies between them in the batch is absorbed.
+// One step of a layer: project, norm and append, absorb and rotate, attend, output, on one chain. Prompts of the plan
+// are attended by reconstructed keys (layer_prefill.c); what lies between them in the batch is absorbed.
 #include "lib/layer_step.h"
 #include "host/error.h"
 #include "host/memory.h"
@@ -131,7 +131,8 @@ static clmla_status rotate_prompt(const layer_step *step, const step_span *span,
     return rope_enqueue(step->context, &params, chain);
 }
 
-// New rows to the cache, and beside them the norm of q_a: both take what the first products gave, so that they are one launch.
+// New rows to the cache, and beside them the norm of q_a: both take what the first products gave, so that they are one
+// launch.
 static clmla_status append_rows(const layer_step *step, const clmla_rows *rows, host_chain *chain) {
     const clmla_config *c = &step->layer->config;
     uint32_t latent = c->kv_lora_rank, rope = c->qk_rope_head_dim;

@@ -48,7 +48,8 @@ clmla_status operation_options(char out[OPTIONS_MAX], clmla_context *context, co
     if (chosen->method == VARIANT_GROUP) {
         width[0] = ' ';
         group_options(width + 1, sizeof width - 1, facts, group_size(facts));
-        // Where sub-groups are wide, 8 tokens by fp8 weights take more registers than a work-item has in the small mode.
+        // Where sub-groups are wide, 8 tokens by fp8 weights take more registers than a work-item has in the small
+        // mode.
         if (element && strcmp(element, matrix_element(CLMLA_TYPE_F8_E4M3)) == 0 && group_sub_group(facts))
             strcat(width, " -cl-intel-256-GRF-per-thread");
     }

@@ -39,8 +39,8 @@ void operation_argument_elements(host_launch *launch, clmla_buffer buffer, uint3
 // each size.
 clmla_status operation_launch_items(host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global);
 
-// Launches a kernel that stores token_count new rows, as append does: a work-item or a group a row of a kv head, or of the naive variant one a
-// piece of append_store_group values; `beside`: another a token. In append.c.
+// Launches a kernel that stores token_count new rows, as append does: a work-item or a group a row of a kv head, or of
+// the naive variant one a piece of append_store_group values; `beside`: another a token. In append.c.
 clmla_status append_store_launch(host_launch *launch, host_chain *chain, const variant *chosen, const clmla_rows *rows,
                                  uint32_t token_count, bool beside);
 
@@ -49,8 +49,8 @@ clmla_status rms_norm_check(clmla_context *context, const clmla_rms_norm_params 
 clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_params *params, host_chain *chain);
 clmla_status rope_enqueue(clmla_context *context, const clmla_rope_params *params, host_chain *chain);
 clmla_status gather_enqueue(clmla_context *context, const clmla_gather_params *params, host_chain *chain);
-// beside: a norm in place of as many rows as there are tokens, in the same launch; its variant is not looked at. NULL = none; it must
-// be where append_norm_refusal answers why not, a constant.
+// beside: a norm in place of as many rows as there are tokens, in the same launch; its variant is not looked at. NULL =
+// none; it must be where append_norm_refusal answers why not, a constant.
 clmla_status append_enqueue(clmla_context *context, const clmla_append_params *params,
                             const clmla_rms_norm_params *beside, host_chain *chain);
 const char *append_norm_refusal(clmla_context *context, const clmla_append_params *params);
@@ -64,7 +64,8 @@ clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *p
                             host_chain *chain);
 // Why absorb does not pack queries for attend of the plan; NULL when it does. A constant.
 const char *absorb_pack_refusal(clmla_context *context, const clmla_absorb_params *params, const clmla_plan *plan);
-// states: of rows whose keys attend cut, which it left unmerged (attend_enqueue_states); NULL = attended holds all rows.
+// states: of rows whose keys attend cut, which it left unmerged (attend_enqueue_states); NULL = attended holds all
+// rows.
 typedef struct output_states {
     clmla_plan *plan;
     uint32_t first_token; // of the plan's step: token 0 of the output

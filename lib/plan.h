@@ -152,11 +152,12 @@ clmla_status plan_reserve(clmla_plan *plan);
 
 // Why no step of the plan can have prompts; NULL when it may. A constant.
 const char *plan_prefill_refusal(const clmla_plan_params *params);
-// The same of the model of `config` on the context's device, where a naive kernel alone is reason enough not to be chosen.
+// The same of the model of `config` on the context's device, where a naive kernel alone is reason enough not to be
+// chosen.
 const char *plan_prefill_step_refusal(clmla_context *context, const clmla_plan_params *params,
                                       const clmla_config *config);
-// The variant of attend_heads that the plan's prompts are attended by, as far as it is known; NULL when the one that it names is
-// refused. *unproven, which may be NULL: it must be proven before it is used.
+// The variant of attend_heads that the plan's prompts are attended by, as far as it is known; NULL when the one that it
+// names is refused. *unproven, which may be NULL: it must be proven before it is used.
 const variant *plan_prefill_variant(bool *unproven, clmla_context *context, const clmla_plan_params *params,
                                     const clmla_config *config);
 // Proves it for the model of params->config, where that is wanted; it may still be refused. Errors: those of proofs.
@@ -193,8 +194,8 @@ clmla_status plan_chain_begin(host_chain *chain, clmla_plan *plan, cl_command_qu
 // Ends it: the event becomes the plan's last, and the caller's if asked for.
 clmla_status plan_chain_finish(host_chain *chain, clmla_plan *plan, clmla_status status, cl_event *event);
 
-// Device memory of at least `bytes`, kept from step to step; grows, never shrinks. Attend's is described by plan->space, and there
-// after an update without prompts; PLAN_WORKSPACE_LAYER is the layer step's own.
+// Device memory of at least `bytes`, kept from step to step; grows, never shrinks. Attend's is described by
+// plan->space, and there after an update without prompts; PLAN_WORKSPACE_LAYER is the layer step's own.
 clmla_status plan_attend_space(cl_mem *out, clmla_plan *plan); // NULL when attend needs none
 clmla_status plan_workspace_get(cl_mem *out, clmla_plan *plan, plan_workspace which, uint64_t bytes);
 

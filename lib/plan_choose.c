@@ -112,7 +112,8 @@ static clmla_status choose_attend(const variant **out, clmla_context *context, c
                                  proof_is_wanted(context) ? &proof.base : NULL);
 }
 
-// The one that prompts are to be attended by, where the plan names one; its widths may be known at the first update alone.
+// The one that prompts are to be attended by, where the plan names one; its widths may be known at the first update
+// alone.
 static clmla_status choose_heads(const variant **out, clmla_context *context, const clmla_plan_params *params) {
     clmla_shape shape = {.head_count = params->head_count, .compute = params->compute};
     *out = NULL;

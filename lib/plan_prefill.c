@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which sequences of a step are attended by reconstructed keys and values: the rule, and the lists the layer step follows.
+// Which sequences of a step are attended by reconstructed keys and values: the rule, and the lists the layer step
+// follows.
 #include "host/error.h"
 #include "host/event.h"
 #include "host/instruction.h"
@@ -10,11 +11,11 @@
 #include "lib/tuning.h"
 #include <string.h>
 
-// By how much less reconstructed keys must take: on PoCL their multiply-adds come a little slower, and the keys go through
-// memory (16 heads, 256 tokens over 4096 keys: 1.32 times less, and as fast).
+// By how much less reconstructed keys must take: on PoCL their multiply-adds come a little slower, and the keys go
+// through memory (16 heads, 256 tokens over 4096 keys: 1.32 times less, and as fast).
 #define LEAST_GAIN 1.15
-// What kernels of matrix products gave on an H200, in times of attend_tile (docs/devices.md): they are not timed in a trial. Where
-// both ways have the same it cancels out.
+// What kernels of matrix products gave on an H200, in times of attend_tile (docs/devices.md): they are not timed in a
+// trial. Where both ways have the same it cancels out.
 #define MATRIX_GAIN 3.5
 #define WGMMA_GAIN 28.0
 

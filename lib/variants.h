@@ -65,8 +65,8 @@ static inline bool variant_has_matrix_units(const variant *variant) {
            variant->method == VARIANT_WGMMA;
 }
 
-// From so many rows on every variant for many rows is chosen where it suits the device. Below, project_vector is as fast: it
-// converts weights for 8 rows at a time, and finds them in a core's cache for the next 8.
+// From so many rows on every variant for many rows is chosen where it suits the device. Below, project_vector is as
+// fast: it converts weights for 8 rows at a time, and finds them in a core's cache for the next 8.
 #define VARIANT_MANY_ROWS 49
 
 // The first variant that accepts, or the one called `name` when name is not NULL.
@@ -74,7 +74,8 @@ static inline bool variant_has_matrix_units(const variant *variant) {
 clmla_status variant_choose(const variant **out, clmla_context *context, clmla_operation operation,
                             const clmla_shape *shape, const char *name);
 
-// Asked of each variant that device, shape and instruction allow, in order: whether the device is known to run it right.
+// Asked of each variant that device, shape and instruction allow, in order: whether the device is known to run it
+// right.
 typedef struct variant_judge {
     // Sets `reason` to why not, or "". Errors: those of finding out.
     clmla_status (*judge)(struct variant_judge *judge, char reason[VARIANT_REASON_MAX], clmla_context *context,

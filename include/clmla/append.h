@@ -68,8 +68,8 @@ CLMLA_API clmla_status clmla_append(clmla_context *context, const clmla_append_p
                                     cl_uint wait_count, const cl_event *wait, cl_event *event);
 
 // --- gather: reads rows back into dense tensors, decoded ------------------------------------------------------------
-// output[t] = latent then rope of the row of token t; a skipped one is filled with zeros. What chunked prefill needs before
-// it rebuilds keys and values (attend_heads.h).
+// output[t] = latent then rope of the row of token t; a skipped one is filled with zeros. What chunked prefill needs
+// before it rebuilds keys and values (attend_heads.h).
 typedef struct clmla_gather_params {
     uint32_t token_count; // times rows.kv_head_count: below 2^31
     clmla_row_places places;

@@ -168,8 +168,8 @@ CLMLA_API void clmla_cache_forget_prefixes(clmla_cache *cache);
 
 // Enqueues what changes of the cache have left to be done on the device; a marker if there is nothing.
 // clmla_plan_update does it by itself. Async: an enqueue (opencl.h). Errors: CLMLA_E_ARGUMENT; CLMLA_E_LIMIT (2^31 row
-// moves at once); CLMLA_E_MEMORY; CLMLA_E_BUILD; CLMLA_E_OPENCL. After any of them what was not enqueued is left for the
-// next flush, and nothing is done twice.
+// moves at once); CLMLA_E_MEMORY; CLMLA_E_BUILD; CLMLA_E_OPENCL. After any of them what was not enqueued is left for
+// the next flush, and nothing is done twice.
 CLMLA_API clmla_status clmla_cache_flush(clmla_cache *cache, cl_command_queue queue, cl_uint wait_count,
                                          const cl_event *wait, cl_event *event);
 

@@ -76,10 +76,11 @@ typedef struct clmla_config_values {
 // Reads a config.json: the classic form (rope_scaling, rope_theta) and the newer one (rope_parameters).
 // A file with both must mean the same by both. `path` is the file, or a folder that holds a config.json.
 // model_type, if the file has one, must be one of: deepseek_v2, deepseek_v3, kimi_k2, minicpm3, glm4_moe_lite, youtu,
-// youtu_llm, kimi_linear (its MLA layers). It decides two defaults of minicpm3 (pairs in halves, v_head_dim) and nothing
-// else: the fields say what is computed, and one that would change the mathematics in a way clmla does not have (another
-// rope type, DSA's index_topk, latent scaling, softcap, gates, ...) is refused by name. Whole layers are compared with
-// transformers' for deepseek_v2 and deepseek_v3; of the other types scale and frequencies are, with what was published.
+// youtu_llm, kimi_linear (its MLA layers). It decides two defaults of minicpm3 (pairs in halves, v_head_dim) and
+// nothing else: the fields say what is computed, and one that would change the mathematics in a way clmla does not have
+// (another rope type, DSA's index_topk, latent scaling, softcap, gates, ...) is refused by name. Whole layers are
+// compared with transformers' for deepseek_v2 and deepseek_v3; of the other types scale and frequencies are, with what
+// was published.
 // Errors  : CLMLA_E_FILE; CLMLA_E_FORMAT (not JSON; with line); CLMLA_E_CONFIG (names the field); CLMLA_E_LIMIT.
 // Threads : any.
 CLMLA_API clmla_status clmla_config_load(clmla_config *config, const char *path);

@@ -66,8 +66,8 @@ typedef struct clmla_context_params {
     // float_vector_width: a CPU with AVX-512 then runs what one with AVX2 would.
     uint32_t vector_width;
 
-    // Work-items in a group of the kernels that are called "group" (variants.h): 32, 64, 128 or 256; 0 = the library's choice.
-    // Fewer are taken where the device has no such groups.
+    // Work-items in a group of the kernels that are called "group" (variants.h): 32, 64, 128 or 256; 0 = the library's
+    // choice. Fewer are taken where the device has no such groups.
     uint32_t group_items;
 
     clmla_proof proof;

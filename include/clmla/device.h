@@ -53,9 +53,9 @@ typedef struct clmla_device_facts {
     bool unified_memory;             // host and device share memory
     bool is_interpreter;             // Oclgrind: correct, and some thousand times slower than a device
     bool has_denormals;              // CL_FP_DENORM for float
-    bool has_int16_dot, has_int8_dot, has_bf16_dot; // an x86 CPU with vpmaddwd of AVX2, vpdpbusd, vdpbf16ps, and a driver
-                                                    // that takes inline assembly. A context tries them before it uses
-                                                    // them
+    bool has_int16_dot, has_int8_dot, has_bf16_dot; // an x86 CPU with vpmaddwd of AVX2, vpdpbusd, vdpbf16ps, and a
+                                                    // driver that takes inline assembly. A context tries them before
+                                                    // it uses them
     bool has_amx_bf16; // the same of AMX tiles of bf16 values, on a system that has a process ask for them (Linux). The
                        // trial asks once: from then on all threads of the process may use them, and a thread's signal
                        // frames are some 11 KiB larger, which an alternate signal stack must have room for

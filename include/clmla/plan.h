@@ -18,7 +18,8 @@
 CLMLA_BEGIN
 
 // Opaque. Threads: one at a time. Steps of one plan run one after another on the device, whatever queue they are on:
-// the plan carries the event of its last step and makes the next wait for it. Replays of recordings are apart: recording.h.
+// the plan carries the event of its last step and makes the next wait for it. Replays of recordings are apart:
+// recording.h.
 typedef struct clmla_plan clmla_plan;
 
 // Decode context parallelism: each of `world` devices keeps a share of every sequence's keys. Key g of a sequence lies
@@ -41,9 +42,10 @@ typedef struct clmla_plan_capacity {
 } clmla_plan_capacity;
 
 // How the layer step attends new tokens. Absorbed, as it decodes: a head and a pair of query token and key take 2 L + R
-// multiply-adds. Reconstructed, as a long prompt wants it: keys and values of all heads are rebuilt from the cached rows,
-// in chunks of bounded memory, which takes (N + V) · L for a head and key, and a pair then takes N + R + V: 320 and not
-// 1088 at DeepSeek's dimensions (clmla/attend_heads.h). Results agree within the same bounds, and are as repeatable.
+// multiply-adds. Reconstructed, as a long prompt wants it: keys and values of all heads are rebuilt from the cached
+// rows, in chunks of bounded memory, which takes (N + V) · L for a head and key, and a pair then takes N + R + V: 320
+// and not 1088 at DeepSeek's dimensions (clmla/attend_heads.h). Results agree within the same bounds, and are as
+// repeatable.
 typedef enum clmla_prefill {
     CLMLA_PREFILL_AUTO = 0,     // sequence by sequence what takes less; clmla_plan_facts_get says which and why
     CLMLA_PREFILL_ABSORBED,     // all of them
@@ -70,15 +72,15 @@ typedef struct clmla_plan_params {
                 // proven, too. Where variants must be proven (clmla_proof) lists are refused without; elsewhere it changes
                 // nothing. Refused with a window or ranks, which lists have not
     clmla_compute compute; // EXACT: within a few units in f32's last place of the scores and of the output's largest
-                           // value. Variants "matrix", "matrix_ring" and "wgmma" then keep a query and a weight as the sum of two f16
-                           // values, or three of bf16 over bf16 rows (22 and 24 bits), scaled so that none overflows,
-                           // multiply by each, and add products in f32; rows are not rounded. An infinity in a row they
-                           // may answer with NaN.
+                           // value. Variants "matrix", "matrix_ring" and "wgmma" then keep a query and a weight as the
+                           // sum of two f16 values, or three of bf16 over bf16 rows (22 and 24 bits), scaled so that
+                           // none overflows, multiply by each, and add products in f32; rows are not rounded. An
+                           // infinity in a row they may answer with NaN.
                            // FAST where a variant has it: the output's cosine difference to EXACT stays below 1e-5 by
-                           // 16-bit products (of rows in any format, which "amx" rounds to bf16) and 2e-4 by 8-bit ones,
-                           // lse within 2e-2. "int16_dot" rounds rows of any format to whole numbers, by a scale a row
-                           // for the latent and one for the rotary part: 1e-6; a row with an infinity it answers with
-                           // NaN. Elsewhere as EXACT: clmla_plan_facts_get says which variant was chosen.
+                           // 16-bit products (of rows in any format, which "amx" rounds to bf16) and 2e-4 by 8-bit
+                           // ones, lse within 2e-2. "int16_dot" rounds rows of any format to whole numbers, by a scale
+                           // a row for the latent and one for the rotary part: 1e-6; a row with an infinity it answers
+                           // with NaN. Elsewhere as EXACT: clmla_plan_facts_get says which variant was chosen.
                            // That hangs on timed trials, once a context: name the variant where two processes must get
                            // the same bits
     const char *attend_variant;       // a name from clmla_variant_list; NULL = the first that accepts
@@ -119,10 +121,13 @@ typedef struct clmla_plan_facts {
 } clmla_plan_facts;
 
 // Makes an empty plan; it must be updated before use, and destroyed before its context. Where variants must be proven
-// (clmla_proof, context.h) the first plan of its kind waits for the device, and takes as long as its programs take to build.
+// (clmla_proof, context.h) the first plan of its kind waits for the device, and takes as long as its programs take to
+// build.
 // Out     : *out, to be given to clmla_plan_destroy; NULL on failure.
 // Errors  : CLMLA_E_ARGUMENT (head count, refused prefill, unknown or refused variant: the reason is in the sentence);
-//           CLMLA_E_LIMIT (a capacity beyond 31 bits); CLMLA_E_MEMORY; CLMLA_E_OPENCL (the capacity's device memory).
+//           CLMLA_E_LIMIT (a capacity beyond 31 bits; a tile that the device or tuning has no room for);
+//           CLMLA_E_MEMORY; CLMLA_E_OPENCL (the capacity's device memory). Where variants must be proven also
+//           CLMLA_E_BUILD and CLMLA_E_OPENCL of the naive variants, with which they are compared.
 CLMLA_API clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const clmla_plan_params *params);
 
 // A plan for a model's layers over a cache: head count from the config, layout from the cache, causal, exact, without a

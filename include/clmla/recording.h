@@ -35,9 +35,9 @@
 CLMLA_BEGIN
 
 // Opaque. Threads: one at a time; a replay of a clmla_plan_update_device uses its plan as that call does, but what uses
-// the plan after it on another queue must wait for the replay's event: the plan does not know it. Keeps the queue and its
-// kernels alive, and must be destroyed before its context. Buffers stay the caller's and must outlive its last replay, and
-// so must the plans, layers and caches it was recorded with.
+// the plan after it on another queue must wait for the replay's event: the plan does not know it. Keeps the queue and
+// its kernels alive, and must be destroyed before its context. Buffers stay the caller's and must outlive its last
+// replay, and so must the plans, layers and caches it was recorded with.
 typedef struct clmla_recording clmla_recording;
 
 typedef struct clmla_recording_facts {

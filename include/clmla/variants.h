@@ -71,9 +71,9 @@ CLMLA_API clmla_status clmla_variant_list(clmla_variant *variants, size_t capaci
 // The same for a context: variants that need an instruction (vpdpbusd, vdpbf16ps) are tried on its device, and refused
 // when the trial fails or shows no gain. The first such question builds a small program and waits for the device some
 // milliseconds. Of attend and attend_heads, for a shape whose widths and heads are all told, variants are proven as the
-// context says (clmla_proof), in order, up to the first that is right; of those behind it is told what is known already.
-// attend_heads: format is that of the cached rows. Errors: CLMLA_E_ARGUMENT; with proofs also CLMLA_E_MEMORY, and
-// CLMLA_E_OPENCL or CLMLA_E_BUILD where the naive kernel itself fails. Threads: any.
+// context says (clmla_proof), in order, up to the first that is right; of those behind it is told what is known
+// already. attend_heads: format is that of the cached rows. Errors: CLMLA_E_ARGUMENT; with proofs also CLMLA_E_MEMORY,
+// and CLMLA_E_OPENCL or CLMLA_E_BUILD where the naive kernel itself fails. Threads: any.
 CLMLA_API clmla_status clmla_variant_list_tried(clmla_variant *variants, size_t capacity, size_t *count,
                                                 clmla_context *context, clmla_operation operation,
                                                 const clmla_shape *shape);

@@ -53,7 +53,7 @@ START_TEST(sizes) {
     for (uint32_t i = 0; i < 3; i++) {
         TEST_OK(clmla_cache_rows(&rows[i], cache, i));
         ck_assert_uint_ge(memory_bytes(rows[i].latent.memory), rows[i].latent.offset + 7 * 5 * row);
-        ck_assert_uint_lt(memory_bytes(rows[0].latent.memory), 3 * (7 * 5 * row + 256)); // no more than aligning them takes
+        ck_assert_uint_lt(memory_bytes(rows[0].latent.memory), 3 * (7 * 5 * row + 256)); // for alignment
         ck_assert_uint_eq(rows[i].layout.row_bytes, row);
         ck_assert_uint_eq(rows[i].page_count, 7);
         TEST_OK(rows_check(test_device_get()->context, &rows[i], "test"));
@@ -393,8 +393,9 @@ static void *read_usage(void *payload) {
         clmla_cache_usage usage = clmla_cache_usage_get(r->cache);
         uint32_t tokens = 0;
         clmla_status status = clmla_cache_sequence_length(&tokens, r->cache, 1);
+        // Two share some pages.
         r->torn +=
-            usage.pages_free + usage.pages_used != usage.pages || usage.tokens > 2 * usage.pages_used * usage.page_tokens; // some are shared by two
+            usage.pages_free + usage.pages_used != usage.pages || usage.tokens > 2 * usage.pages_used * usage.page_tokens;
         r->torn += usage.longest_sequence > usage.tokens || (status == CLMLA_OK && tokens > 300);
         r->torn += usage.pages_shared > usage.pages_used || usage.pages_kept > usage.pages_free;
         r->reads++;

@@ -167,15 +167,16 @@ static clmla_status flush(const scene *s, cl_command_queue queue) {
     return status;
 }
 
-// Rows that are copied, and then move and turn where they are, which must not happen twice. Edits are accepted whether or
-// not a flush between them fails; check_scene sees to what is left of them.
+// Rows that are copied, and then move and turn where they are, which must not happen twice. Edits are accepted whether
+// or not a flush between them fails; check_scene sees to what is left of them.
 static clmla_status edit(scene *s, cl_command_queue queue) {
     clmla_sequence fork = 0;
     clmla_status status = clmla_cache_sequence_fork(&fork, s->cache, s->base), first = CLMLA_OK, second = CLMLA_OK;
     TRY(clmla_cache_sequence_shift(s->cache, fork, 2, 9, 5));
     TRY(clmla_cache_sequence_remove(s->cache, fork, 1, 3));
     if (status == CLMLA_OK) first = flush(s, queue);
-    // A page's first row of four, whose others move; and rows that did not turn before: two turns in one round otherwise.
+    // A page's first row of four, whose others move; and rows that did not turn before: two turns in one round
+    // otherwise.
     TRY(clmla_cache_sequence_remove(s->cache, fork, 2, 3));
     TRY(clmla_cache_sequence_shift(s->cache, fork, 6, 8, 4));
     if (status == CLMLA_OK) s->edited = fork;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// No variant is used that gives wrong results on a device: variants whose programs were spoilt on the way to the driver are
-// refused with a reason, the next one is taken, and what was found is kept by the context and on disk.
+// No variant is used that gives wrong results on a device: variants whose programs were spoilt on the way to the driver
+// are refused with a reason, the next one is taken, and what was found is kept by the context and on disk.
 #include "lib/context.h"
 #include "lib/proof.h"
 #include "tests/api/proof_spoilt.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The file of tuned numbers: what a context takes from it, what it says about files that are off, and what saving leaves.
+// The file of tuned numbers: what a context takes from it, what it says about files that are off, and what saving
+// leaves.
 #include "lib/tuning_file.h"
 #include "tests/host/folder.h"
 #include "tests/support/device.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as a tuning file: off, with a line and a reason, or a section that lies in the text and holds allowed values.
+// Any bytes as a tuning file: off, with a line and a reason, or a section that lies in the text and holds allowed
+// values.
 #include "lib/tuning_file.h"
 #include <stdlib.h>
 #include <string.h>

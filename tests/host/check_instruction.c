@@ -32,7 +32,8 @@ static bool multiplies_tiles(host_instruction instruction) {
 
 static bool has(host_instruction instruction) {
     const clmla_device_facts *facts = test_device_get()->facts;
-    // OpenCL C in place of matrix units runs everywhere; in place of CPUs' instructions, where addresses are of one kind.
+    // OpenCL C in place of matrix units runs everywhere; in place of CPUs' instructions, where addresses are of one
+    // kind.
     if (is_portable(instruction)) return true;
     if (host_instruction_is_portable_dot(instruction)) return facts->type & CL_DEVICE_TYPE_CPU;
     if (instruction == HOST_INSTRUCTION_WGMMA) return host_wgmma_find(facts) == instruction;
@@ -71,8 +72,8 @@ static clmla_status try_in_context(host_instruction_trial *out, int *warnings, c
 }
 
 #ifdef __linux__
-// Linux grants tiles only where they fit every thread's alternate signal stack. Once granted they stay so: this test is the
-// first. A system that grants them to nobody says so in the same place.
+// Linux grants tiles only where they fit every thread's alternate signal stack. Once granted they stay so: this test is
+// the first. A system that grants them to nobody says so in the same place.
 START_TEST(says_why_tiles_are_not_granted) {
     static char small[4096];
     stack_t stack = {.ss_sp = small, .ss_size = sizeof small}, none = {.ss_flags = SS_DISABLE};

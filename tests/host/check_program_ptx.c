@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Programs that are raised to a newer architecture after they were compiled, by a driver that is played: it makes PTX of any text,
-// takes binaries or not, and stands for an NVIDIA device.
+// Programs that are raised to a newer architecture after they were compiled, by a driver that is played: it makes PTX
+// of any text, takes binaries or not, and stands for an NVIDIA device.
 #include "host/program.h"
 #include "tests/support/device.h"
 #include <string.h>

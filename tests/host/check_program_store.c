@@ -201,7 +201,8 @@ static bool is_there(const char *name) {
     return access(path, F_OK) == 0;
 }
 
-// However many there are, those that go are the oldest; so does what a killed process left of its writing. Other files stay.
+// However many there are, those that go are the oldest; so does what a killed process left of its writing. Other files
+// stay.
 START_TEST(many_entries_are_all_seen) {
     static const char left[] = ".0123.clprogram.Ab12Cd", other[] = "notes.txt";
     char name[64], oldest[64] = "entry511.clprogram";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// PTX raised to the architecture that a kernel's comments are for, in memory of exactly the length it needs and without a 0
-// at the end.
+// PTX raised to the architecture that a kernel's comments are for, in memory of exactly the length it needs and without
+// a 0 at the end.
 #include "host/ptx.h"
 #include "tests/support/suite.h"
 #include <stdlib.h>

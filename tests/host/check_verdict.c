@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Verdicts on programs: what a context keeps, what another start finds on disk, and what becomes of entries that are off.
+// Verdicts on programs: what a context keeps, what another start finds on disk, and what becomes of entries that are
+// off.
 #include "host/program.h"
 #include "host/program_store.h"
 #include "host/verdict.h"

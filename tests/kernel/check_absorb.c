@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// absorb: every variant and weight type against tests/ref/ref_absorb.c; what it rotates on the way against tests/ref/ref_rope.c,
-// both orders in and out, with and without positions.
+// absorb: every variant and weight type against tests/ref/ref_absorb.c; what it rotates on the way against
+// tests/ref/ref_rope.c, both orders in and out, with and without positions.
 #include "tests/ref/ref_absorb.h"
 #include "tests/ref/ref_rope.h"
 #include "tests/support/compare.h"

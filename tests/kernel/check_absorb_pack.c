@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// absorb that packs queries for attend: attention over them has the bits that absorb, and attend that packs by itself, give one
-// after the other; what both compute is checked in check_absorb.c and check_attend.c.
+// absorb that packs queries for attend: attention over them has the bits that absorb, and attend that packs by itself,
+// give one after the other; what both compute is checked in check_absorb.c and check_attend.c.
 #include "lib/operation.h"
 #include "lib/plan.h"
 #include "tests/kernel/attend_fixture.h"

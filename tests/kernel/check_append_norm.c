@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// append that norms other rows in the same launch: cached rows and normed rows have the bits that append and rms_norm of the same
-// variant give one after the other, which check_append.c and check_rms_norm.c check.
+// append that norms other rows in the same launch: cached rows and normed rows have the bits that append and rms_norm
+// of the same variant give one after the other, which check_append.c and check_rms_norm.c check.
 #include "lib/operation.h"
 #include "tests/support/run.h"
 #include "tests/support/variants.h"

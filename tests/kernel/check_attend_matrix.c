@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_matrix built with groups of 64 to 256 work-items, one and two tiles of rows and of keys, little local memory, on
-// whatever device is there: by its matrix units, or in OpenCL C. Widths that are no multiples of a tile, ragged lengths; fast compute by
-// its own bar, and exact compute by that of f32.
+// attend_matrix built with groups of 64 to 256 work-items, one and two tiles of rows and of keys, little local memory,
+// on whatever device is there: by its matrix units, or in OpenCL C. Widths that are no multiples of a tile, ragged
+// lengths; fast compute by its own bar, and exact compute by that of f32.
 #include "tests/kernel/attend_tiles.h"
 #include <math.h>
 #include <stdlib.h>
@@ -45,10 +45,12 @@ START_TEST(every_tile_gives_the_same) {
     clmla_compute compute = _i ? CLMLA_COMPUTE_EXACT : CLMLA_COMPUTE_FAST;
     size_t count = device->short_form ? 2 : sizeof shapes / sizeof *shapes;
     for (size_t tile = 0; tile < sizeof tiles / sizeof *tiles; tile++) {
-        if (tiles[tile].group > device->facts->max_group_size) continue;
+        if (test_left_out(tiles[tile].group > device->facts->max_group_size, "tiles for groups of %u", tiles[tile].group))
+            continue;
         if (device->short_form && tile > 1) break;
         attend_set_tile(tiles[tile]);
-        // One shape by each tile, another one in exact compute: in OpenCL C a program takes five seconds and more to compile.
+        // One shape by each tile, another one in exact compute: in OpenCL C a program takes five seconds and more to
+        // compile.
         size_t shape = (tile * 2 + (size_t)_i) % count;
         attend_shape s = shape_of(shape, tile, compute);
         attend_tile_case_begin(_i ? "attend matrix, exact" : "attend matrix", tiles[tile], tile, shape);
@@ -58,8 +60,8 @@ START_TEST(every_tile_gives_the_same) {
 }
 END_TEST
 
-// Exact compute, over queries and keys so large or small that 16-bit values would overflow, or lose their last bits, if each row were
-// not scaled; scores of all kinds.
+// Exact compute, over queries and keys so large or small that 16-bit values would overflow, or lose their last bits, if
+// each row were not scaled; scores of all kinds.
 START_TEST(is_exact_at_every_magnitude) {
     static const struct {
         float queries, keys;
@@ -98,9 +100,8 @@ START_TEST(is_exact_over_many_keys) {
                       .lse = true,
                       .max_logit = true,
                       .seed = 720};
-    if (test_device_get()->short_form) return;
-    test_case_begin("attend matrix, many keys", _i, "%s rows of %u + %u", clmla_row_format_name(s.format), s.latent,
-                    s.rope);
+    if (test_left_out(test_device_get()->short_form, "many keys")) return;
+    test_case_begin("attend matrix, many keys", _i, "%s rows of %u + %u", clmla_row_format_name(s.format), s.latent, s.rope);
     if (small) attend_set_tile(tiles[0]);
     check(&s);
     attend_reset_tile();
@@ -110,7 +111,7 @@ END_TEST
 // Two scopes of slots.
 START_TEST(lists_are_exact) {
     attend_shape s = shape_of(0, 0, CLMLA_COMPUTE_EXACT);
-    if (test_device_get()->short_form) return;
+    if (test_left_out(test_device_get()->short_form, "lists")) return;
     s.list_count = 2;
     s.lists[0] = (attend_list){.index_count = 50, .page_tokens = 53, .page_count = 3, .counted = 50};
     s.lists[1] = (attend_list){.index_count = 41, .page_tokens = 16, .page_count = 7};
@@ -122,7 +123,8 @@ START_TEST(lists_are_exact) {
 }
 END_TEST
 
-// A value that is no number, of a key that one token does not see, in its latent or its rope part: it shows in the other token alone.
+// A value that is no number, of a key that one token does not see, in its latent or its rope part: it shows in the
+// other token alone.
 static void check_hidden_value(const attend_shape *s, uint32_t column) {
     attend_fixture f;
     float values[64 + 16];
@@ -152,7 +154,7 @@ START_TEST(keeps_hidden_values_out) {
                       .kv_tokens = {37},
                       .lse = true,
                       .seed = 730};
-    if (test_device_get()->short_form) return;
+    if (test_left_out(test_device_get()->short_form, "hidden values")) return;
     attend_set_tile(tiles[0]);
     check_hidden_value(&s, 5);
     check_hidden_value(&s, s.latent + 2);
@@ -206,7 +208,8 @@ END_TEST
 START_TEST(is_not_chosen_without_matrix_units) {
     clmla_plan *plan = NULL;
     clmla_plan_params params = {.head_count = 16, .compute = _i ? CLMLA_COMPUTE_EXACT : CLMLA_COMPUTE_FAST};
-    if (!(test_device_get()->facts->type & CL_DEVICE_TYPE_CPU)) return;
+    bool cpu = test_device_get()->facts->type & CL_DEVICE_TYPE_CPU;
+    if (test_left_out(!cpu, "what CPUs choose")) return;
     TEST_OK(clmla_row_layout_make(&params.layout, CLMLA_ROWS_F16, CLMLA_ROPE_INTERLEAVED, 512, 64));
     TEST_OK(clmla_plan_create(&plan, test_device_get()->context, &params));
     ck_assert_str_ne(clmla_plan_facts_get(plan).attend_variant, "matrix");

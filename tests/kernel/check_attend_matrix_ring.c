@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_matrix_ring on whatever device is there: by mma.sync and cp.async of an NVIDIA GPU, or in OpenCL C. Rings of 16 and 32 keys, two and three
-// blocks long; blocks that are full, end early, have holes, hide keys from some rows; fewer rows than a tile has and more than one tile of
-// them. Fast compute by its own bar, and exact compute by that of f32.
+// attend_matrix_ring on whatever device is there: by mma.sync and cp.async of an NVIDIA GPU, or in OpenCL C. Rings of
+// 16 and 32 keys, two and three blocks long; blocks that are full, end early, have holes, hide keys from some rows;
+// fewer rows than a tile has and more than one tile of them. Fast compute by its own bar, and exact compute by that of
+// f32.
 #include "host/instruction_ring.h"
 #include "tests/kernel/attend_tiles.h"
 #include "tests/support/variants.h"
@@ -86,7 +87,7 @@ START_TEST(every_ring_gives_the_same) {
     clmla_compute compute = _i ? CLMLA_COMPUTE_EXACT : CLMLA_COMPUTE_FAST;
     bool is_short = test_device_get()->short_form;
     for (size_t ring = 0; ring < sizeof rings / sizeof *rings; ring++) {
-        if ((is_short && ring > 0) || (ring > 0 && !has_room(64))) break;
+        if (test_left_out(ring > 0 && (is_short || !has_room(64)), "rings from %zu on", ring)) break;
         attend_set_tile(rings[ring]);
         for (size_t number = 0; number < NARROW; number++)
             if ((!is_interpreted() || number == 3) && (has_units() || is_short || (number + ring) % 2 == 0))
@@ -96,8 +97,8 @@ START_TEST(every_ring_gives_the_same) {
 }
 END_TEST
 
-// PoCL 3.1's code for rows wider than 128 + 64 passes over what stands between two barriers of a group's later works, and crashes. Intel's
-// runtime, whose full form has these rows, gives the right results.
+// PoCL 3.1's code for rows wider than 128 + 64 passes over what stands between two barriers of a group's later works,
+// and crashes. Intel's runtime, whose full form has these rows, gives the right results.
 static bool is_lost_by_pocl(void) {
     bool lost = strstr(test_device_get()->facts->platform_name, "Portable Computing");
     if (lost) printf("attend matrix_ring: rows wider than 128 + 64 are left out on PoCL\n");
@@ -107,7 +108,7 @@ static bool is_lost_by_pocl(void) {
 // By the ring that the device gets.
 START_TEST(every_width_gives_the_same) {
     clmla_compute compute = _i ? CLMLA_COMPUTE_EXACT : CLMLA_COMPUTE_FAST;
-    if (test_device_get()->short_form || !has_room(48) || is_lost_by_pocl()) return;
+    if (test_left_out(test_device_get()->short_form || !has_room(48), "wide rows") || is_lost_by_pocl()) return;
     for (size_t number = NARROW; number < sizeof shapes / sizeof *shapes; number++) check_case(number, 3, compute);
 }
 END_TEST
@@ -132,7 +133,7 @@ START_TEST(every_call_gives_the_same) {
     if (_i == 4) s.parallel = (clmla_context_parallel){.rank = 1, .world = 2, .interleave = 5};
     if (_i == 5) s.scores = ATTEND_HUGE;
     if (_i == 6) s.scores = ATTEND_DOMINANT;
-    if (test_device_get()->short_form && (is_interpreted() ? _i != 1 : _i > 2)) return;
+    if (test_left_out(test_device_get()->short_form && (is_interpreted() ? _i != 1 : _i > 2), "call %d", _i)) return;
     attend_set_tile(rings[0]);
     test_case_begin("attend matrix_ring, calls", _i, "%s, layout %d, form %d, sink %d", clmla_compute_name(s.compute),
                     (int)s.layout, (int)s.query_form, (int)s.sink);
@@ -141,8 +142,8 @@ START_TEST(every_call_gives_the_same) {
 }
 END_TEST
 
-// Exact compute of many keys; and of queries so large or small that 16-bit values would overflow, or lose their last bits, if each row were
-// not scaled.
+// Exact compute of many keys; and of queries so large or small that 16-bit values would overflow, or lose their last
+// bits, if each row were not scaled.
 START_TEST(is_exact_at_every_magnitude) {
     static const struct {
         float queries, keys;
@@ -181,7 +182,7 @@ END_TEST
 // Two scopes of slots, counted and not: blocks that end where a list does, and keys that are not there.
 START_TEST(lists_give_the_same) {
     attend_shape s = shape_of(1, 0, _i ? CLMLA_COMPUTE_EXACT : CLMLA_COMPUTE_FAST);
-    if (test_device_get()->short_form) return;
+    if (test_left_out(test_device_get()->short_form, "lists")) return;
     s.missing_page = false;
     s.list_count = 2;
     s.lists[0] = (attend_list){.index_count = 150, .page_tokens = 53, .page_count = 9, .counted = 150};
@@ -194,14 +195,15 @@ START_TEST(lists_give_the_same) {
 }
 END_TEST
 
-// A value that is no number, of a key that one token does not see, in its latent or its rope part: it shows in the other token alone.
+// A value that is no number, of a key that one token does not see, in its latent or its rope part: it shows in the
+// other token alone.
 START_TEST(keeps_hidden_values_out) {
     attend_shape s = shape_of(1, 0, _i / 2 ? CLMLA_COMPUTE_EXACT : CLMLA_COMPUTE_FAST);
     attend_fixture f;
     float values[128 + 64];
     double stored[128 + 64];
     uint32_t column = _i % 2 ? s.latent + 2 : 5;
-    if (test_device_get()->short_form) return;
+    if (test_left_out(test_device_get()->short_form, "hidden values")) return;
     s.sequences = 1;
     s.query_tokens[0] = 2;
     s.kv_tokens[0] = 37;
@@ -256,7 +258,7 @@ END_TEST
 START_TEST(says_what_it_lacks) {
     clmla_plan *plan = NULL;
     clmla_plan_params params = {.head_count = 16, .attend_variant = "matrix_ring", .compute = CLMLA_COMPUTE_FAST};
-    if (!has_room(48)) return;
+    if (test_left_out(!has_room(48), "a ring that lacks local memory: the device has too little for any")) return;
     attend_set_tile((attend_tile_size){0, 32, 32, 16});
     TEST_OK(clmla_row_layout_make(&params.layout, CLMLA_ROWS_F16, CLMLA_ROPE_INTERLEAVED, 512, 64));
     ck_assert_int_eq(clmla_plan_create(&plan, test_device_get()->context, &params), CLMLA_E_LIMIT);

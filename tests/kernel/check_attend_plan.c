@@ -39,8 +39,8 @@ START_TEST(honours_events) {
 }
 END_TEST
 
-// The plan is updated behind the caller's events, from arrays that are gone at once; attend, on another queue, waits for
-// the plan by itself.
+// The plan is updated behind the caller's events, from arrays that are gone at once; attend, on another queue, waits
+// for the plan by itself.
 static clmla_status update_then_attend(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
                                        cl_event *event) {
     attend_fixture *f = payload;

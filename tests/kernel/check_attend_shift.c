@@ -17,7 +17,8 @@ typedef struct shift_case {
     uint32_t split;
 } shift_case;
 
-// Of check_attend's rows where that has a program for them, of widths that are no multiple of a vector, and of an odd value width.
+// Of check_attend's rows where that has a program for them, of widths that are no multiple of a vector, and of an odd
+// value width.
 static const shift_case cases[] = {
     {CLMLA_ROWS_FP8, CLMLA_ROPE_INTERLEAVED, 512, 64, 0, false, 0},
     {CLMLA_ROWS_FP8_FLAT, CLMLA_ROPE_HALVES, 64, 16, 70, true, 7},
@@ -138,7 +139,8 @@ static void check_fast(const shift_case *c, int number, const char *variant) {
     finish(&f);
 }
 
-// Variants of fast compute round turned rope parts to bytes, or to bf16, again. Widths of check_attend_fast, whose programs these are.
+// Variants of fast compute round turned rope parts to bytes, or to bf16, again. Widths of check_attend_fast, whose
+// programs these are.
 START_TEST(turns_shifted_pages_in_fast_compute) {
     static const shift_case fast[] = {{CLMLA_ROWS_Q8, CLMLA_ROPE_HALVES, 128, 64, 0, false, 0},
                                       {CLMLA_ROWS_Q8, CLMLA_ROPE_INTERLEAVED, 128, 6, 0, true, 7},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Instructions of CPUs as kernels use them (cl/common/dot.clh, amx.clh), word by word: their forms in OpenCL C, on every CPU, and the
-// instructions themselves where they are, which says whether the forms are what they stand for.
+// Instructions of CPUs as kernels use them (cl/common/dot.clh, amx.clh), word by word: their forms in OpenCL C, on
+// every CPU, and the instructions themselves where they are, which says whether the forms are what they stand for.
 #include "host/instruction.h"
 #include "host/launch.h"
 #include "lib/context.h"
@@ -79,8 +79,8 @@ static const struct {
 
 // --- operands
 
-// Of either sign and all kinds: mostly near 1, a few so small that products or sums are subnormal, or are subnormal themselves, or
-// infinite, or no numbers.
+// Of either sign and all kinds: mostly near 1, a few so small that products or sums are subnormal, or are subnormal
+// themselves, or infinite, or no numbers.
 static uint32_t float_of(test_random *random) {
     static const uint32_t some[] = {0, 0x80000000u, 1, 0x007fffffu, 0x00800000u, 0x7f800000u, 0xff800000u, 0x7fc00001u};
     uint32_t bits = (uint32_t)test_random_bits(random), kind = test_random_below(random, 64);

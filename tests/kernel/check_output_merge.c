@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// output that merges what attend leaves of rows whose keys were cut: attended rows and heads have the bits that attend's own merge
-// and output after it give; and attended rows match tests/ref/ref_attend.c.
+// output that merges what attend leaves of rows whose keys were cut: attended rows and heads have the bits that
+// attend's own merge and output after it give; and attended rows match tests/ref/ref_attend.c.
 #include "lib/operation.h"
 #include "lib/plan.h"
 #include "tests/kernel/attend_fixture.h"
@@ -110,8 +110,8 @@ static void check_both_ways(fixture *f) {
     attend_compare(&f->attend, "output's merge");
 }
 
-// Of lengths at the edges of blocks of 48 keys, the vector variant's: of some sequences the last tokens alone see the last piece,
-// some have one piece, some no token or no key.
+// Of lengths at the edges of blocks of 48 keys, the vector variant's: of some sequences the last tokens alone see the
+// last piece, some have one piece, some no token or no key.
 typedef struct merge_case {
     uint32_t latent, heads, sequences, query_tokens[6], kv_tokens[6], split_tokens, first_count, window, world;
 } merge_case;

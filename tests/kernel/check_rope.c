@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// rope: every variant against tests/ref/ref_rope.c: both orders in and out, in place and apart, with and without positions.
+// rope: every variant against tests/ref/ref_rope.c: both orders in and out, in place and apart, with and without
+// positions.
 #include "tests/ref/ref_rope.h"
 #include "tests/support/compare.h"
 #include "tests/support/pairwise.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What common/dot.clh and common/amx.clh have of instructions, one after the other over vectors of 16 words: out[i] from a[i], b[i], c[i].
-// grid: global (vectors; of form_amx tiles), local (1)
+// What common/dot.clh and common/amx.clh have of instructions, one after the other over vectors of 16 words: out[i]
+// from a[i], b[i], c[i]. grid: global (vectors; of form_amx tiles), local (1)
 // options: INT8, BF16 or AMX: what the instructions are of; DOT_PORTABLE and AMX_PORTABLE as there; VECTOR_WIDTH=16
 #include "../../cl/common/vector.clh"
 #include "../../cl/common/turn.clh"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The layer step by reconstructed keys: against the layer in double, as every other step; against absorbed attention where
-// masks come in; what the plan chooses, and why not.
+// The layer step by reconstructed keys: against the layer in double, as every other step; against absorbed attention
+// where masks come in; what the plan chooses, and why not.
 #include "tests/layer/layer_session.h"
 #include "tests/support/compare.h"
 #include <stdlib.h>
@@ -96,15 +96,15 @@ START_TEST(matches_the_reference) {
 }
 END_TEST
 
-// What takes less, sequence by sequence: prompts of 20 tokens and more beside tokens that are absorbed. Nothing is waited for
-// between steps, on an out-of-order queue.
+// What takes less, sequence by sequence: prompts of 20 tokens and more beside tokens that are absorbed. Nothing is
+// waited for between steps, on an out-of-order queue.
 START_TEST(mixes_both_in_a_step) {
     static const uint32_t expected[STEPS] = {70, 40, 110, 0, 80};
     const test_device *device = test_device_get();
     cl_command_queue queue = device->unordered ? device->unordered : device->queue;
     layer_model model;
     layer_session s;
-    if (device->short_form) return; // its prompts are too long
+    if (test_left_out(device->short_form, "both ways in a step, whose prompts are long")) return;
     open_case(&model, &s, 0, (clmla_plan_params){.prefill = CLMLA_PREFILL_AUTO});
     set_tuning("prefill.least_tokens", 20);
     for (size_t i = 0; i < STEPS; i++) {
@@ -180,7 +180,8 @@ static clmla_plan_facts choose(clmla_plan_params params, const model_shape *shap
     return facts;
 }
 
-// At DeepSeek's 512, 64, 128, 128 a key costs 131072 multiply-adds to rebuild, as a token does to absorb; a pair then saves 768.
+// At DeepSeek's 512, 64, 128, 128 a key costs 131072 multiply-adds to rebuild, as a token does to absorb; a pair then
+// saves 768.
 START_TEST(chooses_what_takes_less) {
     static const model_shape deepseek = {16, 2, 512, 0, 128, 64, 128, REF_F32, false, false, CLMLA_ROPE_INTERLEAVED,
                                          41};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole steps recorded once and replayed for every later step of other lengths: a layer over a cache, updated from the
-// host between replays, and the operations of a runtime whose lengths are on the device. Same bits as enqueueing them, and
-// without a capacity too where that leaves attend's tile as it is.
+// host between replays, and the operations of a runtime whose lengths are on the device. Same bits as enqueueing them,
+// and without a capacity too where that leaves attend's tile as it is.
 // And fixed splits: what a sequence gets from a whole layer step does not depend, bit for bit, on its company.
 #include "lib/plan.h"
 #include "lib/recording.h"

@@ -36,7 +36,8 @@ typedef struct layer_session {
 void layer_session_open(layer_session *out, const layer_model *model, clmla_context *context, const session_shape *shape);
 void layer_session_close(layer_session *session);
 
-// Begins a step of so many new tokens each, in the order of `sequences`: input made, rows reserved, plan updated on `queue`.
+// Begins a step of so many new tokens each, in the order of `sequences`: input made, rows reserved, plan updated on
+// `queue`.
 void layer_session_begin(layer_session *session, const uint32_t new_tokens[SESSION_SEQUENCES], cl_command_queue queue);
 // Checks rows and output (in `found`) of the step under way and ends it.
 void layer_session_check(layer_session *session);

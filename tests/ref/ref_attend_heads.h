@@ -18,7 +18,8 @@ typedef struct ref_heads {
 } ref_heads;
 
 // query [query_tokens][heads][key_dim], keys [kv_tokens][kv_heads][key_dim], values [kv_tokens][kv_heads][value_dim];
-// out [query_tokens][heads][value_dim]; lse [query_tokens][heads], natural, or NULL. A token that sees no key: 0, -infinity.
+// out [query_tokens][heads][value_dim]; lse [query_tokens][heads], natural, or NULL. A token that sees no key: 0,
+// -infinity.
 void ref_attend_heads(double *out, double *lse, const ref_heads *shape, const double *query, const double *keys,
                       const double *values);
 

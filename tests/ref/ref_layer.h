@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole MLA layer in double, the plain way: keys and values of every head are reconstructed from the latent rows, then
-// ordinary multi-head attention (DeepSeek-V2, arXiv 2405.04434, section 2.1, without the absorption).
+// A whole MLA layer in double, the plain way: keys and values of every head are reconstructed from the latent rows,
+// then ordinary multi-head attention (DeepSeek-V2, arXiv 2405.04434, section 2.1, without the absorption).
 #ifndef REF_LAYER_H
 #define REF_LAYER_H
 
@@ -20,7 +20,8 @@ typedef struct ref_layer {
     const float *q_a_bias, *kv_a_bias, *o_bias; // or NULL
 } ref_layer;
 
-// The cached row of one token: out [latent + rope], rope part rotated by `table` ([rope/2] {cos, sin}), in the weights' order.
+// The cached row of one token: out [latent + rope], rope part rotated by `table` ([rope/2] {cos, sin}), in the weights'
+// order.
 void ref_layer_row(double *out, const ref_layer *layer, const float *input, const float *table);
 
 // The output of one token: rows [visible][latent + rope], rope parts in the weights' order. out [hidden].

@@ -5,8 +5,8 @@
 
 #include "tests/ref/ref_number.h"
 
-// A window [rows][columns] of a stored matrix. fp8: each value counts times the scale of its 128 x 128 block of the whole
-// matrix, in which the window starts at (scale_row, scale_column).
+// A window [rows][columns] of a stored matrix. fp8: each value counts times the scale of its 128 x 128 block of the
+// whole matrix, in which the window starts at (scale_row, scale_column).
 typedef struct ref_matrix {
     ref_type type;
     const void *values;

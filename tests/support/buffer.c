@@ -51,8 +51,8 @@ static void write_all(const test_buffer *buffer, const unsigned char *contents) 
     if (buffer->bytes > 0)
         TEST_CL(clEnqueueWriteBuffer(queue, buffer->view.memory, CL_TRUE, CANARY_BYTES, buffer->bytes, contents, 0, NULL,
                                      NULL));
-    // A blocking write may return when it has copied the host's bytes, before the device's memory holds them (Intel's CPU
-    // runtime does so): another queue must not start earlier.
+    // A blocking write may return when it has copied the host's bytes, before the device's memory holds them (Intel's
+    // CPU runtime does so): another queue must not start earlier.
     TEST_CL(clFinish(queue));
 }
 

@@ -17,7 +17,8 @@ typedef struct test_difference {
 test_difference test_compare(const float *found, const double *expected, size_t count);
 
 // Asserts no misplaced NaN or infinity and a largest error of bar times the row's peak, for each row of `width` values,
-// `found_stride` apart in found and dense in expected; below the smallest normal float a device may flush to zero. `name` stands for the tensor.
+// `found_stride` apart in found and dense in expected; below the smallest normal float a device may flush to zero.
+// `name` stands for the tensor.
 void test_compare_rows(const float *found, size_t found_stride, const double *expected, size_t rows, size_t width,
                        double bar, const char *name);
 

@@ -146,6 +146,17 @@ bool test_case_wanted(int number) {
     return !wanted || strtol(wanted, NULL, 10) == number;
 }
 
+bool test_left_out(bool is, const char *format, ...) {
+    va_list list;
+    if (!is) return false;
+    printf("%s: left out%s: ", program_name, device.short_form ? " (short form)" : "");
+    va_start(list, format);
+    vprintf(format, list);
+    va_end(list);
+    printf("\n");
+    return true;
+}
+
 void test_fail(const char *file, int line, const char *what, const char *format, ...) {
     char message[1024];
     const char *query = getenv("CLMLA_TEST_DEVICE"), *number = strstr(case_text, "case ");

@@ -43,6 +43,8 @@ void test_case_begin(const char *family, int number, const char *format, ...) __
 const char *test_case_text(void);
 // Whether case `number` is to run (CLMLA_TEST_CASE).
 bool test_case_wanted(int number);
+// Answers `is`; if so, prints what the program leaves out, so that a test that returns then has not passed in silence.
+bool test_left_out(bool is, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 // An assertion that shows the case.
 #define TEST_ASSERT(condition, ...)                                                                                    \

@@ -49,8 +49,9 @@ void test_view_upload(test_view *view);
 // A row's parts in the initial or the found bytes of the buffers.
 ref_row test_view_row(const test_view *view, bool found, int64_t page, int64_t row, uint32_t head);
 
-// Asserts that a row's found bytes mean what `expected` has (a NaN may be any NaN; quantised formats: are those bytes), then puts its initial bytes in
-// their place, so that test_view_check_untouched tells whether anything else was written.
+// Asserts that a row's found bytes mean what `expected` has (a NaN may be any NaN; quantised formats: are those bytes),
+// then puts its initial bytes in their place, so that test_view_check_untouched tells whether anything else was
+// written.
 void test_view_compare_row(test_view *view, const ref_row *expected, int64_t page, int64_t row, uint32_t head,
                            const char *variant);
 void test_view_check_untouched(const test_view *view, const char *variant);

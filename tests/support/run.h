@@ -19,9 +19,9 @@ typedef struct test_run {
 // result in the outputs' `found`.
 void test_run_twice(const test_run *run);
 
-// Runs it on an out-of-order and an in-order queue behind writes of its inputs that a user event holds back. Asserts that
-// nothing ran before, and the bits of `found` (from test_run_twice). An interpreter never starts what waits for a user
-// event: nothing is asserted there.
+// Runs it on an out-of-order and an in-order queue behind writes of its inputs that a user event holds back. Asserts
+// that nothing ran before, and the bits of `found` (from test_run_twice). An interpreter never starts what waits for a
+// user event: nothing is asserted there.
 void test_run_gated(const test_run *run);
 
 // Both of these; on an interpreter neither, where each run takes long.
@@ -38,7 +38,8 @@ void test_run_limited(const test_run *run, const char *word);
 // Asserts that NULL queues and wait lists that contradict themselves are refused.
 void test_run_wrong_waits(const test_run *run);
 
-// Applies `change` to *params (the payload's parameters), asserts a refusal that says `word`, and takes the change back.
+// Applies `change` to *params (the payload's parameters), asserts a refusal that says `word`, and takes the change
+// back.
 #define TEST_CHANGED(assertion, run, type, params, change, word)                                                       \
     do {                                                                                                               \
         type test_changed_saved = *(params);                                                                           \

@@ -12,7 +12,8 @@ typedef struct test_weights_shape {
     uint32_t rows, columns;
     bool window; // cut out of a larger matrix: a longer row stride and, for fp8, an origin inside the grid of scales
     bool bias;
-    // Rows by turns with a NaN, an infinity (a NaN where the type has none), subnormals alone, zeros alone, and ordinary ones.
+    // Rows by turns with a NaN, an infinity (a NaN where the type has none), subnormals alone, zeros alone, and
+    // ordinary ones.
     bool special;
     double mean, deviation;
 } test_weights_shape;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which groups and tiles the baselines get on made-up GPUs: they keep to what baseline_group.cl asks for and to the device.
+// Which groups and tiles the baselines get on made-up GPUs: they keep to what baseline_group.cl asks for and to the
+// device.
 #include "baseline_group.h"
 #include "tests/support/suite.h"
 #include <string.h>

@@ -58,7 +58,8 @@ START_TEST(limits_that_are_missing) {
 }
 END_TEST
 
-// A device whose groups have just so many work-items gets such groups: in groups of one, most lanes of a GPU would idle.
+// A device whose groups have just so many work-items gets such groups: in groups of one, most lanes of a GPU would
+// idle.
 START_TEST(groups_of_the_limits) {
     static const struct {
         cl_device_type type;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What clmla compare measures, row by row: all attentions run, and their results are right. With CLMLA_TEST_GPU=1 so it is for
-// GPUs, which the program itself can only be asked for where there is one.
+// What clmla compare measures, row by row: all attentions run, and their results are right. With CLMLA_TEST_GPU=1 so it
+// is for GPUs, which the program itself can only be asked for where there is one.
 #include "compare.h"
 #include "tests/support/device.h"
 #include <math.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_heads_tile's tile from made-up device facts: it fits the device and the kernel's rules, and is of a size that pays.
+// attend_heads_tile's tile from made-up device facts: it fits the device and the kernel's rules, and is of a size that
+// pays.
 #include "cl/common/attend_heads_tile.h"
 #include "lib/attend_heads_tile.h"
 #include "tests/support/suite.h"

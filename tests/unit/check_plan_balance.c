@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// How evenly the schedule loads a device, by simulation: parts go in order to whichever of `units` workers is free first,
-// a piece costs max(rows, row_floor) * (keys in whole blocks + piece_keys).
+// How evenly the schedule loads a device, by simulation: parts go in order to whichever of `units` workers is free
+// first, a piece costs max(rows, row_floor) * (keys in whole blocks + piece_keys).
 //
 // Asserted:
-//   - steps of at least 1500 keys a unit (of the tile with the most rows): the slowest worker is at most 10 % over the mean;
-//   - smaller steps: over the mean by at most 192 keys (two of the shortest piece), which is as fine as they can be cut,
-//     plus 10 %. Steps with less than part_keys a unit leave units idle on purpose and are left out.
+//   - steps of at least 1500 keys a unit (of the tile with the most rows): the slowest worker is at most 10 % over the
+//   mean;
+//   - smaller steps: over the mean by at most 192 keys (two of the shortest piece), which is as fine as they can be
+//     cut, plus 10 %. Steps with less than part_keys a unit leave units idle on purpose and are left out.
 #include "lib/plan_schedule.h"
 #include "tests/support/suite.h"
 #include <check.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The schedule: every key that a row sees is in exactly one piece, parts and items fit the pieces, and what one sequence
-// gets under fixed splits does not depend on the others. Checked key by key against the masks' definition.
+// The schedule: every key that a row sees is in exactly one piece, parts and items fit the pieces, and what one
+// sequence gets under fixed splits does not depend on the others. Checked key by key against the masks' definition.
 #include "lib/plan_schedule.h"
 #include "tests/support/suite.h"
 #include <check.h>

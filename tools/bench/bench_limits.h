@@ -21,7 +21,8 @@ typedef struct bench_limits {
     double read_bytes;     // of that buffer
 } bench_limits;
 
-// Work-items of a group of the limits' kernels: on CPUs one, elsewhere 256, or the power of two below that the device has.
+// Work-items of a group of the limits' kernels: on CPUs one, elsewhere 256, or the power of two below that the device
+// has.
 static inline size_t bench_limits_group(const clmla_device_facts *facts) {
     size_t group = facts->type & CL_DEVICE_TYPE_CPU ? 1 : 256;
     while (group > 1 && facts->max_group_size && group > facts->max_group_size) group /= 2;
