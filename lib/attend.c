@@ -31,7 +31,7 @@ static void call_plan(attend_call *call, const clmla_plan *plan) {
     call->latent_dim = (int32_t)plan->params.layout.latent_dim;
     call->rope_dim = (int32_t)plan->params.layout.rope_dim;
     call->value_dim = (int32_t)plan->value_dim;
-    call->sum_rows = (int32_t)plan->grid_rows;
+    call->sum_rows = (int32_t)plan_sum_rows(plan);
     call->head_count = (int32_t)plan->params.head_count;
     call->group_heads = (int32_t)plan->group_heads;
     call->full = plan->params.full;
@@ -135,8 +135,8 @@ void attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool list
                  tile->key_tile, tile->partials, exact, sparse);
     else if (plan->attend->method == VARIANT_MATRIX_RING)
         snprintf(more, sizeof more, "%s %s -DKEY_TILE=%u -DSTAGES=%u %s%s",
-                 host_ring_option(host_ring_find(&plan->context->host.facts)), dims, tile->key_tile, tile->stages, exact,
-                 sparse);
+                 host_ring_option(host_ring_find(&plan->context->host.facts)), dims, tile->key_tile, tile->stages,
+                 exact, sparse);
     else if (plan->attend->method == VARIANT_WGMMA)
         snprintf(more, sizeof more, "%s %s %s%s", host_wgmma_option(host_wgmma_find(&plan->context->host.facts)), dims,
                  exact, sparse);
