@@ -116,10 +116,10 @@ project_vector_many(PROJECT_ARGUMENTS, int item_tokens) {
     int first_row = get_global_id(0) * BLOCK_ROWS, first_token = get_global_id(1) * item_tokens;
     if (first_row >= rows || first_token >= row_count) return;
     PROJECT_BLOCK(b, first_row, BLOCK_ROWS, first_token, item_tokens);
-    for (int begin = 0; begin < columns; begin += PRODUCT_COLUMNS) {
+    for (int begin = 0, run_columns = product_run_columns(columns); begin < columns; begin += run_columns) {
         tile_run run;
         run.begin = begin;
-        run.next = min(columns, begin + PRODUCT_COLUMNS);
+        run.next = min(columns, begin + run_columns);
         run.end = product_vectors_end(begin, run.next, b.grid);
         tile_convert(packed, &b, run);
         tile_run_add(&b, packed, run);

@@ -111,7 +111,7 @@ clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *p
 
     char options[OPTIONS_MAX], kernel[KERNEL_NAME_MAX];
     operation_product_kernel(kernel, chosen, params->token_count);
-    operation_options(options, context, chosen, matrix_element(params->kv_b.type), NULL);
+    STATUS_OR_RETURN(operation_options(options, context, chosen, matrix_element(params->kv_b.type), NULL));
     host_launch launch = host_launch_begin(&context->host, "absorb", chosen->source, options, kernel);
     kv_b_arguments(&launch, &params->kv_b, params->nope_dim, params->value_dim);
     operation_argument_f32(&launch, params->query);

@@ -137,9 +137,9 @@ static clmla_status launch_append(clmla_context *context, const clmla_append_par
     const clmla_row_layout *layout = &params->rows.layout;
     append_call call = call_of(params);
     if (beside) call_beside(&call, beside);
-    char options[OPTIONS_MAX], more[40];
+    char options[OPTIONS_MAX], more[OPTIONS_MAX];
     snprintf(more, sizeof more, "-DSTORE_GROUP=%u", append_store_group(layout));
-    operation_options(options, context, chosen, rows_option(layout->format), more);
+    STATUS_OR_RETURN(operation_options(options, context, chosen, rows_option(layout->format), more));
     host_launch launch = host_launch_begin(&context->host, "append", chosen->source, options, chosen->source->name);
     host_arg_buffer(&launch, params->latent.memory);
     host_arg_buffer(&launch, params->rope.memory);

@@ -117,12 +117,12 @@ static const char *few_rows_option(const clmla_plan *plan) {
     return few ? " -DHAS_FEW_ROWS" : "";
 }
 
-void attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool lists) {
+clmla_status attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool lists) {
     const clmla_row_layout *layout = &plan->params.layout;
     const char *sparse = lists ? "-DSPARSE" : "";
     const char *exact = plan->params.compute == CLMLA_COMPUTE_EXACT ? "-DEXACT " : "";
     const attend_tile *tile = &plan->tile;
-    char more[192], dims[80], width[32] = "";
+    char more[OPTIONS_MAX], dims[80], width[32] = "";
     snprintf(dims, sizeof dims, "-DLATENT_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u", layout->latent_dim, layout->rope_dim,
              plan->value_dim);
     if (variant_has_vectors(plan->attend))
@@ -146,11 +146,11 @@ void attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool list
                  dims, tile->group, tile->row_tile, tile->key_tile, tile->score_rows, tile->partials, width, sparse);
     } else
         snprintf(more, sizeof more, "%s", sparse);
-    operation_options(options, plan->context, plan->attend, rows_option(layout->format), more);
+    return operation_options(options, plan->context, plan->attend, rows_option(layout->format), more);
 }
 
-static void specialise(char options[OPTIONS_MAX], const attend_job *job) {
-    attend_options(options, job->plan, job->params->scope_count > 0);
+static clmla_status specialise(char options[OPTIONS_MAX], const attend_job *job) {
+    return attend_options(options, job->plan, job->params->scope_count > 0);
 }
 
 static const char *pack_kernel(const variant *attend) {
@@ -173,7 +173,7 @@ static clmla_status launch_pack_matrix(attend_job *job) {
     clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
     bool wgmma = plan->attend->method == VARIANT_WGMMA, exact = plan->params.compute == CLMLA_COMPUTE_EXACT;
-    specialise(options, job);
+    STATUS_OR_RETURN(specialise(options, job));
     host_launch launch = host_launch_begin(&plan->context->host, "attend", plan->attend->source, options,
                                            pack_matrix_kernel(plan->attend, exact));
     host_arg_buffer(&launch, job->query.memory);
@@ -194,7 +194,7 @@ static clmla_status launch_pack(attend_job *job) {
     if (variant_has_matrix_units(job->plan->attend)) return launch_pack_matrix(job);
     clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
-    operation_options(options, plan->context, plan->attend, "ELEMENT_F32", NULL);
+    STATUS_OR_RETURN(operation_options(options, plan->context, plan->attend, "ELEMENT_F32", NULL));
     bool rows = plan->attend->method == VARIANT_TILE;
     host_launch launch = host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_queries, options,
                                            pack_kernel(plan->attend));
@@ -238,7 +238,7 @@ static clmla_status enqueue_rows(host_launch *launch, const attend_job *job, siz
 static clmla_status launch_attend(attend_job *job) {
     const clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
-    specialise(options, job);
+    STATUS_OR_RETURN(specialise(options, job));
     host_launch launch =
         host_launch_begin(&plan->context->host, "attend", plan->attend->source, options, plan->attend->source->name);
     host_arg_buffer(&launch, job->query.memory);
@@ -263,7 +263,7 @@ static clmla_status launch_attend(attend_job *job) {
 static clmla_status launch_merge(attend_job *job) {
     const clmla_plan *plan = job->plan;
     char options[OPTIONS_MAX];
-    operation_options(options, plan->context, plan->attend, NULL, NULL);
+    STATUS_OR_RETURN(operation_options(options, plan->context, plan->attend, NULL, NULL));
     bool wide = variant_has_tiles(plan->attend);
     host_launch launch = host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_merge, options,
                                            wide ? "attend_merge_wide" : "attend_merge");

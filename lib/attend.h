@@ -33,8 +33,8 @@ typedef struct attend_job {
     attend_call call;
 } attend_job;
 
-// The options that the attend program of a plan is built with; `lists`: over lists of slots.
-void attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool lists);
+// The options that the attend program of a plan is built with; `lists`: over lists of slots. Errors: CLMLA_E_LIMIT.
+clmla_status attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool lists);
 
 // Queries from here on: f32, L + R values a head.
 void attend_job_queries(attend_job *job, clmla_buffer query, uint64_t token_stride, uint64_t head_stride);

@@ -48,7 +48,8 @@ clmla_status attend_absorb_run(attend_job *job) {
     char options[OPTIONS_MAX];
     STATUS_OR_RETURN(
         plan_workspace_get(&absorbed, plan, PLAN_WORKSPACE_ABSORB, tokens * heads * width * sizeof(float)));
-    operation_options(options, plan->context, plan->attend, matrix_element(job->params->absorb->kv_b.type), NULL);
+    STATUS_OR_RETURN(
+        operation_options(options, plan->context, plan->attend, matrix_element(job->params->absorb->kv_b.type), NULL));
     host_launch launch = host_launch_begin(&plan->context->host, "attend", &clmla_source_attend_queries, options,
                                            vector ? "attend_absorb_heads" : "attend_absorb");
     host_arg_buffer(&launch, job->query.memory);

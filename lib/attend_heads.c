@@ -119,23 +119,23 @@ typedef struct heads_form {
     bool is_grid; // of the groups `local`; otherwise a work-item for each of `global`
 } heads_form;
 
-static heads_form form_naive(clmla_context *context, const clmla_attend_heads_params *p, const variant *chosen) {
-    heads_form form = {.dimensions = 2, .global = {p->head_count, p->token_count}};
-    operation_options(form.options, context, chosen, NULL, NULL);
-    return form;
+static clmla_status form_naive(heads_form *form, clmla_context *context, const clmla_attend_heads_params *p,
+                               const variant *chosen) {
+    *form = (heads_form){.dimensions = 2, .global = {p->head_count, p->token_count}};
+    return operation_options(form->options, context, chosen, NULL, NULL);
 }
 
-static heads_form form_vector(clmla_context *context, const clmla_attend_heads_params *p, const variant *chosen) {
+static clmla_status form_vector(heads_form *form, clmla_context *context, const clmla_attend_heads_params *p,
+                                const variant *chosen) {
     uint32_t row_tile = variant_has_long_vectors(&context->host.facts) ? ROW_TILE : ROW_TILE_SHORT_VECTORS;
-    heads_form form = {.dimensions = 2,
-                       .global = {((size_t)p->token_count + row_tile - 1) / row_tile, p->head_count},
-                       .local = {1, 1},
-                       .is_grid = true};
-    char more[128];
+    *form = (heads_form){.dimensions = 2,
+                         .global = {((size_t)p->token_count + row_tile - 1) / row_tile, p->head_count},
+                         .local = {1, 1},
+                         .is_grid = true};
+    char more[OPTIONS_MAX];
     snprintf(more, sizeof more, "-DNOPE_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u -DROW_TILE=%u -DBLOCK_KEYS=%d", p->nope_dim,
              p->rope_dim, p->value_dim, row_tile, BLOCK_KEYS);
-    operation_options(form.options, context, chosen, NULL, more);
-    return form;
+    return operation_options(form->options, context, chosen, NULL, more);
 }
 
 static attend_tile_limits tile_limits(clmla_context *context) {
@@ -155,7 +155,7 @@ static clmla_status form_tile(heads_form *form, clmla_context *context, const cl
     attend_heads_shape shape = {p->nope_dim, p->rope_dim, p->value_dim};
     attend_tile_limits limits = tile_limits(context);
     attend_heads_tile tile;
-    char reason[ATTEND_TILE_REASON_MAX], more[192], width[64] = "";
+    char reason[ATTEND_TILE_REASON_MAX], more[OPTIONS_MAX], width[64] = "";
     if (!attend_heads_tile_choose(&tile, reason, &context->host.facts, &limits, &shape))
         return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "attend_heads: tile: %s", reason);
     if (tile.sub_group) snprintf(width, sizeof width, " -DSUB_GROUP=%u", tile.sub_group);
@@ -164,8 +164,7 @@ static clmla_status form_tile(heads_form *form, clmla_context *context, const cl
              "-DNOPE_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u -DTILE_GROUP=%u -DKEY_SIDE=%u -DDEPTH=%u -DVALUE_KEYS=%u%s",
              p->nope_dim, p->rope_dim, p->value_dim, tile.group, tile.key_side, tile.depth, tile.value_keys, width);
     *form = grid_of(p, tile.group, tile.row_tile);
-    operation_options(form->options, context, chosen, NULL, more);
-    return CLMLA_OK;
+    return operation_options(form->options, context, chosen, NULL, more);
 }
 
 static clmla_status form_matrix(heads_form *form, clmla_context *context, const clmla_attend_heads_params *p,
@@ -173,7 +172,7 @@ static clmla_status form_matrix(heads_form *form, clmla_context *context, const 
     attend_heads_shape shape = {p->nope_dim, p->rope_dim, p->value_dim};
     attend_tile_limits limits = tile_limits(context);
     attend_heads_matrix tile;
-    char reason[ATTEND_TILE_REASON_MAX], more[192];
+    char reason[ATTEND_TILE_REASON_MAX], more[OPTIONS_MAX];
     if (!attend_heads_matrix_choose(&tile, reason, &context->host.facts, &limits, &shape))
         return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "attend_heads: matrix: %s", reason);
     snprintf(more, sizeof more,
@@ -181,16 +180,15 @@ static clmla_status form_matrix(heads_form *form, clmla_context *context, const 
              host_matrix_find(&context->host.facts)->option, p->rounding == CLMLA_TYPE_F16 ? "F16" : "BF16",
              p->nope_dim, p->rope_dim, p->value_dim, tile.group, tile.row_tile, tile.key_tile);
     *form = grid_of(p, tile.group, tile.row_tile);
-    operation_options(form->options, context, chosen, NULL, more);
-    return CLMLA_OK;
+    return operation_options(form->options, context, chosen, NULL, more);
 }
 
 static clmla_status form_of(heads_form *form, clmla_context *context, const clmla_attend_heads_params *p,
                             const variant *chosen) {
     if (chosen->method == VARIANT_TILE) return form_tile(form, context, p, chosen);
     if (chosen->method == VARIANT_MATRIX) return form_matrix(form, context, p, chosen);
-    *form = chosen->method == VARIANT_VECTOR ? form_vector(context, p, chosen) : form_naive(context, p, chosen);
-    return CLMLA_OK;
+    return chosen->method == VARIANT_VECTOR ? form_vector(form, context, p, chosen)
+                                            : form_naive(form, context, p, chosen);
 }
 
 clmla_status attend_heads_options(char options[OPTIONS_MAX], clmla_context *context, const clmla_attend_heads_params *p,

@@ -163,6 +163,12 @@ static clmla_status check_scopes(const clmla_plan *plan, const clmla_attend_para
     if (!params->scopes || params->scope_count > ATTEND_SCOPES_MAX)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: scope_count must be at most %d, with scopes given, not %u",
                          ATTEND_SCOPES_MAX, params->scope_count);
+    if (plan->refuses_lists)
+        return host_fail(
+            log, CLMLA_E_ARGUMENT, 0,
+            "attend: scopes: variant '%s' is not proven over lists on this device: clmla_plan_params.lists "
+            "has it proven",
+            plan->attend->name);
     if (table_given(params))
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "attend: %s given, but the keys of scopes are slots",
                          table_given(params));

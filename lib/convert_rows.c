@@ -57,10 +57,10 @@ static clmla_status launch_convert(clmla_context *context, const clmla_convert_r
         .to_halves = in_halves(to),
         .power_of_two = params->power_of_two_scales,
     };
-    char options[OPTIONS_MAX], more[96];
+    char options[OPTIONS_MAX], more[OPTIONS_MAX];
     snprintf(more, sizeof more, "-DFROM_%s -DTO_%s -DSTORE_GROUP=%u", rows_option(from->format),
              rows_option(to->format), append_store_group(to));
-    operation_options(options, context, chosen, NULL, more);
+    STATUS_OR_RETURN(operation_options(options, context, chosen, NULL, more));
     host_launch launch =
         host_launch_begin(&context->host, "convert_rows", chosen->source, options, chosen->source->name);
     row_places_set(&launch, &params->from_places);

@@ -114,7 +114,7 @@ static clmla_status launch_copy(clmla_context *context, const clmla_copy_pages_p
         .to_scratch = to != &params->to,
     };
     char options[OPTIONS_MAX];
-    operation_options(options, context, chosen, NULL, NULL);
+    STATUS_OR_RETURN(operation_options(options, context, chosen, NULL, NULL));
     host_launch launch = host_launch_begin(&context->host, "copy_pages", chosen->source, options, chosen->source->name);
     host_arg_buffer(&launch, params->pairs.memory);
     rows_set(&launch, from);

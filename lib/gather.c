@@ -40,7 +40,7 @@ static clmla_status launch_gather(clmla_context *context, const clmla_gather_par
         .kv_head_count = (int32_t)rows_kv_heads(&params->rows),
     };
     char options[OPTIONS_MAX];
-    operation_options(options, context, chosen, rows_option(layout->format), NULL);
+    STATUS_OR_RETURN(operation_options(options, context, chosen, rows_option(layout->format), NULL));
     host_launch launch = host_launch_begin(&context->host, "gather", chosen->source, options, chosen->source->name);
     row_places_set(&launch, &params->places);
     rows_set(&launch, &params->rows);

@@ -95,10 +95,11 @@ static clmla_status play_prompt(rehearsal *r, uint32_t tokens, clmla_compute com
     clmla_plan_params params = {
         .head_count = r->layer.head_count, .layout = r->plan->params.layout, .prefill = CLMLA_PREFILL_AUTO};
     params.config = config;
-    STATUS_OR_RETURN(plan_prefill_prove(context, &params));
+    // All: plans that name one may not know the model, and then have it proven by nobody else.
+    STATUS_OR_RETURN(plan_prefill_prove_all(context, &params));
     const variant *exact = plan_prefill_variant(NULL, context, &params, config);
     params.compute = compute;
-    STATUS_OR_RETURN(plan_prefill_prove(context, &params));
+    STATUS_OR_RETURN(plan_prefill_prove_all(context, &params));
     if (compute != CLMLA_COMPUTE_EXACT && plan_prefill_variant(NULL, context, &params, config) == exact)
         return CLMLA_OK;
     if (plan_prefill_step_refusal(context, &params, config)) return CLMLA_OK;

@@ -102,7 +102,7 @@ static merge_call call_of(const merge_job *job) {
 static clmla_status launch(clmla_context *context, const merge_job *job, const variant *chosen, host_chain *chain) {
     merge_call call = call_of(job);
     char options[OPTIONS_MAX];
-    operation_options(options, context, chosen, NULL, NULL);
+    STATUS_OR_RETURN(operation_options(options, context, chosen, NULL, NULL));
     host_launch launch = host_launch_begin(&context->host, "merge", chosen->source, options, chosen->source->name);
     host_arg_buffer(&launch, job->first.memory);
     host_arg_buffer(&launch, job->rest.memory);

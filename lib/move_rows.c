@@ -41,7 +41,7 @@ clmla_status move_rows_enqueue(clmla_context *context, const row_layers *layers,
                          .row_count = count};
     STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_MOVE_ROWS, &shape, variant_name));
     row_move_call call = call_of(layers);
-    operation_options(options, context, chosen, NULL, NULL);
+    STATUS_OR_RETURN(operation_options(options, context, chosen, NULL, NULL));
     host_launch launch = host_launch_begin(&context->host, "move_rows", chosen->source, options, chosen->source->name);
     host_arg_buffer(&launch, layers->memory.memory);
     host_arg_bytes(&launch, sizeof call, &call);

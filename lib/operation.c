@@ -41,8 +41,8 @@ static const char *language(clmla_context *context, const variant *chosen) {
     return right ? sub_groups : "-cl-std=CL1.2";
 }
 
-void operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen, const char *element,
-                       const char *more) {
+clmla_status operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen,
+                               const char *element, const char *more) {
     char width[80] = "";
     const clmla_device_facts *facts = &context->host.facts;
     if (chosen->method == VARIANT_GROUP) {
@@ -55,8 +55,11 @@ void operation_options(char out[OPTIONS_MAX], clmla_context *context, const vari
     if (variant_has_vectors(chosen))
         snprintf(width, sizeof width, " -DVECTOR_WIDTH=%u%s", variant_vector_width(facts),
                  facts->is_interpreter ? " -DINTERPRETED" : "");
-    snprintf(out, OPTIONS_MAX, "%s%s%s%s%s%s", language(context, chosen), element ? " -D" : "", element ? element : "",
-             width, more ? " " : "", more ? more : "");
+    int length = snprintf(out, OPTIONS_MAX, "%s%s%s%s%s%s", language(context, chosen), element ? " -D" : "",
+                          element ? element : "", width, more ? " " : "", more ? more : "");
+    if (length >= 0 && length < OPTIONS_MAX) return CLMLA_OK;
+    return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "%s: options of %d characters: the limit is %d",
+                     chosen->source->name, length, OPTIONS_MAX - 1);
 }
 
 void operation_product_kernel(char out[KERNEL_NAME_MAX], const variant *chosen, uint32_t tokens) {

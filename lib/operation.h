@@ -9,7 +9,7 @@
 #include "lib/variants.h"
 #include <clmla/operations.h>
 
-#define OPTIONS_MAX 256
+#define OPTIONS_MAX 256 // of a program, with the end
 
 // Refuses NULL, then begins the chain of a public enqueue.
 clmla_status operation_begin(host_chain *chain, clmla_context *context, const void *params, const char *operation,
@@ -22,9 +22,10 @@ clmla_status operation_check_row_count(clmla_context *context, uint32_t token_co
                                        const char *operation);
 
 // "-cl-std=CL1.2 -D<element> -DVECTOR_WIDTH=16 <more>", of a group variant -DGROUP=128 instead of the width, and of one that reduces
-// -DSUB_GROUPS where the device has them; element and more may be NULL.
-void operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen, const char *element,
-                       const char *more);
+// -DSUB_GROUPS where the device has them; element and more may be NULL. Whoever puts `more` together has OPTIONS_MAX bytes for it:
+// what is cut there does not fit here either. Errors: CLMLA_E_LIMIT: they do not fit.
+clmla_status operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen,
+                               const char *element, const char *more);
 
 // The kernel of a product's variant: the source's own, or of group variants the one for so many tokens.
 #define KERNEL_NAME_MAX 64

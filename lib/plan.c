@@ -32,6 +32,9 @@ static clmla_status check_mask(const clmla_log *log, const clmla_plan_params *pa
     if ((uint64_t)world * interleave > CLMLA_MAX_CONTEXT)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: parallel.world %u times interleave %u is over %d keys", world,
                          interleave, CLMLA_MAX_CONTEXT);
+    if (params->lists && (params->window != 0 || world > 1))
+        return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: lists of slots have neither a window (%u) nor ranks (%u)",
+                         params->window, world);
     if (params->split_tokens > CLMLA_MAX_CONTEXT / 2)
         return host_fail(log, CLMLA_E_ARGUMENT, 0, "plan: split_tokens %u is over %d", params->split_tokens,
                          CLMLA_MAX_CONTEXT / 2);
@@ -114,6 +117,8 @@ clmla_status plan_make(clmla_plan **out, clmla_context *context, const clmla_pla
     settle(plan, context, params, choice->attend, &choice->tile);
     plan->params.attend_heads_variant = choice->heads ? choice->heads->name : NULL;
     plan->params.config = NULL;
+    plan->scheduler = choice->scheduler;
+    plan->refuses_lists = choice->refuses_lists;
     clmla_status status = plan_has_capacity(plan) ? take_capacity(plan) : CLMLA_OK;
     if (status == CLMLA_OK)
         *out = plan;

@@ -77,8 +77,9 @@ typedef struct plan_kept {
 struct clmla_plan {
     clmla_context *context;
     clmla_plan_params params; // attend_variant points to the chosen variant's name, attend_heads_variant to a constant
-    const variant *attend;
-    attend_tile tile; // of the variant "tile"
+    const variant *attend, *scheduler;
+    attend_tile tile;   // of the variant "tile"
+    bool refuses_lists; // attend's variant would have to be proven over them
     schedule_rules rules;
     uint32_t packed_width; // floats of a packed query: L + R, or with what attend_tile puts behind
     uint32_t group_heads;  // G: query heads of a kv head
@@ -126,10 +127,12 @@ static inline bool plan_has_capacity(const clmla_plan *plan) {
     return plan->params.capacity.sequences > 0;
 }
 
-// What a plan runs. heads: the variant of attend_heads that the parameters name; NULL: none.
+// What a plan runs. heads: the variant of attend_heads that the parameters name; NULL: none. scheduler: by which a step is
+// scheduled on the device; NULL: the plan has no capacity. refuses_lists: attend is not proven over lists of slots, and must be.
 typedef struct plan_choice {
-    const variant *attend, *heads;
+    const variant *attend, *heads, *scheduler;
     attend_tile tile;
+    bool refuses_lists;
 } plan_choice;
 // Proves what must be proven (proof.h), and waits for it.
 clmla_status plan_choose(plan_choice *out, clmla_context *context, const clmla_plan_params *params);
@@ -160,6 +163,8 @@ const variant *plan_prefill_variant(bool *unproven, clmla_context *context, cons
                                     const clmla_config *config);
 // Proves it for the model of params->config, where that is wanted; it may still be refused. Errors: those of proofs.
 clmla_status plan_prefill_prove(clmla_context *context, const clmla_plan_params *params);
+// The same of every variant that a plan may name, whether or not it does.
+clmla_status plan_prefill_prove_all(clmla_context *context, const clmla_plan_params *params);
 // What fast compute may round keys to that are rebuilt from such rows.
 clmla_type plan_prefill_rounding(clmla_row_format format);
 // Chooses the prompts of a batch whose rows are reserved. Errors: CLMLA_E_MEMORY.

@@ -122,8 +122,19 @@ static clmla_status choose_heads(const variant **out, clmla_context *context, co
     return variant_choose(out, context, CLMLA_OP_ATTEND_HEADS, &shape, params->attend_heads_variant);
 }
 
+// Of lengths that are on the device.
+static clmla_status choose_scheduler(plan_choice *choice, clmla_context *context, const clmla_plan_params *params) {
+    proof_plan proof = proof_plan_of(params, choice->attend, &choice->tile);
+    choice->scheduler = NULL;
+    if (params->capacity.sequences == 0) return CLMLA_OK;
+    return variant_choose_judged(&choice->scheduler, context, CLMLA_OP_PLAN, &(clmla_shape){0}, NULL,
+                                 proof_is_wanted(context) ? &proof.base : NULL);
+}
+
 clmla_status plan_choose(plan_choice *out, clmla_context *context, const clmla_plan_params *params) {
     STATUS_OR_RETURN(choose_attend(&out->attend, context, params));
     STATUS_OR_RETURN(choose_heads(&out->heads, context, params));
-    return plan_choose_tile(&out->tile, context, params, out->attend);
+    out->refuses_lists = !params->lists && out->attend->method != VARIANT_NAIVE && proof_is_wanted(context);
+    STATUS_OR_RETURN(plan_choose_tile(&out->tile, context, params, out->attend));
+    return choose_scheduler(out, context, params);
 }

@@ -18,12 +18,11 @@ static void pass_rules(host_launch *launch, const schedule_rules *rules) {
 }
 
 static clmla_status launch(clmla_plan *plan, const clmla_device_lengths *lengths, host_chain *chain) {
-    const variant *chosen;
+    const variant *chosen = plan->scheduler;
     const plan_offsets *at = &plan->offsets;
     const uint64_t sections[] = {at->header, at->parts, at->works, at->items, at->tiles};
     char options[OPTIONS_MAX];
-    STATUS_OR_RETURN(variant_choose(&chosen, plan->context, CLMLA_OP_PLAN, &(clmla_shape){0}, NULL));
-    operation_options(options, plan->context, chosen, NULL, NULL);
+    STATUS_OR_RETURN(operation_options(options, plan->context, chosen, NULL, NULL));
     host_launch launch = host_launch_begin(&plan->context->host, "plan", chosen->source, options, chosen->source->name);
     operation_argument_elements(&launch, lengths->query_tokens, sizeof(int32_t));
     operation_argument_elements(&launch, lengths->kv_tokens, sizeof(int32_t));

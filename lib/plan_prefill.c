@@ -103,6 +103,13 @@ clmla_status plan_prefill_prove(clmla_context *context, const clmla_plan_params 
                                  &proof.base);
 }
 
+clmla_status plan_prefill_prove_all(clmla_context *context, const clmla_plan_params *params) {
+    clmla_shape shape = heads_shape(params, params->config);
+    proof_heads proof = proof_heads_of(params, params->config);
+    if (!proof_is_wanted(context)) return CLMLA_OK;
+    return variant_judge_all(context, CLMLA_OP_ATTEND_HEADS, &shape, &proof.base);
+}
+
 static prefill_costs costs_of(clmla_plan *plan, const variant *heads_variant, const clmla_config *c,
                               const plan_prompt *prompt) {
     double tokens = prompt->token_count, keys = prompt->key_count, pairs = visible_pairs(&plan->params, tokens, keys);

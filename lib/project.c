@@ -87,14 +87,14 @@ static clmla_status launch_grid(host_launch *launch, host_chain *chain, const cl
 static clmla_status launch(clmla_context *context, const clmla_project_params *params, const variant *chosen,
                            host_chain *chain) {
     const clmla_matrix *matrix = &params->matrix;
-    char options[OPTIONS_MAX], more[48] = "", kernel[KERNEL_NAME_MAX];
+    char options[OPTIONS_MAX], more[OPTIONS_MAX] = "", kernel[KERNEL_NAME_MAX];
     operation_product_kernel(kernel, chosen, params->row_count);
     group_tile tile = group_tile_choose(&context->host.facts, matrix->rows, params->row_count);
     if (chosen->method == VARIANT_TILE) {
         int end = snprintf(more, sizeof more, "-DITEM_ROWS=%u ", tile.item_rows);
         group_options(more + end, sizeof more - (size_t)end, &context->host.facts, tile.group);
     }
-    operation_options(options, context, chosen, matrix_element(matrix->type), more);
+    STATUS_OR_RETURN(operation_options(options, context, chosen, matrix_element(matrix->type), more));
     host_launch launch = host_launch_begin(&context->host, "project", chosen->source, options, kernel);
     matrix_arguments_values(&launch, matrix);
     host_arg_int(&launch, (int32_t)matrix->rows);

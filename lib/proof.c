@@ -2,7 +2,6 @@
 #include "lib/proof.h"
 #include "host/error.h"
 #include "host/event.h"
-#include "host/launch.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -100,11 +99,4 @@ clmla_status proof_settle(variant_judge *base, char reason[VARIANT_REASON_MAX], 
     base->proven = verdict.kind == HOST_VERDICT_RIGHT;
     snprintf(reason, VARIANT_REASON_MAX, "%s", verdict.kind == HOST_VERDICT_WRONG ? verdict.reason : "");
     return status;
-}
-
-clmla_status proof_read(const proof_trial *trial, cl_mem memory, uint64_t bytes, void *data) {
-    host_chain chain;
-    STATUS_OR_RETURN(host_chain_begin(&chain, &trial->context->host, trial->queue, 0, NULL, true));
-    clmla_status status = host_chain_read(&chain, memory, 0, bytes, data), settled = host_chain_settle(&chain);
-    return host_chain_finish(&chain, status == CLMLA_OK ? settled : status, NULL);
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proof of a variant on a device: no plan uses one of attend or attend_heads before it gave there what the naive one gives.
+// Proof of a variant on a device: no plan uses one of attend, attend_heads or plan before it gave there what the naive one gives.
 //   proof.c          whether it is wanted, verdicts, the log
-//   proof_attend.c   two ragged sequences over shuffled pages, by a plan's own specialisation
+//   proof_attend.c   two ragged sequences over shuffled pages, or lists of slots, by a plan's own specialisation and paths
 //   proof_heads.c    a prompt over two chunks of keys
+//   proof_plan.c     a step of many sequences, scheduled on the device
+//   proof_scene.c    what these have in common (proof_scene.h)
 //   proof_compare.c  the fixed values, and how far two results may differ
 // A trial of an instruction (host/instruction.h) comes before: it costs less, and says more of what is wrong.
 #ifndef LIB_PROOF_H
@@ -34,6 +36,15 @@ typedef struct proof_heads {
 proof_heads proof_heads_of(const clmla_plan_params *params, const clmla_config *config);
 proof_heads proof_heads_in(const clmla_attend_heads_params *call); // looks up
 
+// Of plans with a capacity, whose rules hang on what they attend by.
+typedef struct proof_plan {
+    variant_judge base;
+    const clmla_plan_params *params;
+    const variant *attend;
+    attend_tile tile;
+} proof_plan;
+proof_plan proof_plan_of(const clmla_plan_params *params, const variant *attend, const attend_tile *tile);
+
 // A trial that is running. Whoever runs it fails before `subject` is set where the trial itself cannot be made, and after
 // that where the variant is at fault.
 typedef struct proof_trial {
@@ -62,8 +73,5 @@ void proof_compare(host_verdict *out, const proof_result *found, const proof_res
                    double rounding);
 // What fast compute may make of a variant; 0 of one that does not round.
 double proof_rounding(const variant *variant, clmla_compute compute);
-
-// Reads what is in a buffer, and waits for it.
-clmla_status proof_read(const proof_trial *trial, cl_mem memory, uint64_t bytes, void *data);
 
 #endif

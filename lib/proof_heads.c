@@ -6,7 +6,7 @@
 #include "host/memory.h"
 #include "lib/kernels.h"
 #include "lib/operation.h"
-#include "lib/proof.h"
+#include "lib/proof_scene.h"
 #include <math.h>
 #include <stdio.h>
 
@@ -17,11 +17,10 @@
 #define WHAT "a proof of attend_heads"
 
 typedef struct scene {
-    proof_trial *trial;
+    proof_scene base;
     const proof_heads *of;
     uint32_t width;
     cl_mem query, key, rope, value, output, lse;
-    float *host; // what is uploaded; then results
 } scene;
 
 static clmla_attend_heads_params call_of(const proof_heads *of) {
@@ -49,36 +48,22 @@ static clmla_attend_heads_params call_of(const proof_heads *of) {
     };
 }
 
-static clmla_status make_buffer(scene *s, cl_mem *out, size_t floats, uint32_t seed) {
-    if (floats == 0) return CLMLA_OK;
-    if (seed) proof_fill(s->host, floats, seed);
-    return host_buffer_create(out, &s->trial->context->host, floats * sizeof(float), seed ? s->host : NULL, WHAT);
-}
-
 // Values of a row, its log-sum-exp, and a largest score, which is not told: log-sum-exps are near it.
 static size_t result_floats(const scene *s) {
     return (size_t)TOKENS * HEADS * (s->of->value_dim + 1);
 }
 
-static clmla_status make_scene(scene *s) {
+static clmla_status make_scene(scene *s, proof_trial *trial) {
     size_t width = s->width > s->of->value_dim ? s->width : s->of->value_dim;
     size_t most = (size_t)KEYS * HEADS * width;
     if (2 * result_floats(s) > most) most = 2 * result_floats(s);
-    s->host = host_allocate(&s->trial->context->host.allocator, most, sizeof *s->host);
-    if (!s->host) return host_fail(NULL, CLMLA_E_MEMORY, 0, WHAT ": no memory for %zu floats", most);
-    STATUS_OR_RETURN(make_buffer(s, &s->query, (size_t)TOKENS * HEADS * s->width, 4));
-    STATUS_OR_RETURN(make_buffer(s, &s->key, (size_t)KEYS * HEADS * s->of->nope_dim, 5));
-    STATUS_OR_RETURN(make_buffer(s, &s->rope, (size_t)KEYS * s->of->rope_dim, 6));
-    STATUS_OR_RETURN(make_buffer(s, &s->value, (size_t)KEYS * HEADS * s->of->value_dim, 7));
-    STATUS_OR_RETURN(make_buffer(s, &s->output, (size_t)TOKENS * HEADS * s->of->value_dim, 0));
-    return make_buffer(s, &s->lse, (size_t)TOKENS * HEADS, 0);
-}
-
-static void drop_scene(scene *s) {
-    host_context *host = &s->trial->context->host;
-    cl_mem *const buffers[] = {&s->query, &s->key, &s->rope, &s->value, &s->output, &s->lse};
-    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) host_buffer_release(host, buffers[i]);
-    host_release(&host->allocator, s->host);
+    STATUS_OR_RETURN(proof_scene_begin(&s->base, trial, WHAT, most));
+    STATUS_OR_RETURN(proof_scene_values(&s->query, &s->base, (size_t)TOKENS * HEADS * s->width, 4));
+    STATUS_OR_RETURN(proof_scene_values(&s->key, &s->base, (size_t)KEYS * HEADS * s->of->nope_dim, 5));
+    STATUS_OR_RETURN(proof_scene_values(&s->rope, &s->base, (size_t)KEYS * s->of->rope_dim, 6));
+    STATUS_OR_RETURN(proof_scene_values(&s->value, &s->base, (size_t)KEYS * HEADS * s->of->value_dim, 7));
+    STATUS_OR_RETURN(proof_scene_values(&s->output, &s->base, (size_t)TOKENS * HEADS * s->of->value_dim, 0));
+    return proof_scene_values(&s->lse, &s->base, (size_t)TOKENS * HEADS, 0);
 }
 
 static clmla_status attend_chunk(const scene *s, uint32_t first, uint32_t count, const char *variant) {
@@ -93,50 +78,51 @@ static clmla_status attend_chunk(const scene *s, uint32_t first, uint32_t count,
     p.output = (clmla_buffer){s->output, 0};
     p.lse = (clmla_buffer){s->lse, 0};
     p.variant = variant;
-    return clmla_attend_heads(s->trial->context, &p, s->trial->queue, 0, NULL, NULL);
+    return clmla_attend_heads(s->base.trial->context, &p, s->base.trial->queue, 0, NULL, NULL);
 }
 
 static clmla_status attend_by(proof_result *out, const scene *s, const char *variant, float *values) {
     size_t pairs = (size_t)TOKENS * HEADS;
     float *lse = values + pairs * s->of->value_dim;
     *out = (proof_result){values, lse, lse};
+    STATUS_OR_RETURN(proof_scene_spoil(&s->base, s->output, pairs * s->of->value_dim * sizeof(float)));
+    STATUS_OR_RETURN(proof_scene_spoil(&s->base, s->lse, pairs * sizeof(float)));
     clmla_status status = attend_chunk(s, 0, CHUNK, variant);
     if (status == CLMLA_OK) status = attend_chunk(s, CHUNK, KEYS - CHUNK, variant);
-    if (status == CLMLA_OK) status = proof_read(s->trial, s->output, pairs * s->of->value_dim * sizeof(float), values);
-    if (status == CLMLA_OK) status = proof_read(s->trial, s->lse, pairs * sizeof(float), lse);
+    if (status == CLMLA_OK)
+        status = proof_scene_read(&s->base, s->output, pairs * s->of->value_dim * sizeof(float), values);
+    if (status == CLMLA_OK) status = proof_scene_read(&s->base, s->lse, pairs * sizeof(float), lse);
     return status;
 }
 
-static clmla_status compare(scene *s, const variant *candidate) {
+static clmla_status compare(scene *s, proof_trial *trial, const variant *candidate) {
     proof_result naive, found;
-    STATUS_OR_RETURN(make_scene(s));
-    STATUS_OR_RETURN(attend_by(&naive, s, "naive", s->host));
-    s->trial->subject = true;
-    STATUS_OR_RETURN(attend_by(&found, s, candidate->name, s->host + result_floats(s)));
-    proof_compare(&s->trial->verdict, &found, &naive, (size_t)TOKENS * HEADS, s->of->value_dim,
+    STATUS_OR_RETURN(make_scene(s, trial));
+    STATUS_OR_RETURN(attend_by(&naive, s, "naive", s->base.host));
+    trial->subject = true;
+    STATUS_OR_RETURN(attend_by(&found, s, candidate->name, s->base.host + result_floats(s)));
+    proof_compare(&trial->verdict, &found, &naive, (size_t)TOKENS * HEADS, s->of->value_dim,
                   proof_rounding(candidate, s->of->compute));
     return CLMLA_OK;
 }
 
 static clmla_status run(proof_trial *trial, const void *of, const variant *candidate) {
     const proof_heads *proof = of;
-    scene s = {.trial = trial, .of = proof, .width = proof->nope_dim + proof->rope_dim};
-    clmla_status status = compare(&s, candidate);
-    drop_scene(&s);
+    scene s = {.of = proof, .width = proof->nope_dim + proof->rope_dim};
+    clmla_status status = compare(&s, trial, candidate);
+    proof_scene_end(&s.base);
     return status;
 }
 
-// False where tuning leaves room for no tile: whoever calls attend_heads is told.
-static bool find_options(char options[OPTIONS_MAX], clmla_context *context, const clmla_attend_heads_params *call,
-                         const variant *candidate) {
-    host_last_failure told;
-    clmla_context quiet;
-    host_last_failure_keep(&told);
-    context_quiet_begin(&quiet, context);
-    bool found = attend_heads_options(options, &quiet, call, candidate) == CLMLA_OK;
-    context_quiet_end(&quiet);
-    host_last_failure_restore(&told);
-    return found;
+typedef struct options_question {
+    char *options; // OPTIONS_MAX
+    const clmla_attend_heads_params *call;
+    const variant *candidate;
+} options_question;
+
+static clmla_status ask_options(clmla_context *quiet, void *of) {
+    const options_question *question = of;
+    return attend_heads_options(question->options, quiet, question->call, question->candidate);
 }
 
 static clmla_status judge(variant_judge *base, char reason[VARIANT_REASON_MAX], clmla_context *context,
@@ -146,8 +132,9 @@ static clmla_status judge(variant_judge *base, char reason[VARIANT_REASON_MAX], 
     char options[OPTIONS_MAX], what[64];
     host_claim claim = {.sources = {candidate->source, &clmla_source_attend_heads_naive}};
     reason[0] = '\0';
-    if (!find_options(options, context, &call, candidate)) return CLMLA_OK;
-    snprintf(claim.text, sizeof claim.text, "proof 1 attend_heads [%s] rounding %g", options,
+    // Tuning may leave room for no tile: whoever calls attend_heads is told.
+    if (!proof_ask(context, ask_options, &(options_question){options, &call, candidate})) return CLMLA_OK;
+    snprintf(claim.text, sizeof claim.text, "proof 2 attend_heads [%s] rounding %g", options,
              proof_rounding(candidate, proof->compute));
     snprintf(what, sizeof what, "attend_heads '%s'%s", candidate->name,
              proof_rounding(candidate, proof->compute) > 0 ? ", fast" : "");

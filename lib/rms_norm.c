@@ -27,7 +27,7 @@ clmla_status rms_norm_enqueue(clmla_context *context, const clmla_rms_norm_param
     if (params->row_count == 0) return CLMLA_OK;
 
     char options[OPTIONS_MAX];
-    operation_options(options, context, chosen, NULL, NULL);
+    STATUS_OR_RETURN(operation_options(options, context, chosen, NULL, NULL));
     host_launch launch = host_launch_begin(&context->host, "rms_norm", chosen->source, options, chosen->source->name);
     operation_argument_f32(&launch, params->input);
     host_arg_long(&launch, (int64_t)params->input_stride);

@@ -54,9 +54,9 @@ clmla_status rope_enqueue(clmla_context *context, const clmla_rope_params *param
     if (params->token_count == 0 || params->head_count == 0) return CLMLA_OK;
 
     bool vector = chosen->method == VARIANT_VECTOR;
-    char options[OPTIONS_MAX], limit[40];
+    char options[OPTIONS_MAX], limit[OPTIONS_MAX];
     snprintf(limit, sizeof limit, "-DMAX_ROPE_DIM=%d", CLMLA_MAX_ROPE_DIM);
-    operation_options(options, context, chosen, NULL, limit);
+    STATUS_OR_RETURN(operation_options(options, context, chosen, NULL, limit));
     host_launch launch = host_launch_begin(&context->host, "rope", chosen->source, options, chosen->source->name);
     operation_argument_f32(&launch, params->input);
     host_arg_long(&launch, (int64_t)params->input_token_stride);

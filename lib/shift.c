@@ -44,7 +44,7 @@ clmla_status shift_enqueue(clmla_context *context, const row_layers *layers, clm
                          clmla_row_format_name(layers->layout.format));
     STATUS_OR_RETURN(variant_choose(&chosen, context, CLMLA_OP_SHIFT, &shape, variant_name));
     row_shift_call call = call_of(layers, count);
-    operation_options(options, context, chosen, element, NULL);
+    STATUS_OR_RETURN(operation_options(options, context, chosen, element, NULL));
     host_launch launch = host_launch_begin(&context->host, "shift", chosen->source, options, chosen->source->name);
     host_arg_buffer(&launch, layers->memory.memory);
     host_arg_bytes(&launch, sizeof call, &call);

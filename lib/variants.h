@@ -26,17 +26,21 @@ typedef enum variant_method {
 
 #define VARIANT_REASON_MAX sizeof(((clmla_variant *)0)->reason)
 
+// NULL when the device and shape are served, else why not: a constant.
+typedef const char *variant_refusal(const clmla_device_facts *facts, const clmla_shape *shape);
+// Says more than that: the figures that made it refuse.
+typedef void variant_explanation(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts,
+                                 const clmla_shape *shape);
+
 typedef struct variant {
     const char *name;
     variant_method method;
     const host_source *source; // NULL: no kernel of ours
-    // NULL when the device and shape are served, else why not.
-    const char *(*refusal)(const clmla_device_facts *facts, const clmla_shape *shape);
+    variant_refusal *refusal;
     // What its kernel is made of, beyond OpenCL C: tried before it is chosen. MATRIX_PORTABLE: the device's own form of
     // matrix products.
     host_instruction instruction;
-    // NULL, or what says more than refusal's constant: the figures that made it refuse.
-    void (*explain)(char reason[VARIANT_REASON_MAX], const clmla_device_facts *facts, const clmla_shape *shape);
+    variant_explanation *explain; // NULL where the constant says all
 } variant;
 
 // One work-item a group, explicit vectors: for CPU devices.
@@ -82,6 +86,10 @@ typedef struct variant_judge {
 // variant_choose with a judge, who may be NULL. Errors: the judge's, too.
 clmla_status variant_choose_judged(const variant **out, clmla_context *context, clmla_operation operation,
                                    const clmla_shape *shape, const char *name, variant_judge *judge);
+
+// Asks the judge of every variant that is chosen or may be named, but for what is there for tests alone. Errors: the judge's.
+clmla_status variant_judge_all(clmla_context *context, clmla_operation operation, const clmla_shape *shape,
+                               variant_judge *judge);
 
 // The vector width kernels are built for on this device: 16, 8 or 4.
 uint32_t variant_vector_width(const clmla_device_facts *facts);

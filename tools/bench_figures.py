@@ -26,6 +26,8 @@ SHAPES = (  # what a row of the second table says, and its options
 )
 PARTS = ('project', 'absorb', 'output')
 BATCHES = (1, 2, 4, 8, 64)
+DOTS = (('int16_dot_gops', 'GOP/s', '16-bit dot products'), ('bf16_dot_gflops', 'GFLOP/s', 'bf16 dot products'),
+        ('int8_dot_gops', 'GOP/s', '8-bit dot products'))
 LAYERS = ('layer', 'layer_replayed')
 LAYER_TOKENS = (1024, 4096, 16384)
 LAYER_BATCHES = (1, 8)
@@ -101,7 +103,8 @@ def layer_table(bench):
 def limits(bench):
     """The largest of all runs: what the device can do does not change between them, but others' use of it does."""
     most = {name: max(run[name] for run in bench.limits) for name in bench.limits[0]}
-    return (f'{most["fma_gflops"]:.0f} GFLOP/s of multiply-adds in f32, reads of {most["read_gbps"]:.0f} GB/s. Shares are of the limits '
+    dots = ''.join(f', {most[name]:.0f} {unit} of {products}' for name, unit, products in DOTS if most[name] > 0)
+    return (f'{most["fma_gflops"]:.0f} GFLOP/s of multiply-adds in f32{dots}, reads of {most["read_gbps"]:.0f} GB/s. Shares are of the limits '
             'each run measured for itself')
 
 

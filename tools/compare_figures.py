@@ -25,56 +25,83 @@ def size(count):
     return f'{count / 2**30:.2f} GiB' if count >= 2**30 else f'{count / 2**20:.1f} MiB'
 
 
-def seconds(value):
-    return f'{value * 1e3:,.1f}' if value else '-'
+def number(value, form, unit=''):
+    """What was not measured, or has nothing to stand beside, is None."""
+    return '-' if value is None else f'{value:{form}}{unit}'
+
+
+def seconds(row, name):
+    return 'not run' if row['reason'] else number(row[name] and row[name] * 1e3, ',.1f')
+
+
+def quotient(above, below, name):
+    """Of two rows; None where one of them is missing or was not measured."""
+    return above[name] / below[name] if above and below and above[name] and below[name] else None
+
+
+def multi_head(answer):
+    return next((row for row in answer['rows'] if row['attention'] == 'mha'), None)
+
+
+def reasons(*answers):
+    """Why rows were not run, each once, as lines behind a table."""
+    told = dict.fromkeys(f'{row["attention"]} over {row["format"]} was not run: {row["reason"]}.'
+                         for answer in answers for row in answer['rows'] if row['reason'])
+    return ['', *told] if told else []
 
 
 def attention_table(answer, fast):
     """All of the first run, and clmla's rows of the one in fast compute, each beside its own run's multi-head attention."""
-    rows = [(row, answer['rows'][0], '') for row in answer['rows']]
-    rows += [(row, fast['rows'][0], ', fast') for row in fast['rows'] if row['attention'] == 'mla']
+    rows = [(row, multi_head(answer), '') for row in answer['rows']]
+    rows += [(row, multi_head(fast), ', fast') for row in fast['rows'] if row['attention'] == 'mla']
     lines = ['| attention | cache | bytes a token | at 4K | at 32K | at 128K | fewer bytes | attention, ms | faster | of the read rate | step, ms | faster | cos_diff |',
              '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |']
     for row, mha, compute in rows:
         count = row['cache_bytes_per_token']
         lines.append(' '.join(('|', ' | '.join((
             row['attention'] + compute, row['format'], f'{count:,.0f}', *(size(count * n) for n in (4096, 32768, 131072)),
-            f'{row["bytes_ratio_to_mha"]:.1f}×', seconds(row['attention_seconds']), f'{row["attention_speedup_to_mha"]:.2f}×',
-            f'{row["read_fraction"] * 100:.0f} %', seconds(row['step_seconds']),
-            f'{mha["step_seconds"] / row["step_seconds"]:.2f}×', f'{row["cos_diff"]:.1e}')), '|')))
-    return lines
+            number(row['bytes_ratio_to_mha'], '.1f', '×'), seconds(row, 'attention_seconds'),
+            number(row['attention_speedup_to_mha'], '.2f', '×'), number(row['read_fraction'], '.0%').replace('%', ' %'),
+            seconds(row, 'step_seconds'), number(quotient(mha, row, 'step_seconds'), '.2f', '×'), number(row['cos_diff'], '.1e'))), '|')))
+    return lines + reasons(answer, fast)
 
 
 def fastest(answer):
-    """Of clmla's rows that keep what a row says."""
-    return min((row for row in answer['rows'] if row['attention'] == 'mla' and row['cos_diff'] < KEPT),
-               key=lambda row: row['attention_seconds'])
+    """Of clmla's rows that keep what a row says, or None."""
+    return min((row for row in answer['rows'] if row['attention'] == 'mla' and not row['reason'] and row['cos_diff'] < KEPT),
+               key=lambda row: row['attention_seconds'], default=None)
+
+
+def best(answer):
+    row = fastest(answer)
+    return f'{row["format"]}, {number(row["attention_speedup_to_mha"], ".2f", "×")}' if row else 'none'
 
 
 def gains(answer, fast):
+    """In words; a gain that hangs on a row that was not run is "-"."""
     one = {row['attention']: row for row in answer['rows'] if row['attention'] != 'mla'}
     mla = {row['format']: row for row in answer['rows'] if row['attention'] == 'mla'}
-    exact, quick = fastest(answer), fastest(fast)
-    quotient = lambda slow, fast: slow['attention_seconds'] / fast['attention_seconds']
-    return [f'Absorption (mla_naive to mla_unfused) is worth {quotient(one["mla_naive"], one["mla_unfused"]):,.0f}×, fusion (mla_unfused to '
-            f'mla, both f16) {quotient(one["mla_unfused"], mla["f16"]):.2f}×. Beside multi-head attention, 16-bit rows give '
-            f'{quotient(one["mha"], mla["f16"]):.2f}×, q8 {quotient(one["mha"], mla["q8"]):.2f}×; the fastest rows with cos_diff below 1e-4 are '
-            f'{exact["format"]}, {exact["attention_speedup_to_mha"]:.2f}×, and in fast compute {quick["format"]}, '
-            f'{quick["attention_speedup_to_mha"]:.2f}×.']
+    gain = lambda slow, quick, form='.2f': number(quotient(slow, quick, 'attention_seconds'), form, '×')
+    return [f'Absorption (mla_naive to mla_unfused) is worth {gain(one["mla_naive"], one["mla_unfused"], ",.0f")}, fusion (mla_unfused to '
+            f'mla, both f16) {gain(one["mla_unfused"], mla["f16"])}. Beside multi-head attention, 16-bit rows give '
+            f'{gain(one["mha"], mla["f16"])}, q8 {gain(one["mha"], mla["q8"])}; the fastest rows with cos_diff below 1e-4 are '
+            f'{best(answer)}, and in fast compute {best(fast)}.']
 
 
 def short_table(answer, fast):
     """For a first look: each attention at its best, clmla's with 16 bits and with the fastest rows that keep what they say."""
     rows = [row for row in answer['rows'] if row['attention'] != 'mla' or row['format'] == 'f16']
-    rows += [fastest(answer)] if fastest(answer)['format'] != 'f16' else []
-    quick = fastest(fast)
-    same = any(row['format'] == quick['format'] and row['cos_diff'] == quick['cos_diff'] for row in answer['rows'])  # the same kernel
+    kept, quick = fastest(answer), fastest(fast)
+    rows += [kept] if kept and kept['format'] != 'f16' else []
+    same = quick is None or any(row['format'] == quick['format'] and row['cos_diff'] == quick['cos_diff']  # the same kernel
+                                for row in answer['rows'])
     lines = ['| attention | cache | bytes a token and layer | at 128K | attention | | cos_diff |', '| --- | --- | --- | --- | --- | --- | --- |']
     for row, compute in [(row, '') for row in rows] + [(quick, ', fast')] * (not same):
         count = row['cache_bytes_per_token']
         lines.append(f'| {row["attention"]}{compute} | {row["format"]} | {count:,.0f} | {size(count * 131072)} | '
-                     f'{seconds(row["attention_seconds"])} ms | {row["attention_speedup_to_mha"]:.2f}× | {row["cos_diff"]:.1e} |')
-    return lines
+                     f'{seconds(row, "attention_seconds")}{"" if row["reason"] else " ms"} | '
+                     f'{number(row["attention_speedup_to_mha"], ".2f", "×")} | {number(row["cos_diff"], ".1e")} |')
+    return lines + reasons({'rows': rows}, {'rows': [quick] if quick else []})
 
 
 def family_table(answer):
@@ -104,4 +131,5 @@ def main():
             *short_table(answer, fast), '', f'![time and bytes against context length](docs/{picture})'])
 
 
-main()
+if __name__ == '__main__':
+    main()

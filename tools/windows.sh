@@ -5,6 +5,8 @@
 #
 #   tools/windows.sh [BUILD_FOLDER]     default: build-windows
 #
+# Ends with 77 where it built but nothing could be run.
+#
 # Needs Debian's gcc-mingw-w64-x86-64, wine64, meson, and apt's source packages for cJSON; tools/setup.sh --windows
 # installs them.
 set -euo pipefail
@@ -80,11 +82,27 @@ done
 
 if ! command -v wine >/dev/null; then
   echo 'windows: built; wine64 is not installed, so nothing was run'
-  exit 0
+  exit 77
 fi
 export WINEDEBUG=-all WINEPREFIX=${WINEPREFIX:-$build-wine} DISPLAY=
-# Wine's own window and registry services are not what is tested: the first start makes them quietly.
+# Wine itself may fail to start in a new folder of its own; what is tested is the program, so that is tried again, and then said.
 run() { timeout 300 wine "$build/tools/clmla.exe" "$@"; }
+starts() {
+  local try
+  for try in 1 2 3; do
+    run --version && return 0
+    rm -rf "$WINEPREFIX"
+  done
+  return 1
+}
+if ! starts; then
+  if timeout 300 wine cmd /c exit; then
+    echo 'windows: Wine runs its own programs, but not clmla.exe' >&2
+    exit 1
+  fi
+  echo 'windows: built, but Wine starts no program here, not even its own; nothing was run'
+  exit 77
+fi
 run info
 run verify tests/data/a_v2_tiny --chunk 7
 run generate data/tinylm --prompt 'In the beginning ' -n 40

@@ -357,6 +357,7 @@ void attend_compare_fast(const attend_fixture *f, const char *variant, double mo
 
 #define GPU_PROGRAMS 12u      // at most in a test program
 #define GPU_PROGRAMS_SHORT 2u // ... of its short form
+#define GPU_PROGRAMS_LISTS 3u // ... that read lists, which no format has a way of its own for
 #define GPU_PROGRAMS_AGAIN 2u // ... for formats that have one
 
 typedef struct gpu_program {
@@ -370,13 +371,16 @@ static bool same_program(const gpu_program *a, const gpu_program *b) {
            a->score_rows == b->score_rows && a->partials == b->partials && a->lists == b->lists;
 }
 
-// CPUs take seconds to compile one: there, one for each format and two more are, and these serve every case they can.
+// CPUs take seconds to compile one: there, one for each format and two more are, or three for lists, and these serve every case they
+// can.
 static bool has_gpu_program(const attend_fixture *f) {
     static gpu_program programs[GPU_PROGRAMS];
     static uint32_t count, again;
     const attend_shape *s = &f->shape;
     const attend_tile *t = &f->plan->tile;
-    uint32_t most = test_device_get()->short_form ? GPU_PROGRAMS_SHORT : GPU_PROGRAMS;
+    uint32_t most = test_device_get()->short_form ? GPU_PROGRAMS_SHORT
+                    : s->list_count               ? GPU_PROGRAMS_LISTS
+                                                  : GPU_PROGRAMS;
     gpu_program program = {(uint32_t)s->format, s->latent,   s->rope,       s->value,    t->group,
                            t->row_tile,         t->key_tile, t->score_rows, t->partials, s->list_count > 0};
     bool known = false;

@@ -136,17 +136,18 @@ static void check_both_ways(fixture *f) {
         TEST_ASSERT(isfinite(test_buffer_found(&f->attend.output)[i]), "output %zu is no number", i);
 }
 
-// Rows that fill pairs of vectors, one vector, and none; of one token and of several, of sequences without tokens among others.
+// Rows that fill pairs of vectors, one vector, and none; of one token and of several, of sequences without tokens among others. Widths and
+// heads that check_attend.c has too: the driver keeps what it compiled for them.
 typedef struct pack_case {
-    uint32_t latent, rope, heads, sequences, query_tokens[5], first_count;
+    uint32_t latent, rope, value, heads, sequences, query_tokens[5], first_count;
 } pack_case;
 static const pack_case cases[] = {
-    {512, 64, 16, 1, {1}, 1},
-    {64, 6, 128, 2, {1, 2}, 1},
-    {37, 6, 5, 5, {1, 3, 0, 9, 1}, 6},
-    {37, 0, 12, 3, {2, 1, 4}, 0},
-    {16, 2, 1, 4, {40, 1, 8, 15}, 41},
-    {5, 6, 20, 2, {7, 1}, 3},
+    {512, 64, 0, 16, 1, {1}, 1},
+    {256, 64, 0, 128, 2, {1, 2}, 1},
+    {37, 6, 0, 5, 5, {1, 3, 0, 9, 1}, 6},
+    {512, 0, 0, 12, 3, {2, 1, 4}, 0},
+    {37, 6, 0, 1, 4, {40, 1, 8, 15}, 41},
+    {5, 2, 6, 20, 2, {7, 1}, 3},
 };
 #define CASES (int)(sizeof cases / sizeof *cases)
 
@@ -155,6 +156,7 @@ static attend_shape shape_of(int number) {
     attend_shape s = {.format = CLMLA_ROWS_F16,
                       .latent = c->latent,
                       .rope = c->rope,
+                      .value = c->value,
                       .heads = c->heads,
                       .sequences = c->sequences,
                       .page_tokens = 16,

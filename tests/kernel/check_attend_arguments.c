@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // attend's parameters one by one out of range: each refused with a sentence that names it, and nothing enqueued. (Those
 // of lists and of absorb stand beside their tests; rows, plan and page table in check_attend_plan.c.)
+#include "lib/operation.h"
 #include "tests/kernel/attend_fixture.h"
 #include <math.h>
 #include <string.h>
@@ -137,12 +138,32 @@ START_TEST(refuses_what_passes_64_bits) {
 }
 END_TEST
 
+// A program is built with all of its options, or not at all.
+START_TEST(refuses_options_that_do_not_fit) {
+    clmla_context *context = test_device_get()->context;
+    char whole[OPTIONS_MAX], more[OPTIONS_MAX] = "";
+    const variant *naive;
+    test_case_begin("options", 0, "of the longest that fit, and of one more character");
+    TEST_OK(variant_choose(&naive, context, CLMLA_OP_MERGE, &(clmla_shape){0}, "naive"));
+    TEST_OK(operation_options(whole, context, naive, NULL, more));
+    size_t room = OPTIONS_MAX - 1 - strlen(whole);
+    memset(more, 'x', room);
+    TEST_OK(operation_options(whole, context, naive, NULL, more));
+    TEST_ASSERT(strlen(whole) == OPTIONS_MAX - 1, "%zu characters", strlen(whole));
+    more[room] = 'x';
+    clmla_status status = operation_options(whole, context, naive, NULL, more);
+    TEST_ASSERT(status == CLMLA_E_LIMIT && strstr(clmla_last_error(), "merge_naive: options of 256 characters"),
+                "%s: %s", clmla_status_name(status), clmla_last_error());
+}
+END_TEST
+
 static void add(TCase *tcase) {
     tcase_add_test(tcase, refuses_wrong_numbers);
     tcase_add_test(tcase, refuses_wrong_queries);
     tcase_add_test(tcase, refuses_wrong_results);
     tcase_add_test(tcase, refuses_wrong_tables);
     tcase_add_test(tcase, refuses_what_passes_64_bits);
+    tcase_add_test(tcase, refuses_options_that_do_not_fit);
 }
 
 int main(void) {

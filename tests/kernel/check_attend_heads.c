@@ -265,6 +265,13 @@ static void compare(fixture *f, const double *out, const double *lse, const char
                     "%s: output %d was touched between its values", variant, i);
 }
 
+// The kernel for GPUs takes CPUs seconds to compile for each N, R and V: there these are of two, tails of vectors and no nope part.
+// every_tile_gives_the_same has the others.
+static bool left_out(const shape *s, const clmla_variant *variant) {
+    bool small = s->nope == dims[1][0] || s->nope == dims[4][0];
+    return strcmp(variant->name, "tile") == 0 && (test_device_get()->facts->type & CL_DEVICE_TYPE_CPU) && !small;
+}
+
 static void check_variants(fixture *f) {
     const shape *s = &f->shape;
     clmla_variant variants[TEST_VARIANTS_MAX];
@@ -278,7 +285,7 @@ static void check_variants(fixture *f) {
     ref_heads reference = reference_of(f);
     ref_attend_heads(out, lse, &reference, f->q, f->k, f->v);
     for (size_t i = 0; i < count; i++) {
-        if (!variants[i].accepted) continue;
+        if (!variants[i].accepted || left_out(s, &variants[i])) continue;
         f->params.variant = variants[i].name;
         test_run_twice(&f->run);
         compare(f, out, lse, variants[i].name);
@@ -410,9 +417,8 @@ START_TEST(fast_is_close) {
     } cases[] = {
         {64, 32, 0, 33, 70, MASK_CAUSAL, CARRY_NONE, LIE_TOKENS, false, true, true},
         {128, 0, 1, 70, 49, MASK_WINDOW, CARRY_STATE, LIE_APART, false, false, true},
-        {256, 0, 4, 5, 131, MASK_FULL, CARRY_SOME_EMPTY, LIE_HEADS, true, false, false},
-        {0, 0, 2, 64, 100, MASK_CAUSAL, CARRY_NONE, LIE_TOKENS, false, false, false},
-        {128, 0, 0, 33, 70, MASK_CAUSAL, CARRY_NONE, LIE_TOKENS, false, true, false},
+        {256, 0, 2, 5, 131, MASK_FULL, CARRY_SOME_EMPTY, LIE_HEADS, true, false, false},
+        {0, 0, 0, 64, 100, MASK_CAUSAL, CARRY_NONE, LIE_TOKENS, false, true, false},
     };
     const test_device *device = test_device_get();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

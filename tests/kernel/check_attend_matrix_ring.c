@@ -37,6 +37,19 @@ static void check(const attend_shape *s) {
     attend_finish(&f);
 }
 
+// Oclgrind takes minutes for many rows: it gets one small case of each compute and one of a call's forms, and none that differ from those
+// in their numbers alone.
+static bool is_interpreted(void) {
+    return test_device_get()->facts->is_interpreter;
+}
+
+static void make_small(attend_shape *s) {
+    if (!is_interpreted()) return;
+    s->sequences = 2;
+    s->query_tokens[0] = 1, s->query_tokens[1] = 2;
+    s->kv_tokens[0] = 17, s->kv_tokens[1] = 40;
+}
+
 static attend_shape shape_of(size_t number, size_t ring, clmla_compute compute) {
     attend_shape s = attend_tile_shape(&shapes[number], ring + number);
     s.compute = compute;
@@ -47,6 +60,7 @@ static attend_shape shape_of(size_t number, size_t ring, clmla_compute compute) 
     s.split_tokens = (number + ring) % 3 == 1 ? 64 : 0;
     s.query_type = number % 2 ? CLMLA_TYPE_F16 : CLMLA_TYPE_F32;
     s.seed = 1900 + number * 10 + ring;
+    make_small(&s);
     return s;
 }
 
@@ -75,7 +89,8 @@ START_TEST(every_ring_gives_the_same) {
         if ((is_short && ring > 0) || (ring > 0 && !has_room(64))) break;
         attend_set_tile(rings[ring]);
         for (size_t number = 0; number < NARROW; number++)
-            if (has_units() || is_short || (number + ring) % 2 == 0) check_case(number, ring, compute);
+            if ((!is_interpreted() || number == 3) && (has_units() || is_short || (number + ring) % 2 == 0))
+                check_case(number, ring, compute);
     }
     attend_reset_tile();
 }
@@ -110,14 +125,14 @@ START_TEST(every_call_gives_the_same) {
         s.base2 = _i / 2 % 2;
         s.no_output = _i == 7;
     }
-    s.heads = 18;
+    s.heads = is_interpreted() ? 9 : 18; // in one tile, in two
     s.kv_heads = _i % 3 == 2 ? 2 : 1;
     s.page_tokens = _i % 4 == 3 ? 0 : 1 + (uint32_t)_i * 3;
     s.missing_page = false;
     if (_i == 4) s.parallel = (clmla_context_parallel){.rank = 1, .world = 2, .interleave = 5};
     if (_i == 5) s.scores = ATTEND_HUGE;
     if (_i == 6) s.scores = ATTEND_DOMINANT;
-    if (test_device_get()->short_form && _i > 2) return;
+    if (test_device_get()->short_form && (is_interpreted() ? _i != 1 : _i > 2)) return;
     attend_set_tile(rings[0]);
     test_case_begin("attend matrix_ring, calls", _i, "%s, layout %d, form %d, sink %d", clmla_compute_name(s.compute),
                     (int)s.layout, (int)s.query_form, (int)s.sink);
@@ -154,7 +169,7 @@ START_TEST(is_exact_at_every_magnitude) {
         s.queries_times = kinds[i].queries;
         s.keys_times = kinds[i].keys;
         s.scores = kinds[i].scores;
-        if (test_device_get()->short_form && (i == 0 || i > 3)) continue;
+        if (test_device_get()->short_form && (i == 0 || i > 3 || is_interpreted())) continue;
         test_case_begin("attend matrix_ring, magnitudes", (int)i, "%u keys, queries times %g, keys times %g, scores %d",
                         s.kv_tokens[0], (double)s.queries_times, (double)s.keys_times, (int)s.scores);
         if (test_case_wanted((int)i)) check(&s);

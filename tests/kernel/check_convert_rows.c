@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // convert_rows: every variant, with rows that lie and places that are told in every way on either side, against
-// tests/ref/ref_convert_rows.c: every byte, padding and the space between rows included. Each format is read for some
-// others and written from some others; CLMLA_TEST_FULL=1 takes every pair, each of which is a program of its own.
-#include "lib/rows.h"
+// tests/ref/ref_convert_rows.c: every byte, padding and the space between rows included. Each format is read for one and written from
+// one; CLMLA_TEST_FULL=1 takes every pair, each of which is a program of its own.
 #include "tests/ref/ref_append.h"
 #include "tests/ref/ref_convert_rows.h"
 #include "tests/ref/ref_gather.h"
@@ -18,7 +17,7 @@
 
 enum {
     TO,
-    DISTANCE,
+    FROM,
     WIDTHS,
     PAGE,
     TO_PAGE,
@@ -37,10 +36,13 @@ enum {
 enum { DATA_STORED, DATA_BYTES, DATA_KINDS, DATA_FINITE = DATA_KINDS };
 static const uint32_t pages[] = {1, 2, 16, 53, 64}, token_counts[] = {1, 3, 20}, head_counts[] = {1, 3};
 
-// How far behind the written format, as they are listed, is the one that is read: itself or, for every other format, another of
-// its kind; and one of another kind.
-#define DISTANCES 2
-static const int distances[2][DISTANCES] = {{0, 5}, {1, 5}};
+// What each format is written from: of a plain, a scaled and a quantised kind to another, within the kind, and a format from itself.
+static const clmla_row_format written_from[CLMLA_ROW_FORMAT_COUNT] = {
+    [CLMLA_ROWS_F32] = CLMLA_ROWS_FP8_PAGED, [CLMLA_ROWS_FP8_PAGED] = CLMLA_ROWS_F32,
+    [CLMLA_ROWS_F16] = CLMLA_ROWS_Q8,        [CLMLA_ROWS_Q8] = CLMLA_ROWS_F16,
+    [CLMLA_ROWS_BF16] = CLMLA_ROWS_BF16,     [CLMLA_ROWS_Q6] = CLMLA_ROWS_Q5,
+    [CLMLA_ROWS_FP8] = CLMLA_ROWS_Q4,        [CLMLA_ROWS_Q4] = CLMLA_ROWS_FP8_FLAT,
+    [CLMLA_ROWS_FP8_FLAT] = CLMLA_ROWS_FP8,  [CLMLA_ROWS_Q5] = CLMLA_ROWS_Q6};
 
 typedef struct shape {
     test_view_shape from, to;
@@ -179,12 +181,11 @@ static void check_row(fixture *f, uint32_t token, uint32_t head, const char *var
     test_view_compare_row(&f->to, &expected, target.page, target.row, head, variant);
 }
 
-// The kernels for GPUs take CPUs long to compile: there, each writes a format from one other. check_append has more of the
-// writing, check_gather of the reading.
+// The kernels for GPUs take CPUs long to compile: there, each writes a format from one. check_append has more of the writing,
+// check_gather of the reading.
 static bool left_out(const fixture *f, const clmla_variant *variant) {
-    int distance = ((int)f->shape.from.format - (int)f->shape.to.format + CLMLA_ROW_FORMAT_COUNT) % CLMLA_ROW_FORMAT_COUNT;
     return strcmp(variant->name, "group") == 0 && (test_device_get()->facts->type & CL_DEVICE_TYPE_CPU) &&
-           distance != distances[0][1];
+           f->shape.from.format != written_from[f->shape.to.format];
 }
 
 static void check_variants(fixture *f) {
@@ -214,22 +215,9 @@ static bool takes_every_pair(void) {
     return full && strcmp(full, "1") == 0;
 }
 
-// Many work-items are launched in wider groups, for which drivers compile the naive kernel again.
-static bool has_wide_groups(const int *chosen) {
-    const test_width *width = &test_widths[chosen[WIDTHS]];
-    clmla_row_layout layout;
-    TEST_OK(clmla_row_layout_make(&layout, (clmla_row_format)chosen[TO], CLMLA_ROPE_INTERLEAVED, width->latent,
-                                  width->rope));
-    uint32_t piece = append_store_group(&layout);
-    uint32_t pieces = (width->latent + piece - 1) / piece + (width->rope + piece - 1) / piece;
-    return pieces * head_counts[chosen[HEADS]] * token_counts[chosen[TOKENS]] >= 32;
-}
-
-// A format is written from one other in wide groups and from another in narrow ones.
 static bool accept(const int *chosen, const void *payload) {
     (void)payload;
-    if (test_device_get()->short_form && test_widths[chosen[WIDTHS]].latent >= 128) return false;
-    return takes_every_pair() || (chosen[TO] + chosen[DISTANCE]) % 2 == has_wide_groups(chosen);
+    return !test_device_get()->short_form || test_widths[chosen[WIDTHS]].latent < 128;
 }
 
 static test_view_shape view_of(const int *chosen, int format, int page, int lie, int order, int flat_scales) {
@@ -246,8 +234,7 @@ static test_view_shape view_of(const int *chosen, int format, int page, int lie,
 }
 
 static void run_case(int number, const int *chosen) {
-    int distance = takes_every_pair() ? chosen[DISTANCE] : distances[chosen[TO] % 2][chosen[DISTANCE]];
-    int from = (chosen[TO] + distance) % CLMLA_ROW_FORMAT_COUNT;
+    int from = takes_every_pair() ? chosen[FROM] : (int)written_from[chosen[TO]];
     shape s = {.from = view_of(chosen, from, chosen[PAGE], chosen[LIE], chosen[ORDERS] & 1, chosen[SCALES] & 1),
                .to = view_of(chosen, chosen[TO], chosen[TO_PAGE], chosen[TO_LIE], chosen[ORDERS] >> 1,
                              chosen[SCALES] >> 1 & 1),
@@ -272,7 +259,7 @@ static void run_case(int number, const int *chosen) {
 }
 
 START_TEST(matches_the_reference) {
-    int pairs = takes_every_pair() ? CLMLA_ROW_FORMAT_COUNT : DISTANCES;
+    int pairs = takes_every_pair() ? CLMLA_ROW_FORMAT_COUNT : 1;
     pairwise cases = {.factor_count = FACTORS,
                       .levels = {CLMLA_ROW_FORMAT_COUNT, pairs, TEST_WIDTHS, 5, 5, TEST_VIEW_LIES, TEST_VIEW_LIES, 2, 3,
                                  TEST_PLACES_FORMS, TEST_PLACES_FORMS, TEST_SKIPS, 4, 8, DATA_KINDS},
@@ -342,8 +329,15 @@ static void turned_case(clmla_row_format format) {
     finish(&f);
 }
 
+// Of each way that rotated values are kept in scaled and quantised rows; with CLMLA_TEST_FULL=1 of every format.
 START_TEST(turns_rows_on_the_way) {
-    for (int format = CLMLA_ROWS_FP8; format < CLMLA_ROW_FORMAT_COUNT; format++) turned_case((clmla_row_format)format);
+    static const clmla_row_format formats[] = {CLMLA_ROWS_FP8, CLMLA_ROWS_FP8_FLAT, CLMLA_ROWS_FP8_PAGED, CLMLA_ROWS_Q8,
+                                               CLMLA_ROWS_Q5};
+    if (takes_every_pair())
+        for (int format = CLMLA_ROWS_FP8; format < CLMLA_ROW_FORMAT_COUNT; format++)
+            turned_case((clmla_row_format)format);
+    else
+        for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) turned_case(formats[f]);
 }
 END_TEST
 

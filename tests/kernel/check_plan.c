@@ -90,11 +90,14 @@ static bool has_run(int run) {
     return run == 0 || (items <= group_most(test_device_get()->facts) && (!test_device_get()->short_form || run < 3));
 }
 
-static void begin_run(int run) {
+static void begin_run(const plan_case *c, int run) {
     clmla_device_facts *facts = &test_device_get()->context->host.facts;
-    if (run == 0) return;
-    facts->type = CL_DEVICE_TYPE_GPU;
-    facts->group_items = GROUP_LEAST << (run - 1);
+    if (run > 0) {
+        facts->type = CL_DEVICE_TYPE_GPU;
+        facts->group_items = GROUP_LEAST << (run - 1);
+    }
+    TEST_OK(variant_choose(&c->plan->scheduler, test_device_get()->context, CLMLA_OP_PLAN, &(clmla_shape){0}, NULL));
+    TEST_ASSERT(run == 0 || c->plan->scheduler->method == VARIANT_GROUP, "'%s' is chosen", c->plan->scheduler->name);
 }
 
 static void update_on_device(const plan_case *c, int run) {
@@ -104,7 +107,7 @@ static void update_on_device(const plan_case *c, int run) {
     cl_command_queue queue = test_device_get()->queue;
     int32_t spoilt = SPOILT;
     TEST_CL(clEnqueueFillBuffer(queue, c->plan->step, &spoilt, sizeof spoilt, 0, c->plan->step_bytes / 4 * 4, 0, NULL, NULL));
-    begin_run(run);
+    begin_run(c, run);
     TEST_OK(clmla_plan_update_device(c->plan, &lengths, queue, 0, NULL, NULL));
     *facts = saved;
     TEST_CL(clFinish(queue));

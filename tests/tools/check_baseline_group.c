@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which groups and tiles the baselines get on made-up GPUs: they keep to what baseline_group.cl asks for and to the device.
 #include "baseline_group.h"
-#include <check.h>
-#include <stdlib.h>
+#include "tests/support/suite.h"
 #include <string.h>
 
 static clmla_device_facts made_up(uint64_t group, uint64_t local, uint32_t asked) {
@@ -134,18 +133,14 @@ START_TEST(parts_fill_the_device_and_cover_all_tokens) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("baseline_group");
-    TCase *tcase = tcase_create("baseline_group");
+static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, groups_keep_to_the_device);
     tcase_add_test(tcase, heads_get_what_fits);
     tcase_add_test(tcase, latents_get_what_fits);
     tcase_add_test(tcase, devices_without_room_are_refused);
     tcase_add_test(tcase, parts_fill_the_device_and_cover_all_tokens);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(void) {
+    return test_run("check_baseline_group", add_tests);
 }

@@ -9,7 +9,7 @@ import xml.etree.ElementTree
 import tool
 
 LATENT, ROPE, NOPE, VALUE = 512, 64, 128, 128
-LIMITS = {'fma_gflops', 'bf16_dot_gflops', 'int8_dot_gops', 'read_gbps'}
+LIMITS = {'fma_gflops', 'int16_dot_gops', 'bf16_dot_gflops', 'int8_dot_gops', 'read_gbps'}
 NUMBERS = {'heads', 'tokens', 'batch', 'query_tokens', 'page', 'seconds_min', 'seconds_median', 'gflops', 'cache_gbps',
            'fraction_of_fma', 'fraction_of_read', 'limit_seconds', 'times_limit'}
 NAMES = {'op', 'variant', 'format', 'weights'}
@@ -54,7 +54,8 @@ class Bench(tool.ToolTest):
             else:
                 self.assert_close(case['limit_seconds'], whole)
 
-    def check_picture(self, path, cases):
+    def check_picture(self, path, answer):
+        cases = answer['cases']
         root = xml.etree.ElementTree.parse(path).getroot()
         self.assertEqual(root.tag, SVG + 'svg')
         marks = [e for e in root.iter(SVG + 'path') if e.get('class') == 'mark']
@@ -66,6 +67,8 @@ class Bench(tool.ToolTest):
         texts = ' '.join(e.text for e in root.iter(SVG + 'text'))
         for words in ('GFLOP/s', 'floating-point operations for each byte', 'f32 multiply-add', 'read', 'clmla'):
             self.assertIn(words, texts)
+        for name, words in (('int16_dot_gops', 'int16 dot'), ('bf16_dot_gflops', 'bf16 dot'), ('int8_dot_gops', 'int8 dot')):
+            self.assertEqual(words in texts, answer['limits'][name] > 0, name)
         for op, group in itertools.groupby(sorted(case['op'] for case in cases)):
             self.assertIn(f'{op} ({len(list(group))})', texts)
 
@@ -74,7 +77,7 @@ class Bench(tool.ToolTest):
         answer = self.run_json('bench', '--op', 'attend', '--format', 'f16,f32', '--heads', '3,16', '--tokens', 70, '--batch',
                                2, '--query-tokens', '1,2', '--page', '0,16', '--repeat', 2, '--plot', picture, timeout=300)
         self.check_answer(answer)
-        self.check_picture(picture, answer['cases'])
+        self.check_picture(picture, answer)
         shapes = [(c['format'], c['heads'], c['query_tokens'], c['page']) for c in answer['cases']]
         self.assertEqual(shapes, list(itertools.product(('f16', 'f32'), (3, 16), (1, 2), (0, 16))))
         for case in answer['cases']:
@@ -92,7 +95,7 @@ class Bench(tool.ToolTest):
         answer = self.run_json('bench', '--op', ','.join(ops), '--format', 'all', '--heads', 4, '--tokens', 40, '--batch', 2,
                                '--repeat', 1, '--plot', picture, timeout=300)
         self.check_answer(answer)
-        self.check_picture(picture, answer['cases'])
+        self.check_picture(picture, answer)
         formats = [f['name'] for f in self.run_json('info')['row_formats']]
         weights, states = ['f32', 'f16', 'bf16', 'f8_e4m3'], ['f32', 'f16', 'bf16']
         for op in ops:
@@ -154,7 +157,7 @@ class Bench(tool.ToolTest):
             self.assertIn(words, lines[head])
         self.assertEqual(lines[head + 1].split()[:8], ['attend', 'naive', 'f16', '2', '20', '1', '1', '64'])
         self.assertEqual(lines[head + 2], '')
-        for words in ('f32 multiply-add', 'bf16 dot', 'int8 dot', 'read', 'wall time'):
+        for words in ('f32 multiply-add', 'int16 dot', 'bf16 dot', 'int8 dot', 'read', 'wall time'):
             self.assertIn(words, result.stdout.decode())
 
     def test_bad_values(self):
@@ -182,6 +185,18 @@ class Bench(tool.ToolTest):
         self.assert_refused('bench', 'attend', says="unexpected argument 'attend'")
         self.assert_refused('bench', '--device', 'no such device', says='no such device')
         self.assert_refused('bench', '--plot', self.here / 'none/x.svg', says=['--plot', 'none/x.svg'])
+
+    def test_dot_limits(self):
+        """A dot product has a rate where the device has the instruction and a trial of it was right, and only there."""
+        device, = self.run_json('info', '--device', '')['devices']
+        limits = self.run_json('bench', '--op', 'merge', '--format', 'f32', '--heads', 1, '--tokens', 16, '--repeat', 1)['limits']
+        accepted = {v['name'] for of in device['attend_fast'] for v in of['variants'] if v['accepted']}
+        for fact, variant, name in (('has_int16_dot', 'int16_dot', 'int16_dot_gops'), ('has_bf16_dot', 'bf16_dot', 'bf16_dot_gflops'),
+                                    ('has_int8_dot', 'int8_dot', 'int8_dot_gops')):
+            if not device[fact]:
+                self.assertEqual(limits[name], 0, name)
+            elif variant in accepted:
+                self.assertGreater(limits[name], 0, name)
 
     def test_fast_compute(self):
         answer = self.run_json('bench', '--op', 'attend,layer', '--format', 'bf16,q8', '--heads', 16, '--tokens', 100, '--compute', 'fast',

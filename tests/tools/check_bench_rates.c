@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // clmla bench: rates, and what a device's limits leave possible, of made-up limits and times.
 #include "bench.h"
-#include <check.h>
-#include <stdlib.h>
+#include "tests/support/suite.h"
 
 static const bench_limits limits = {.fma = {.rate = 100.0}, .read = {.rate = 10.0}}; // GFLOP/s, GB/s
 
@@ -59,17 +58,27 @@ START_TEST(limits_that_are_missing) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("bench_rates");
-    TCase *tcase = tcase_create("rates");
+// A device whose groups have just so many work-items gets such groups: in groups of one, most lanes of a GPU would idle.
+START_TEST(groups_of_the_limits) {
+    static const struct {
+        cl_device_type type;
+        uint64_t most;
+        size_t group;
+    } devices[] = {{CL_DEVICE_TYPE_GPU, 1024, 256}, {CL_DEVICE_TYPE_GPU, 256, 256}, {CL_DEVICE_TYPE_GPU, 100, 64},
+                   {CL_DEVICE_TYPE_GPU, 1, 1},      {CL_DEVICE_TYPE_GPU, 0, 256},   {CL_DEVICE_TYPE_CPU, 4096, 1}};
+    clmla_device_facts facts = {.type = devices[_i].type, .max_group_size = devices[_i].most};
+    ck_assert_uint_eq(bench_limits_group(&facts), devices[_i].group);
+}
+END_TEST
+
+static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, operation_bound_by_reads);
     tcase_add_test(tcase, operation_bound_by_multiply_adds);
     tcase_add_test(tcase, layer_is_the_sum_of_its_operations);
     tcase_add_test(tcase, limits_that_are_missing);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    tcase_add_loop_test(tcase, groups_of_the_limits, 0, 6);
+}
+
+int main(void) {
+    return test_run("check_bench_rates", add_tests);
 }

@@ -65,8 +65,8 @@ class ToolTest(unittest.TestCase):
 
 
 def main():
-    """check_x.py CLMLA CASES MODEL"""
+    """check_x.py CLMLA CASES MODEL [CLASS.TEST ...]"""
     ToolTest.clmla = sys.argv[1]
     ToolTest.cases = pathlib.Path(sys.argv[2])
     ToolTest.model = pathlib.Path(sys.argv[3])
-    unittest.main(module='__main__', argv=sys.argv[:1], verbosity=2)
+    unittest.main(module='__main__', argv=sys.argv[:1] + sys.argv[4:], verbosity=2)

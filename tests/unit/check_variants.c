@@ -83,92 +83,80 @@ START_TEST(test_gpus_have_tiles_for_prompts) {
 }
 END_TEST
 
-// Dot products serve plans of fast compute, over their own rows, on CPUs that have the instruction.
-START_TEST(test_dot_products_are_asked_for) {
-    clmla_device_facts facts = {.type = CL_DEVICE_TYPE_CPU, .float_vector_width = 16, .has_int8_dot = true,
-                                .has_bf16_dot = true};
-    clmla_shape shape = {.format = CLMLA_ROWS_Q8, .latent_dim = 512, .rope_dim = 64, .head_count = 16,
+// Products by a CPU's instructions: which there are, the vectors' width, and what is asked of them.
+enum { INT16 = 1, INT8 = 2, BF16 = 4, TILES = 8 };
+typedef struct product_case {
+    const char *variant;
+    int instructions;
+    uint32_t vectors;
+    clmla_row_format format;
+    uint32_t latent, rope, value, heads;
+    const char *refusal; // a part of the reason; NULL: it is chosen
+} product_case;
+
+static clmla_device_facts facts_of(const product_case *c) {
+    return (clmla_device_facts){.type = CL_DEVICE_TYPE_CPU,
+                                .float_vector_width = c->vectors,
+                                .has_int16_dot = c->instructions & INT16,
+                                .has_int8_dot = c->instructions & INT8,
+                                .has_bf16_dot = c->instructions & BF16,
+                                .has_amx_bf16 = c->instructions & TILES};
+}
+
+static void check_product(const product_case *c) {
+    clmla_device_facts facts = facts_of(c);
+    clmla_shape shape = {.format = c->format,
+                         .latent_dim = c->latent,
+                         .rope_dim = c->rope,
+                         .value_dim = c->value,
+                         .head_count = c->heads,
                          .compute = CLMLA_COMPUTE_FAST};
-    ck_assert(attend_variant("int8_dot", &facts, shape).chosen);
-    ck_assert_ptr_nonnull(strstr(attend_variant("bf16_dot", &facts, shape).reason, "bf16 rows"));
-    shape.format = CLMLA_ROWS_BF16;
-    ck_assert(attend_variant("bf16_dot", &facts, shape).chosen);
-    shape.rope_dim = 7;
-    ck_assert_ptr_nonnull(strstr(attend_variant("bf16_dot", &facts, shape).reason, "odd"));
-    shape.format = CLMLA_ROWS_Q8;
-    shape.latent_dim = 500;
-    ck_assert_ptr_nonnull(strstr(attend_variant("int8_dot", &facts, shape).reason, "64"));
-    shape.latent_dim = 512;
-    shape.value_dim = 519;
-    ck_assert_ptr_nonnull(strstr(attend_variant("int8_dot", &facts, shape).reason, "rope part"));
-    shape.value_dim = 0;
-    facts.float_vector_width = 8;
-    ck_assert_ptr_nonnull(strstr(attend_variant("int8_dot", &facts, shape).reason, "16 floats"));
-    facts.has_int8_dot = false;
-    ck_assert_ptr_nonnull(strstr(attend_variant("int8_dot", &facts, shape).reason, "vpdpbusd"));
+    clmla_variant found = attend_variant(c->variant, &facts, shape);
+    if (c->refusal)
+        ck_assert_msg(strstr(found.reason, c->refusal) != NULL, "%s: '%s' does not say '%s'", c->variant, found.reason,
+                      c->refusal);
+    else
+        ck_assert_msg(found.chosen, "%s, %s rows: %s", c->variant, clmla_row_format_name(c->format), found.reason);
+    // Plans of exact compute have none of them.
     shape.compute = CLMLA_COMPUTE_EXACT;
-    ck_assert_ptr_nonnull(strstr(attend_variant("int8_dot", &facts, shape).reason, "fast"));
-    ck_assert(attend_variant("vector", &facts, shape).chosen);
+    ck_assert_ptr_nonnull(strstr(attend_variant(c->variant, &facts, shape).reason, "fast"));
+    if (!c->refusal) ck_assert(attend_variant("vector", &facts, shape).chosen);
 }
-END_TEST
 
-// Products of 16-bit codes serve rows of every format and width of the rope part, by short and long vectors; what dots of AVX-512 refuse
-// otherwise, they refuse, too.
-START_TEST(test_products_of_codes_are_asked_for) {
-    clmla_device_facts facts = {.type = CL_DEVICE_TYPE_CPU, .float_vector_width = 8, .has_int16_dot = true};
-    clmla_shape shape = {.latent_dim = 512, .rope_dim = 7, .head_count = 16, .compute = CLMLA_COMPUTE_FAST};
-    for (uint32_t width = 8; width <= 16; width += 8)
-        for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++) {
-            facts.float_vector_width = width;
-            shape.format = (clmla_row_format)f;
-            ck_assert(attend_variant("int16_dot", &facts, shape).chosen);
-        }
-    shape.head_count = 4;
-    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "5 heads"));
-    shape.head_count = 16;
-    shape.latent_dim = 500;
-    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "64"));
-    shape.latent_dim = 2048;
-    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "wider than 2048"));
-    shape.latent_dim = 512;
-    shape.value_dim = 519;
-    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "rope part"));
-    shape.value_dim = 0;
-    facts.float_vector_width = 4;
-    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "8 or 16 floats"));
-    facts.has_int16_dot = false;
-    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "vpmaddwd"));
-    shape.compute = CLMLA_COMPUTE_EXACT;
-    ck_assert_ptr_nonnull(strstr(attend_variant("int16_dot", &facts, shape).reason, "fast"));
-    ck_assert(attend_variant("vector", &facts, shape).chosen);
-}
-END_TEST
-
-// Tiles serve rows of every format, in fast compute alone, on CPUs that have them; what dots refuse, they refuse, too.
-START_TEST(test_tiles_are_asked_for) {
-    clmla_device_facts facts = {.type = CL_DEVICE_TYPE_CPU, .float_vector_width = 16, .has_int8_dot = true,
-                                .has_bf16_dot = true, .has_amx_bf16 = true};
-    clmla_shape shape = {.latent_dim = 512, .rope_dim = 64, .head_count = 16, .compute = CLMLA_COMPUTE_FAST};
+// They serve plans of fast compute on CPUs that have the instruction: dots over their own rows, tiles and codes over all.
+START_TEST(test_products_are_asked_for) {
+    enum { DOTS = INT8 | BF16, ALL = DOTS | TILES };
+    static const product_case cases[] = {
+        {"int8_dot", DOTS, 16, CLMLA_ROWS_Q8, 512, 64, 0, 16, NULL},
+        {"int8_dot", DOTS, 16, CLMLA_ROWS_Q8, 512, 7, 0, 16, NULL},
+        {"int8_dot", DOTS, 16, CLMLA_ROWS_BF16, 512, 64, 0, 16, "q8 rows"},
+        {"int8_dot", DOTS, 16, CLMLA_ROWS_Q8, 500, 64, 0, 16, "64"},
+        {"int8_dot", DOTS, 16, CLMLA_ROWS_Q8, 512, 64, 519, 16, "rope part"},
+        {"int8_dot", DOTS, 8, CLMLA_ROWS_Q8, 512, 64, 0, 16, "16 floats"},
+        {"int8_dot", BF16, 16, CLMLA_ROWS_Q8, 512, 64, 0, 16, "vpdpbusd"},
+        {"bf16_dot", DOTS, 16, CLMLA_ROWS_BF16, 512, 64, 0, 16, NULL},
+        {"bf16_dot", DOTS, 16, CLMLA_ROWS_Q8, 512, 64, 0, 16, "bf16 rows"},
+        {"bf16_dot", DOTS, 16, CLMLA_ROWS_BF16, 512, 7, 0, 16, "odd"},
+        {"bf16_dot", INT8, 16, CLMLA_ROWS_BF16, 512, 64, 0, 16, "vdpbf16ps"},
+        {"int16_dot", INT16, 8, CLMLA_ROWS_Q8, 512, 7, 0, 4, "5 heads"},
+        {"int16_dot", INT16, 8, CLMLA_ROWS_Q8, 500, 7, 0, 16, "64"},
+        {"int16_dot", INT16, 8, CLMLA_ROWS_Q8, 2048, 7, 0, 16, "wider than 2048"},
+        {"int16_dot", INT16, 8, CLMLA_ROWS_Q8, 512, 7, 519, 16, "rope part"},
+        {"int16_dot", INT16, 4, CLMLA_ROWS_Q8, 512, 7, 0, 16, "8 or 16 floats"},
+        {"int16_dot", 0, 8, CLMLA_ROWS_Q8, 512, 7, 0, 16, "vpmaddwd"},
+        {"amx", ALL, 16, CLMLA_ROWS_Q8, 512, 7, 0, 16, "odd"},
+        {"amx", ALL, 16, CLMLA_ROWS_Q8, 500, 64, 0, 16, "64"},
+        {"amx", ALL, 16, CLMLA_ROWS_Q8, 512, 64, 576, 16, "rope part"},
+        {"amx", DOTS, 16, CLMLA_ROWS_Q8, 512, 64, 0, 16, "no AMX"},
+        {"amx", ALL, 8, CLMLA_ROWS_Q8, 512, 64, 0, 16, "16 floats"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_product(&cases[i]);
     for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++) {
-        shape.format = (clmla_row_format)f;
-        ck_assert(attend_variant("amx", &facts, shape).chosen);
+        const clmla_row_format format = (clmla_row_format)f;
+        check_product(&(product_case){"int16_dot", INT16, 8, format, 512, 7, 0, 16, NULL});
+        check_product(&(product_case){"int16_dot", INT16, 16, format, 512, 7, 0, 16, NULL});
+        check_product(&(product_case){"amx", ALL, 16, format, 512, 64, 0, 16, NULL});
     }
-    shape.rope_dim = 7;
-    ck_assert_ptr_nonnull(strstr(attend_variant("amx", &facts, shape).reason, "odd"));
-    shape.rope_dim = 64;
-    shape.latent_dim = 500;
-    ck_assert_ptr_nonnull(strstr(attend_variant("amx", &facts, shape).reason, "64"));
-    shape.latent_dim = 512;
-    shape.value_dim = 576;
-    ck_assert_ptr_nonnull(strstr(attend_variant("amx", &facts, shape).reason, "rope part"));
-    shape.value_dim = 0;
-    facts.has_amx_bf16 = false;
-    ck_assert_ptr_nonnull(strstr(attend_variant("amx", &facts, shape).reason, "no AMX"));
-    facts.has_amx_bf16 = true;
-    facts.float_vector_width = 8;
-    ck_assert_ptr_nonnull(strstr(attend_variant("amx", &facts, shape).reason, "16 floats"));
-    shape.compute = CLMLA_COMPUTE_EXACT;
-    ck_assert_ptr_nonnull(strstr(attend_variant("amx", &facts, shape).reason, "fast"));
 }
 END_TEST
 
@@ -225,9 +213,7 @@ static void add_tests(TCase *tests) {
     tcase_add_test(tests, test_every_device_gets_every_operation);
     tcase_add_test(tests, test_cpu_gets_vectors_gpu_does_not);
     tcase_add_test(tests, test_gpus_have_tiles_for_prompts);
-    tcase_add_test(tests, test_dot_products_are_asked_for);
-    tcase_add_test(tests, test_products_of_codes_are_asked_for);
-    tcase_add_test(tests, test_tiles_are_asked_for);
+    tcase_add_test(tests, test_products_are_asked_for);
     tcase_add_test(tests, test_recorded_products_are_our_own);
     tcase_add_test(tests, test_wrong_arguments);
     tcase_add_test(tests, test_sizes_beyond_the_limits);

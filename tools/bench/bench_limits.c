@@ -12,9 +12,8 @@
 
 #define ACCUMULATORS 12
 #define CPU_GROUPS_A_UNIT 8 // groups are dealt out as cores get free
-#define GPU_ITEMS_A_UNIT 2048
-#define GPU_GROUP 256
-#define LANES 16             // of a 512-bit dot product
+#define GPU_ITEMS_A_UNIT 2048 // a multiple of a group
+#define MOST_LANES 16        // of a dot product: 512 bits
 #define LAUNCH_SECONDS 0.001 // long against the launch itself, short against other programs' turns
 #define SEARCHES 10
 #define READ_PIECE_BYTES 33554432.0 // of a CPU: about a millisecond
@@ -30,6 +29,7 @@ typedef struct meter {
     cl_kernel kernel;
     cl_mem out;
     size_t items, group;
+    uint32_t lanes;              // dot products: of an instruction
     uint64_t count;              // reading: vectors of a work-item in a launch
     uint32_t piece, piece_count; // reading: what the next launch reads, of how many
 } meter;
@@ -49,17 +49,18 @@ static void meter_close(meter *meter) {
     if (meter->out) clReleaseMemObject(meter->out);
 }
 
-// *built is false if the compiler refuses the text.
-static bool meter_open(meter *out, bool *built, const session *session, const char *define, failure *failure) {
+// *built is false if the compiler refuses the text. lanes: of a dot product, else 0.
+static bool meter_open(meter *out, bool *built, const session *session, const char *define, uint32_t lanes,
+                       failure *failure) {
     cl_int code;
     char flags[96], real[16] = "float";
     cl_context context = clmla_context_opencl(session->context);
     cl_device_id device = clmla_context_device(session->context);
-    *out = (meter){.session = session, .facts = clmla_context_facts(session->context)};
+    *out = (meter){.session = session, .facts = clmla_context_facts(session->context), .lanes = lanes};
     uint32_t width = vector_width(out->facts);
     if (width > 1) snprintf(real, sizeof real, "float%u", width);
-    snprintf(flags, sizeof flags, "-w -cl-std=CL1.2 -D%s -DREAL=%s", define, real);
-    out->group = is_cpu(out->facts) ? 1 : GPU_GROUP < out->facts->max_group_size ? GPU_GROUP : 1;
+    snprintf(flags, sizeof flags, "-w -cl-std=CL1.2 -D%s -DREAL=%s -DLANE_COUNT=%u", define, real, lanes);
+    out->group = bench_limits_group(out->facts);
     out->items = (size_t)out->facts->compute_units * (is_cpu(out->facts) ? CPU_GROUPS_A_UNIT : GPU_ITEMS_A_UNIT);
     out->program = clCreateProgramWithSource(context, BENCH_LIMITS_TEXT_LINES,
                                              (const char **)(uintptr_t)bench_limits_text, NULL, &code);
@@ -68,7 +69,7 @@ static bool meter_open(meter *out, bool *built, const session *session, const ch
     if (!*built) return true;
     out->kernel = clCreateKernel(out->program, "rate", &code);
     if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateKernel", code);
-    return session_buffer(&out->out, session, (uint64_t)out->items * LANES * sizeof(float), NULL, failure);
+    return session_buffer(&out->out, session, (uint64_t)out->items * MOST_LANES * sizeof(float), NULL, failure);
 }
 
 static bool set(cl_kernel kernel, cl_uint index, size_t bytes, const void *value, failure *failure) {
@@ -122,7 +123,7 @@ static bool measure_fma(bench_limit *out, const session *session, failure *failu
     meter meter;
     bool built = false;
     const cl_float scale = 0.999f, shift = 1e-3f;
-    bool done = meter_open(&meter, &built, session, "FMA", failure);
+    bool done = meter_open(&meter, &built, session, "FMA", 0, failure);
     if (done && !built) done = failure_set(failure, "the device's compiler refuses the FMA kernel of bench_limits.cl");
     double operations = 2.0 * ACCUMULATORS * vector_width(meter.facts), rate = 0.0;
     done = done && set(meter.kernel, 1, sizeof scale, &scale, failure) &&
@@ -132,11 +133,12 @@ static bool measure_fma(bench_limit *out, const session *session, failure *failu
     return done;
 }
 
-// The two 512-bit dot products. What is refused has a reason.
+// A dot product of a CPU. What is refused has a reason.
 typedef struct dot {
     const char *define, *instruction;
     uint32_t left, right; // a lane's factors while the rate is measured
     double products;      // of a lane
+    uint32_t least_lanes; // it has no narrower form
     // A lane's factors and their sum as bits, for a check of each lane.
     void (*example)(uint32_t lane, uint32_t *left, uint32_t *right, uint32_t *sum);
 } dot;
@@ -145,6 +147,13 @@ static uint32_t bits_of(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
+}
+
+// 300 · −lane − 200 · 7, of 16-bit values.
+static void example_int16(uint32_t lane, uint32_t *left, uint32_t *right, uint32_t *sum) {
+    *left = 300u | (uint32_t)-200 << 16;
+    *right = (-lane & 0xffffu) | 7u << 16;
+    *sum = (uint32_t)(-300 * (int32_t)lane - 1400);
 }
 
 // (lane + 1) · 3 − 2 · lane: small whole numbers are exact in bf16.
@@ -162,20 +171,11 @@ static void example_int8(uint32_t lane, uint32_t *left, uint32_t *right, uint32_
     *sum = (uint32_t)(-200 * (int32_t)lane + (int32_t)lane + 2);
 }
 
-// An instruction the processor does not know ends the process, so it is asked first.
-static bool processor_has(const char *instruction) {
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
-    if (strcmp(instruction, "vdpbf16ps") == 0) return __builtin_cpu_supports("avx512bf16");
-    if (strcmp(instruction, "vpdpbusd") == 0) return __builtin_cpu_supports("avx512vnni");
-#endif
-    (void)instruction;
-    return false;
-}
-
-static const char *refusal(const clmla_device_facts *facts, const dot *dot) {
+// An instruction the processor does not know ends the process, so the facts are asked first.
+static const char *refusal(const clmla_device_facts *facts, const dot *dot, bool there) {
     if (!is_cpu(facts)) return "the instruction is a CPU's, and the device is none";
-    if (facts->float_vector_width < LANES) return "the device's native vectors are narrower than 512 bits";
-    if (!processor_has(dot->instruction)) return "the processor does not have the instruction";
+    if (!there) return "the CPU does not have it, or the driver is not known to take inline assembly";
+    if (vector_width(facts) < dot->least_lanes) return "the device's native vectors are narrower";
     return NULL;
 }
 
@@ -188,21 +188,21 @@ static bool run_check(uint32_t *sums, cl_kernel kernel, const meter *meter, cl_m
         return false;
     cl_int code = clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &one, &one, 0, NULL, NULL);
     if (code == CL_SUCCESS)
-        code = clEnqueueReadBuffer(queue, meter->out, CL_TRUE, 0, LANES * sizeof *sums, sums, 0, NULL, NULL);
+        code = clEnqueueReadBuffer(queue, meter->out, CL_TRUE, 0, meter->lanes * sizeof *sums, sums, 0, NULL, NULL);
     return code == CL_SUCCESS || failure_opencl(failure, "the check of a dot product", code);
 }
 
 static bool check(bool *right_answer, const meter *meter, const dot *dot, failure *failure) {
-    uint32_t left[LANES], right[LANES], expected[LANES], found[LANES] = {0};
+    uint32_t left[MOST_LANES], right[MOST_LANES], expected[MOST_LANES], found[MOST_LANES] = {0};
     cl_mem buffers[2] = {NULL, NULL};
     cl_int code;
-    for (uint32_t i = 0; i < LANES; i++) dot->example(i, &left[i], &right[i], &expected[i]);
+    for (uint32_t i = 0; i < MOST_LANES; i++) dot->example(i, &left[i], &right[i], &expected[i]);
     cl_kernel kernel = clCreateKernel(meter->program, "check", &code);
     if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateKernel", code);
     bool done = session_buffer(&buffers[0], meter->session, sizeof left, left, failure) &&
                 session_buffer(&buffers[1], meter->session, sizeof right, right, failure) &&
                 run_check(found, kernel, meter, buffers[0], buffers[1], failure);
-    *right_answer = memcmp(found, expected, sizeof found) == 0;
+    *right_answer = memcmp(found, expected, meter->lanes * sizeof *found) == 0;
     for (int i = 0; i < 2; i++)
         if (buffers[i]) clReleaseMemObject(buffers[i]);
     clReleaseKernel(kernel);
@@ -219,20 +219,21 @@ static bool measure_built_dot(bench_limit *out, meter *meter, const dot *dot, fa
     }
     if (!set(meter->kernel, 1, sizeof dot->left, &dot->left, failure) ||
         !set(meter->kernel, 2, sizeof dot->right, &dot->right, failure) ||
-        !measure_rounds(&rate, meter, 2.0 * dot->products * LANES * ACCUMULATORS, failure))
+        !measure_rounds(&rate, meter, 2.0 * dot->products * meter->lanes * ACCUMULATORS, failure))
         return false;
     out->rate = rate * 1e-9;
     return true;
 }
 
-static bool measure_dot(bench_limit *out, const session *session, const dot *dot, failure *failure) {
-    const char *reason = refusal(clmla_context_facts(session->context), dot);
+static bool measure_dot(bench_limit *out, const session *session, const dot *dot, bool there, failure *failure) {
+    const clmla_device_facts *facts = clmla_context_facts(session->context);
+    const char *reason = refusal(facts, dot, there);
     if (reason) {
         snprintf(out->reason, sizeof out->reason, "%s: %s", dot->instruction, reason);
         return true;
     }
     meter meter;
-    bool built = false, done = meter_open(&meter, &built, session, dot->define, failure);
+    bool built = false, done = meter_open(&meter, &built, session, dot->define, vector_width(facts), failure);
     if (done && !built)
         snprintf(out->reason, sizeof out->reason, "%s: the device's compiler refuses the inline assembly",
                  dot->instruction);
@@ -294,7 +295,7 @@ static bool measure_read(bench_limits *out, const session *session, failure *fai
     bool built = false;
     cl_mem in = NULL;
     double seconds = 1.0;
-    bool done = meter_open(&meter, &built, session, "READ", failure);
+    bool done = meter_open(&meter, &built, session, "READ", 0, failure);
     if (done && !built) done = failure_set(failure, "the device's compiler refuses the READ kernel of bench_limits.cl");
     choose_pieces(&meter);
     uint64_t piece = meter.count * meter.items * vector_width(meter.facts) * sizeof(float),
@@ -309,9 +310,14 @@ static bool measure_read(bench_limits *out, const session *session, failure *fai
 }
 
 bool bench_limits_measure(bench_limits *out, const session *session, failure *failure) {
-    static const dot bf16 = {"BF16_DOT", "vdpbf16ps", 0x3f803f80u, 0x3a833a83u, 2.0, example_bf16};
-    static const dot int8 = {"INT8_DOT", "vpdpbusd", 0x01010101u, 0x01010101u, 4.0, example_int8};
+    static const dot int16 = {"INT16_DOT", "vpmaddwd", 0x00010001u, 0x00010001u, 2.0, 8, example_int16};
+    static const dot bf16 = {"BF16_DOT", "vdpbf16ps", 0x3f803f80u, 0x3a833a83u, 2.0, 16, example_bf16};
+    static const dot int8 = {"INT8_DOT", "vpdpbusd", 0x01010101u, 0x01010101u, 4.0, 16, example_int8};
+    const clmla_device_facts *facts = clmla_context_facts(session->context);
     *out = (bench_limits){0};
-    return measure_fma(&out->fma, session, failure) && measure_dot(&out->bf16_dot, session, &bf16, failure) &&
-           measure_dot(&out->int8_dot, session, &int8, failure) && measure_read(out, session, failure);
+    return measure_fma(&out->fma, session, failure) &&
+           measure_dot(&out->int16_dot, session, &int16, facts->has_int16_dot, failure) &&
+           measure_dot(&out->bf16_dot, session, &bf16, facts->has_bf16_dot, failure) &&
+           measure_dot(&out->int8_dot, session, &int8, facts->has_int8_dot, failure) &&
+           measure_read(out, session, failure);
 }

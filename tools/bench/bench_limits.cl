@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a device can do at most: rates of multiply-adds and of short dot products with operands in registers, and of
-// reading memory. A program is built for one of them: -D FMA, BF16_DOT, INT8_DOT or READ.
+// reading memory. A program is built for one of them: -D FMA, INT16_DOT, BF16_DOT, INT8_DOT or READ, and of INT16_DOT's lanes
+// LANE_COUNT, 8 or 16.
 //
 // Twelve independent accumulators hide the latency of two pipes of four cycles and, with both operands, still fit the
 // 16 registers of AVX2. Operands are arguments, so that the compiler cannot fold the loop.
@@ -19,6 +20,27 @@ __kernel void rate(__global REAL *out, float scale, float shift, int rounds) {
     EACH(ADD)
     out[get_global_id(0)] = total;
 }
+#endif
+
+#ifdef INT16_DOT
+// Lane i of a += x[2i] y[2i] + x[2i+1] y[2i+1], 16-bit factors, int32 sums: by one instruction where the CPU has it (AVX512-VNNI,
+// AVX-VNNI), else by AVX2's or AVX-512's product and a sum.
+#define JOINED(a, b) a##b
+#define UINTS(count) JOINED(uint, count)
+#define LANES UINTS(LANE_COUNT)
+#define FACTORS LANES
+#if defined(__AVX512VNNI__) && (LANE_COUNT == 16 || defined(__AVX512VL__))
+#define DOT(a, x, y) __asm__ volatile("vpdpwssd %2, %1, %0" : "+v"(a) : "v"(x), "v"(y));
+#elif defined(__AVXVNNI__) && LANE_COUNT == 8
+#define DOT(a, x, y) __asm__ volatile("%{vex%} vpdpwssd %2, %1, %0" : "+v"(a) : "v"(x), "v"(y));
+#else
+#define DOT(a, x, y)                                                                                                     \
+    {                                                                                                                    \
+        LANES product;                                                                                                   \
+        __asm__ volatile("vpmaddwd %2, %1, %0" : "=v"(product) : "v"(x), "v"(y));                                        \
+        a += product;                                                                                                    \
+    }
+#endif
 #endif
 
 #ifdef BF16_DOT

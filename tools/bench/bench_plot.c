@@ -55,6 +55,10 @@ static void widen(double *least, double *most, double value) {
     if (value > *most) *most = value;
 }
 
+static double highest(const bench_limits *l) {
+    return fmax(fmax(l->fma.rate, l->int16_dot.rate), fmax(l->bf16_dot.rate, l->int8_dot.rate));
+}
+
 static frame fit(const bench_report *report, double *edge) {
     const bench_limits *l = &report->limits;
     double ridge = l->fma.rate / l->read.rate, left = ridge / 10.0, right = ridge * 10.0;
@@ -64,8 +68,7 @@ static frame fit(const bench_report *report, double *edge) {
     }
     *edge = left = rounded(left / 1.3, false);
     double low = l->read.rate * left, high = l->fma.rate;
-    widen(&low, &high, fmax(l->bf16_dot.rate, l->fma.rate));
-    widen(&low, &high, fmax(l->int8_dot.rate, l->fma.rate));
+    widen(&low, &high, highest(l));
     for (size_t i = 0; i < report->count; i++) {
         double intensity, rate;
         place(&intensity, &rate, report, &report->entries[i], left);
@@ -130,14 +133,14 @@ static void put_ceiling(FILE *out, const frame *f, const bench_limits *limits, c
 static void put_limits(FILE *out, const frame *f, const bench_limits *limits) {
     char label[64];
     double read = limits->read.rate, left = pow(10.0, f->left);
-    double highest = fmax(limits->fma.rate, fmax(limits->bf16_dot.rate, limits->int8_dot.rate));
-    double end = fmin(highest / read, pow(10.0, f->right));
+    double end = fmin(highest(limits) / read, pow(10.0, f->right));
     double x1 = across(f, left), y1 = upwards(f, left * read), x2 = across(f, end), y2 = upwards(f, end * read);
     svg_line(out, "limit", x1, y1, x2, y2);
     snprintf(label, sizeof label, "read %.1f GB/s", read);
     double slope = (y2 - y1) / (x2 - x1), x = x1 + 0.3 * (x2 - x1);
     svg_label(out, x, y1 + slope * (x - x1) - 8, "middle", atan(slope) * 57.29578, label);
     put_ceiling(out, f, limits, &limits->fma, "limit", "f32 multiply-add", "GFLOP/s");
+    put_ceiling(out, f, limits, &limits->int16_dot, "other", "int16 dot", "GOP/s");
     put_ceiling(out, f, limits, &limits->bf16_dot, "other", "bf16 dot", "GFLOP/s");
     put_ceiling(out, f, limits, &limits->int8_dot, "other", "int8 dot", "GOP/s");
 }

@@ -20,6 +20,7 @@ void bench_print_head(const bench_report *report) {
     snprintf(note, sizeof note, ", a buffer of %.0f MiB", limits->read_bytes / 1048576.0);
     printf("clmla %s on %s\n\nlimits of the device, best of many runs\n", clmla_version(), report->device);
     print_limit("f32 multiply-add", &limits->fma, "GFLOP/s", "");
+    print_limit("int16 dot", &limits->int16_dot, "GOP/s", "");
     print_limit("bf16 dot", &limits->bf16_dot, "GFLOP/s", "");
     print_limit("int8 dot", &limits->int8_dot, "GOP/s", "");
     print_limit("read", &limits->read, "GB/s", note);
@@ -55,6 +56,7 @@ void bench_print_foot(void) {
 static void add_limits(cJSON *object, const bench_limits *limits) {
     cJSON *list = cJSON_AddObjectToObject(object, "limits");
     cJSON_AddNumberToObject(list, "fma_gflops", limits->fma.rate);
+    cJSON_AddNumberToObject(list, "int16_dot_gops", limits->int16_dot.rate);
     cJSON_AddNumberToObject(list, "bf16_dot_gflops", limits->bf16_dot.rate);
     cJSON_AddNumberToObject(list, "int8_dot_gops", limits->int8_dot.rate);
     cJSON_AddNumberToObject(list, "read_gbps", limits->read.rate);

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// What variants are made of beyond OpenCL C: whether the device has it, whether its trial went right, and whether it pays.
+#include "lib/attend_matrix.h"
+#include "lib/attend_matrix_ring.h"
+#include "lib/attend_wgmma.h"
+#include "lib/variant_parts.h"
+#include <stdio.h>
+
+// An instruction by inline assembly that gives less than this is not worth its rounding. Tiles have more around them that is
+// no product.
+#define INSTRUCTION_LEAST_GAIN 1.25f
+#define AMX_LEAST_GAIN 3.0f
+// Of q8 rows: measured even at 64 heads.
+#define AMX_Q8_LEAST_HEADS 64
+
+// Dot products and tiles of CPUs are so in contexts of tests.
+#define PORTABLE_DOT "the context makes its products by OpenCL C, which is for tests alone"
+// Matrix products in OpenCL C are for tests, which ask for them by name.
+#define PORTABLE_MATRIX "the device has no matrix units known here: in OpenCL C its products are for tests alone"
+
+const char *variant_refuse_portable(const variant *variant, const clmla_device_facts *facts) {
+    if (variant->method == VARIANT_MATRIX_RING && host_ring_find(facts) == HOST_INSTRUCTION_RING_PORTABLE)
+        return "its ring is of NVIDIA's GPUs from sm_80 on: in OpenCL C it is for tests alone";
+    bool portable = variant->method == VARIANT_WGMMA
+                        ? host_wgmma_find(facts) == HOST_INSTRUCTION_WGMMA_PORTABLE
+                        : variant->method == VARIANT_MATRIX &&
+                              host_matrix_find(facts)->instruction == HOST_INSTRUCTION_MATRIX_PORTABLE;
+    return portable ? PORTABLE_MATRIX : NULL;
+}
+
+static bool pays(const variant *variant, const host_instruction_trial *trial) {
+    return trial->gain >= (variant->method == VARIANT_AMX ? AMX_LEAST_GAIN : INSTRUCTION_LEAST_GAIN);
+}
+
+static bool is_small_q8(const clmla_shape *shape) {
+    return shape->format == CLMLA_ROWS_Q8 && shape->head_count != 0 && shape->head_count < AMX_Q8_LEAST_HEADS;
+}
+
+// What a variant's kernel is made of on the context's device.
+static host_instruction instruction_of(const clmla_context *context, const variant *variant) {
+    if (variant->method == VARIANT_WGMMA) return host_wgmma_find(&context->host.facts);
+    if (variant->method == VARIANT_MATRIX_RING) return host_ring_find(&context->host.facts);
+    if (variant->method == VARIANT_MATRIX) return host_matrix_find(&context->host.facts)->instruction;
+    return host_instruction_form(&context->host, variant->instruction);
+}
+
+// Of a list, another variant for the shape whose instruction is right, pays and gave more than `gain` in its trial; or NULL.
+static const variant *find_faster(const variant *list, const variant *than, float gain, clmla_context *context,
+                                  const clmla_shape *shape) {
+    for (int i = 0; i < VARIANTS_MAX && list[i].name; i++) {
+        host_instruction instruction = instruction_of(context, &list[i]);
+        if (&list[i] == than || !host_instruction_is_timed(instruction) || list[i].refusal(&context->host.facts, shape))
+            continue;
+        if (list[i].method == VARIANT_AMX && is_small_q8(shape)) continue;
+        const host_instruction_trial *trial = host_instruction_try(&context->host, instruction);
+        if (trial->right && pays(&list[i], trial) && trial->gain > gain) return &list[i];
+    }
+    return NULL;
+}
+
+const char *variant_refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_context *context, const variant *list,
+                                       const variant *variant, const clmla_shape *shape, bool unasked) {
+    host_instruction instruction = instruction_of(context, variant);
+    if (instruction == HOST_INSTRUCTION_NONE) return NULL;
+    const host_instruction_trial *trial = host_instruction_try(&context->host, instruction);
+    if (!trial->right) return trial->reason;
+    if (variant_has_matrix_units(variant) && shape->compute == CLMLA_COMPUTE_EXACT && shape->format == CLMLA_ROWS_F16 &&
+        !trial->keeps_subnormals)
+        return "its products take f16 values below 2^-14 for zeros, which exact compute may not";
+    if (unasked && host_instruction_is_portable_dot(instruction)) return PORTABLE_DOT;
+    if (!unasked || !host_instruction_is_timed(instruction)) return NULL;
+    int length =
+        snprintf(reason, VARIANT_REASON_MAX,
+                 "in a trial its products gave %.2f times the products of f32 multiply-adds", (double)trial->gain);
+    if (!pays(variant, trial)) return reason;
+    if (variant->method == VARIANT_AMX && is_small_q8(shape) && find_faster(list, variant, 0.0f, context, shape))
+        return "q8 rows become bf16 first, which takes longer than products of their bytes below 64 heads";
+    const struct variant *faster = find_faster(list, variant, trial->gain, context, shape);
+    if (!faster) return NULL;
+    snprintf(reason + length, VARIANT_REASON_MAX - (size_t)length, ", those of %s more", faster->name);
+    return reason;
+}
