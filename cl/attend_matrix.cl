@@ -11,6 +11,7 @@
 //   space: packed  [tile][ROW_TILE / 16][CHUNKS][PARTS][256] 16-bit queries times scale * log2(e), zeros behind, each tile in
 //                  matrix_load_a_packed's order; in exact compute times 2^-e of each row, and behind each tile [ROW_TILE] f32 2^e;
 //                  by attend_pack_matrix and attend_pack_matrix_parts
+//          sums    [part][ROW_TILE][SUM_COLUMNS] f32 of long pieces in exact compute (common/sum_run.h)
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
 // local memory: MATRIX_LOCAL_BYTES.   grid: global (parts * TILE_GROUP), local (TILE_GROUP)
@@ -19,6 +20,7 @@
 #include "common/work.clh"
 #include "common/result.clh"
 #include "common/attend_matrix.h"
+#include "common/sum_run.h"
 #include "common/matrix.clh"
 #include "common/parts.clh"
 #include "common/query.clh"
@@ -49,6 +51,8 @@
 #define VALUE_TILES MATRIX_CHUNKS(VALUE_DIM)
 #define COLUMN_TILES MATRIX_COLUMN_TILES(TILE_GROUP, MATRIX_WAVE, VALUE_DIM)
 
+#define RUN_BLOCKS SUM_RUN_BLOCKS(KEY_TILE)
+#define SUM_COLUMNS SUM_RUN_COLUMNS(VALUE_DIM)
 #define SHARE (TILE_GROUP / ROW_TILE) // work-items a row has in the softmax
 #ifdef EXACT
 #define WEIGHT_SCALE PARTS_LARGEST // weights are 1 at most
@@ -76,7 +80,9 @@ typedef struct matrix_memory {
     __local int *first, *end; // [ROW_TILE]: the keys each row sees; none past the work's rows
     __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
     __local int *odd;         // [2]: whether a block has values that are no numbers, by turns
-    __local float *scales;    // [ROW_TILE]: what the scores of a row are multiplied by; exact compute alone
+    // Of exact compute alone:
+    __local float *scales;   // [ROW_TILE]: what the scores of a row are multiplied by
+    __local float *kept_top; // [ROW_TILE]: largest scores before the run of blocks, which the kept sums are relative to
 } matrix_memory;
 
 // Where keys [key, key + KEY_TILE) lie, of which `count` are to be read.
@@ -348,6 +354,50 @@ static inline ALWAYS_INLINE void add_values(matrix_c *sums, const matrix_memory 
     }
 }
 
+#ifdef EXACT
+
+// What a row's kept sums are to be multiplied by, to be relative to its largest score now.
+static inline float kept_factor(const matrix_memory *m, int row, int turn) {
+    float top = m->top[turn * ROW_TILE + row];
+    return exp2(m->kept_top[row] - (top == -INFINITY ? 0.0f : top)); // 0 of a row that had seen no key
+}
+
+// Adds the kept sums to those of a fragment; and keeps these, for the next run to begin with nothing.
+static inline ALWAYS_INLINE void add_kept(matrix_c *c, const __global float *kept, const matrix_memory *m, int row, int column, int turn,
+                                          uint lane) {
+#define ADD(i)                                                                                                           \
+    {                                                                                                                    \
+        int r = row + matrix_row(lane, i);                                                                               \
+        float before = kept[r * SUM_COLUMNS + column + matrix_column(lane, i)];                                          \
+        matrix_value(c, i) = fma(before, kept_factor(m, r, turn), matrix_value(c, i));                                   \
+    }
+    MATRIX_EACH(ADD)
+#undef ADD
+}
+static inline ALWAYS_INLINE void keep(__global float *kept, matrix_c *c, int row, int column, uint lane) {
+#define KEEP(i) kept[(row + matrix_row(lane, i)) * SUM_COLUMNS + column + matrix_column(lane, i)] = matrix_value(c, i);
+    MATRIX_EACH(KEEP)
+#undef KEEP
+    matrix_clear(c);
+}
+
+// The same of all the wave's fragments.
+static inline ALWAYS_INLINE void add_all_kept(matrix_c *sums, const __global float *kept, const matrix_memory *m, int turn, uint wave,
+                                              uint lane) {
+#define ADD(f) \
+    if (FRAGMENT_THERE(f)) add_kept(&sums[f], kept, m, FRAGMENT_ROW(f), FRAGMENT_TILE(f) * 16, turn, lane);
+    EACH_16(ADD)
+#undef ADD
+}
+static inline ALWAYS_INLINE void keep_all(__global float *kept, matrix_c *sums, uint wave, uint lane) {
+#define KEEP(f) \
+    if (FRAGMENT_THERE(f)) keep(kept, &sums[f], FRAGMENT_ROW(f), FRAGMENT_TILE(f) * 16, lane);
+    EACH_16(KEEP)
+#undef KEEP
+}
+
+#endif
+
 static inline float total_of(const matrix_memory *m, uint row) {
     float total = 0.0f;
 #pragma unroll
@@ -382,11 +432,11 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
     __local key_place places[KEY_TILE];
     __local long row_at[ROW_TILE];
 #ifdef EXACT
-    __local float scales[ROW_TILE];
+    __local float scales[ROW_TILE], kept_top[ROW_TILE];
 #else
-    __local float *scales = 0;
+    __local float *scales = 0, *kept_top = 0;
 #endif
-    matrix_memory m = {staged, places, there, scores, weights, shares, top, rescale, first, end, row_at, odd, scales};
+    matrix_memory m = {staged, places, there, scores, weights, shares, top, rescale, first, end, row_at, odd, scales, kept_top};
 
     int part = get_group_id(0);
     uint t = get_local_id(0), wave = t / MATRIX_WAVE, lane = t % MATRIX_WAVE;
@@ -398,6 +448,10 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
         KEY_SOURCE(keys, item);
         int rows = item.row_count, turn = 0, type = item.state_first >= 0 ? NUMBER_F32 : call.output_type;
         float total = 0.0f; // of a work-item's share of its row
+#ifdef EXACT
+        __global float *kept = space + call.sums + (long)part * ROW_TILE * SUM_COLUMNS;
+        int blocks = 0;
+#endif
         matrix_c sums[16];
 #define CLEAR(f) \
     if (f < ROW_TILES * COLUMN_TILES) matrix_clear(&sums[f]);
@@ -425,6 +479,9 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
         barrier(CLK_LOCAL_MEM_FENCE);
         while (key < kv_end) {
             int masked = key < most.first || min(key + KEY_TILE, kv_end) > least.end, block = key;
+#ifdef EXACT
+            if (t < ROW_TILE && blocks % RUN_BLOCKS == 0) kept_top[t] = top[turn * ROW_TILE + t];
+#endif
             stage_keys(&m, masked, turn, t);
             barrier(CLK_LOCAL_MEM_FENCE);
             score_keys(&m, queries, t);
@@ -438,8 +495,17 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
             place_keys(&m, &keys, key, kv_end - key, t);
             add_values(sums, &m, block, odd[turn], wave, lane);
             turn ^= 1;
+#ifdef EXACT
+            if (++blocks % RUN_BLOCKS == 0 && key < kv_end) {
+                if (blocks > RUN_BLOCKS) add_all_kept(sums, kept, &m, turn, wave, lane);
+                keep_all(kept, sums, wave, lane);
+            }
+#endif
             barrier(CLK_LOCAL_MEM_FENCE);
         }
+#ifdef EXACT
+        if (blocks > RUN_BLOCKS) add_all_kept(sums, kept, &m, turn, wave, lane);
+#endif
         shares[t] = total;
         if (t < ROW_TILE) rescale[t] = top[turn * ROW_TILE + t];
         barrier(CLK_LOCAL_MEM_FENCE);

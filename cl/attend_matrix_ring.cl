@@ -32,6 +32,7 @@
 //
 //   space: packed  [tile][2][CHUNKS][256] 16-bit queries times scale * log2(e), in the order of ring_query_load; in exact compute times 2^-e of
 //                  each row, and behind each tile [ROW_TILE] f32 2^e; by attend_pack_ring and attend_pack_ring_parts
+//          sums    [part][ROW_TILE][SUM_COLUMNS] f32 of long pieces in exact compute (common/sum_run.h)
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
 // local memory: RING_LOCAL_BYTES (common/attend_matrix_ring.h).   grid: global (parts * 256), local (256)
@@ -40,6 +41,7 @@
 #include "common/work.clh"
 #include "common/result.clh"
 #include "common/attend_matrix_ring.h"
+#include "common/sum_run.h"
 #include "common/matrix.clh"
 #include "common/ring.clh"
 #include "common/parts.clh"
@@ -68,6 +70,8 @@
 #define KEY_COLUMNS (RUN_KEYS / 8) // of products of scores
 #define WEIGHT_RUNS (KEY_TILE / 8)
 #define WAVE_COLUMNS (VALUE_DIM / RING_WAVES)
+#define RUN_BLOCKS SUM_RUN_BLOCKS(KEY_TILE)
+#define SUM_COLUMNS SUM_RUN_COLUMNS(VALUE_DIM)
 #define BASE_LAG 8.0f
 #define ALIGNED __attribute__((aligned(128)))
 #define ALWAYS_INLINE __attribute__((always_inline))
@@ -304,6 +308,7 @@ static inline ALWAYS_INLINE void soften(const float s[KEPT], ring_row *row, cons
 typedef struct ring_sums {
 #ifdef EXACT
     float2 v[2][WAVE_COLUMNS / 8]; // of row lane / 4 of the tile's 8
+    float kept_factor[2];          // what these rows' kept sums are to be multiplied by
 #else
     float4 v[2][WAVE_COLUMNS / 8]; // of rows lane / 4 (x, y) and 8 on (z, w)
 #endif
@@ -312,6 +317,9 @@ typedef struct ring_sums {
 static inline ALWAYS_INLINE void clear_sums(ring_sums *sums) {
     RING_UNROLL
     for (int n = 0; n < WAVE_COLUMNS / 8; n++) sums->v[0][n] = sums->v[1][n] = 0.0f;
+#ifdef EXACT
+    sums->kept_factor[0] = sums->kept_factor[1] = 1.0f;
+#endif
 }
 
 // Row i of the lane's ROWS_OF_LANE.
@@ -326,6 +334,10 @@ static inline ALWAYS_INLINE void rescale_sums(ring_sums *sums, const ring_memory
         any |= by[i] != 1.0f;
     }
     if (!any) return;
+#ifdef EXACT
+    sums->kept_factor[0] *= by[0];
+    sums->kept_factor[1] *= by[1];
+#endif
     RING_UNROLL
     for (int n = 0; n < WAVE_COLUMNS / 8; n++)
         RING_UNROLL
@@ -375,6 +387,35 @@ static inline ALWAYS_INLINE void add_values(ring_sums *sums, const ring_memory *
 #endif
     }
 }
+
+#ifdef EXACT
+
+// The lane's share of the part's kept sums: of row lane / 4 of the first tile, and of the wave's columns.
+static inline __global float *kept_sums(__global float *space, const attend_call *call, const ring_lane *l) {
+    long row = (long)ring_anew(get_group_id(0)) * ROW_TILE + SUM_ROW(l->lane, 0);
+    return space + call->sums + row * SUM_COLUMNS + l->wave * WAVE_COLUMNS + l->lane % 4 * 2;
+}
+#define KEPT_AT(kept, tile, n) ((__global float2 *)((kept) + SUM_ROW(0, tile) * SUM_COLUMNS + (n)*8))
+
+// Adds the kept sums to those of a run.
+static inline ALWAYS_INLINE void add_kept(ring_sums *sums, const __global float *kept) {
+    RING_UNROLL
+    for (int n = 0; n < WAVE_COLUMNS / 8; n++)
+        RING_UNROLL
+        for (int tile = 0; tile < 2; tile++)
+            sums->v[tile][n] = fma(*(const __global float2 *)KEPT_AT(kept, tile, n), (float2)sums->kept_factor[tile], sums->v[tile][n]);
+}
+
+// And keeps them, for the next run to begin with nothing.
+static inline ALWAYS_INLINE void keep(__global float *kept, ring_sums *sums) {
+    RING_UNROLL
+    for (int n = 0; n < WAVE_COLUMNS / 8; n++)
+        RING_UNROLL
+        for (int tile = 0; tile < 2; tile++) *KEPT_AT(kept, tile, n) = sums->v[tile][n];
+    clear_sums(sums);
+}
+
+#endif
 
 #define GROUP_MEMORY ring_memory
 #define row_top(m, r) (m)->tops[r]
@@ -545,7 +586,8 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
             }
             barrier(CLK_LOCAL_MEM_FENCE);
         }
-        for (uint b = 0; key < work.kv_end; b++) {
+        uint b = 0;
+        while (key < work.kv_end) {
             float4 c[2][KEY_COLUMNS];
             float s[KEPT];
             ring_wait(STAGES - 2);
@@ -573,7 +615,18 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
             barrier(CLK_LOCAL_MEM_FENCE);
             rescale_sums(&sums, &m, l.lane);
             add_values(&sums, &m, BLOCK_OF(&m, b), &l);
+            b++;
+#ifdef EXACT
+            if (b % RUN_BLOCKS == 0 && key < work.kv_end) {
+                __global float *kept = kept_sums(space, &call, &l);
+                if (b > RUN_BLOCKS) add_kept(&sums, kept);
+                keep(kept, &sums);
+            }
+#endif
         }
+#ifdef EXACT
+        if (b > RUN_BLOCKS) add_kept(&sums, kept_sums(space, &call, &l));
+#endif
         ring_wait(0);
         barrier(CLK_LOCAL_MEM_FENCE);
         share_number(&m, ring_sum(row.total), &l);

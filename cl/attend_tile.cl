@@ -8,6 +8,7 @@
 // Every barrier is reached by the whole group: loops that hold one depend on the work alone.
 //
 //   space: packed  [tile][ROW_TILE][QUERY_STRIDE] f32: queries times scale * log2(e), zeros behind; by attend_queries.cl
+//          sums    [part][ROW_TILE][SUM_COLUMNS] f32 of long pieces (common/sum_run.h)
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
 // local memory: TILE_LOCAL_BYTES.   grid: global (parts * TILE_GROUP), local (TILE_GROUP)
@@ -19,6 +20,7 @@
 #include "common/row_turn.clh"
 #include "common/result.clh"
 #include "common/attend_tile.h"
+#include "common/sum_run.h"
 #include "common/each.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM)
 #error "LATENT_DIM, ROPE_DIM or VALUE_DIM is missing"
@@ -56,6 +58,8 @@ typedef float staged_t;
 #define VALUE_QUADS TILE_SHARE(VALUE_DIM, 4)
 #define WEIGHT_STRIDE TILE_WEIGHT_STRIDE(TILE_GROUP, ROW_TILE, VALUE_DIM)
 #define VALUE_RUN (QUADS >= 8 ? 1 : 8 / QUADS) // rows whose block is summed at a time
+#define RUN_BLOCKS SUM_RUN_BLOCKS(KEY_TILE)
+#define SUM_COLUMNS SUM_RUN_COLUMNS(VALUE_DIM)
 
 // A slice of more than 72 values is summed by fours: less rounding error for one addition more in five.
 #define SUM_BY_FOURS (TILE_SHARE(ROW_QUADS, SLICES) > 18)
@@ -80,6 +84,7 @@ typedef struct tile_memory {
     __local float *weights;             // [KEY_TILE][WEIGHT_STRIDE]
     __local float *rescale;             // [WEIGHT_STRIDE]: what older sums are multiplied by
     __local float *top;                 // [2][ROW_TILE]: largest scores before and after a block, by turns
+    __local float *kept_top;            // [ROW_TILE]: largest scores before the run of blocks, which the kept sums are relative to
     __local int *first, *end;           // [ROW_TILE]: the keys each row sees
 } tile_memory;
 
@@ -332,6 +337,44 @@ static inline __attribute__((always_inline)) void add_block(float4 *sums, const 
 #undef ADD_RUN
 }
 
+// What a row's kept sums are to be multiplied by, to be relative to its largest score now.
+static inline float kept_factor(const tile_memory *m, int r, int turn) {
+    float top = m->top[turn * ROW_TILE + r];
+    return exp2(m->kept_top[r] - (top == -INFINITY ? 0.0f : top)); // 0 of a row that had seen no key
+}
+
+// The work-item's share of the part's kept sums.
+static inline __global float *kept_sums(__global float *space, const attend_call *call, const value_place *at) {
+    return space + call->sums + ((long)get_group_id(0) * ROW_TILE + at->row) * SUM_COLUMNS + at->column * 4;
+}
+
+#define KEPT_AT(kept, i) ((__global float4 *)((kept) + i / QUADS * SUM_COLUMNS + i % QUADS * COLUMNS * 4))
+#define IS_KEPT(at, i, rows)                                                                                             \
+    (i < VALUE_ROWS * QUADS && (at)->row + i / QUADS < rows && (at)->column + i % QUADS * COLUMNS < VALUE_QUADS)
+
+// Adds the kept sums to the sums of a run.
+static inline __attribute__((always_inline)) void add_kept(float4 *sums, const __global float *kept, const tile_memory *m,
+                                                           const value_place *at, int rows, int turn) {
+#define ADD(i)                                                                                                           \
+    if (IS_KEPT(at, i, rows))                                                                                            \
+        sums[i] = fma(*(const __global float4 *)KEPT_AT(kept, i), (float4)kept_factor(m, at->row + i / QUADS, turn), sums[i]);
+    if (at->busy) {
+        EACH_16(ADD)
+    }
+#undef ADD
+}
+
+// And keeps them, for the next run to begin with nothing.
+static inline __attribute__((always_inline)) void keep(__global float *kept, float4 *sums, const value_place *at, int rows) {
+#define KEEP(i)                                                                                                          \
+    if (IS_KEPT(at, i, rows)) *KEPT_AT(kept, i) = sums[i];                                                               \
+    sums[i] = (float4)0.0f;
+    if (at->busy) {
+        EACH_16(KEEP)
+    }
+#undef KEEP
+}
+
 // Finishes one row: its numbers are written, and what its sums are to be multiplied by is left in m->rescale; 0 when the row is
 // empty, which HIDDEN tells.
 static inline void finish_row(const tile_memory *m, __global float *space, RESULT_ARGUMENTS, const attend_call *call,
@@ -383,10 +426,10 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
     __local float partials[ROW_TILE * KEY_GROUPS * PARTIAL_STRIDE * 4] ALIGNED;
     __local float weights[KEY_TILE * WEIGHT_STRIDE] ALIGNED;
     __local float rescale[WEIGHT_STRIDE] ALIGNED;
-    __local float top[2 * ROW_TILE] ALIGNED;
+    __local float top[2 * ROW_TILE] ALIGNED, kept_top[ROW_TILE];
     __local int first[ROW_TILE], end[ROW_TILE], there[KEY_TILE];
     __local row_parts places[KEY_TILE];
-    tile_memory m = {staged, places, there, partials, weights, rescale, top, first, end};
+    tile_memory m = {staged, places, there, partials, weights, rescale, top, kept_top, first, end};
 
     int part = get_group_id(0), t = get_local_id(0);
     value_place values_at;
@@ -397,8 +440,8 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
         work_item item;
         work_item_fill(&item, step + call.works, w);
         KEY_SOURCE(keys, item);
-        int rows = item.row_count, turn = 0;
-        float total = 0.0f; // of row t
+        int rows = item.row_count, turn = 0, block = 0;
+        float total = 0.0f, kept_total = 0.0f; // of row t
         float4 sums[16]; // of VALUE_ROWS rows by QUADS
 #define CLEAR(i) sums[i] = (float4)0.0f;
         EACH_16(CLEAR)
@@ -419,6 +462,7 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
         barrier(CLK_LOCAL_MEM_FENCE);
         while (key < kv_end) {
             int masked = key < most.first || min(key + KEY_TILE, kv_end) > least.end;
+            if (t < rows && block % RUN_BLOCKS == 0) kept_top[t] = top[turn * ROW_TILE + t];
             stage_keys(&m, t);
             barrier(CLK_LOCAL_MEM_FENCE);
             score_keys(&m, queries, rows, t);
@@ -436,7 +480,18 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
                 add_block(sums, &m, &values_at, rows, 1);
             else
                 add_block(sums, &m, &values_at, rows, 0);
+            if (++block % RUN_BLOCKS == 0 && key < kv_end) {
+                __global float *kept = kept_sums(space, &call, &values_at);
+                if (block > RUN_BLOCKS) add_kept(sums, kept, &m, &values_at, rows, turn);
+                keep(kept, sums, &values_at, rows);
+                if (t < rows) kept_total = fma(kept_total, kept_factor(&m, t, turn), total);
+                total = 0.0f;
+            }
             barrier(CLK_LOCAL_MEM_FENCE);
+        }
+        if (block > RUN_BLOCKS) {
+            add_kept(sums, kept_sums(space, &call, &values_at), &m, &values_at, rows, turn);
+            if (t < rows) total = fma(kept_total, kept_factor(&m, t, turn), total);
         }
         if (t < rows) finish_row(&m, space, RESULT_PASS, &call, &item, total, top[turn * ROW_TILE + t], t);
         barrier(CLK_LOCAL_MEM_FENCE);

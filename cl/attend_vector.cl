@@ -10,7 +10,8 @@
 // Up to four rows go another way, with columns in the lanes: common/attend_few.clh.
 //
 //   space: packed  [tile][ROW_WIDTH][VECTOR_WIDTH] f32: queries times scale * log2(e), written by attend_queries.cl
-//          sums    [part][sum_rows][VALUE_DIM] f32: the running value sums; a piece's sums grow in its states
+//          sums    [part][sum_rows][VALUE_DIM] f32: the running value sums; a piece's sums grow in its states. Of long pieces twice the
+//                  rows: those of runs before (common/sum_run.h)
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
 // private memory: BLOCK_TOKENS*(ROW_WIDTH + ROW_TILE)*4 bytes. grid: global (parts, filled up to a multiple of units), local (1)
@@ -19,6 +20,7 @@
 #include "common/vector.clh"
 #include "common/work.clh"
 #include "common/result.clh"
+#include "common/sum_run.h"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
 #error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
 #endif
@@ -267,6 +269,54 @@ static inline void add_block(__global float *sums, const float *keys_f32, const 
 #include "common/attend_few.clh"
 #endif
 
+// Long contexts are summed in runs of blocks (common/sum_run.h): longer ones than needed, as a run's end moves all sums through the cache.
+#define RUN_BLOCKS (4 * SUM_RUN_BLOCKS(BLOCK_TOKENS))
+
+// The sums and totals of the runs before, relative to their largest scores.
+typedef struct kept_runs {
+    __global float *sums; // [row][VALUE_DIM]
+    int count;            // of runs
+    float total[ROW_TILE], top[ROW_TILE];
+} kept_runs;
+
+static inline void begin_runs(kept_runs *kept, __global float *space, const attend_call *call, int part) {
+    kept->sums = space + call->sums + ((long)part * call->sum_rows + call->sum_rows / 2) * VALUE_DIM;
+    kept->count = 0;
+}
+
+// to = kept sums, brought to the largest score now, + sums
+static inline void add_kept(__global float *to, float *to_total, const kept_runs *kept, const __global float *sums, float total, float top,
+                            int r) {
+    const __global float *before = kept->sums + r * VALUE_DIM;
+    float factor = exp2(kept->top[r] - (top == -INFINITY ? 0.0f : top)); // 0 of a row that had seen no key
+    int d = 0;
+    for (; d + VECTOR_WIDTH <= VALUE_DIM; d += VECTOR_WIDTH)
+        store_floatv(fma(load_floatv(before + d), (floatv)factor, load_floatv(sums + d)), to + d);
+    for (; d < VALUE_DIM; d++) to[d] = fma(before[d], factor, sums[d]);
+    *to_total = fma(kept->total[r], factor, total);
+}
+
+// Keeps a run's sums with those before, for the next to begin with nothing.
+static inline void keep_run(kept_runs *kept, const __global float *sums, float *total, const float *top, int rows) {
+    for (int r = 0; r < rows; r++) {
+        if (kept->count > 0)
+            add_kept(kept->sums + r * VALUE_DIM, kept->total + r, kept, sums + r * VALUE_DIM, total[r], top[r], r);
+        else {
+            for (int d = 0; d < VALUE_DIM; d++) kept->sums[r * VALUE_DIM + d] = sums[r * VALUE_DIM + d];
+            kept->total[r] = total[r];
+        }
+        kept->top[r] = top[r];
+        total[r] = 0.0f;
+    }
+    kept->count++;
+}
+
+static inline void finish_runs(const kept_runs *kept, __global float *sums, float *total, const float *top, int rows) {
+    if (kept->count == 0) return;
+    for (int r = 0; r < rows; r++)
+        add_kept(sums + r * VALUE_DIM, total + r, kept, sums + r * VALUE_DIM, total[r], top[r], r);
+}
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEND_ARGUMENTS) {
     float keys_f32[BLOCK_TOKENS * KEY_STRIDE] ALIGNED;
     float scores[BLOCK_TOKENS * SCORE_STRIDE] ALIGNED;
@@ -274,6 +324,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
     row_ranges ranges;
     block_view block;
     key_fetch fetch;
+    kept_runs kept;
     row_turner turner;
     turner.delta = 0;
 
@@ -289,7 +340,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
         find_ranges(&ranges, &call, &item, vectors * VECTOR_WIDTH);
         begin_rows(top, total, vectors * VECTOR_WIDTH);
 
-        int kv_end = min(item.kv_end, ranges.greatest_end), started = 0;
+        int kv_end = min(item.kv_end, ranges.greatest_end), started = 0; // blocks of the run so far
+        begin_runs(&kept, space, &call, part);
 #ifdef HAS_FEW_ROWS
         if (rows <= FEW_ROWS) {
             if (rows == 1)
@@ -308,15 +360,19 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
             if (!found) continue;
             fetch_begin(&fetch, &keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end));
             view_block(&block, &ranges, key, found, vectors * VECTOR_WIDTH);
+            if (started == RUN_BLOCKS) {
+                keep_run(&kept, sums, total, top, rows);
+                started = 0;
+            }
             score_block(tiles, rows, keys_f32, block.count, scores, &fetch);
             for (int v = 0; v < vectors; v++) {
                 int r = v * VECTOR_WIDTH;
                 soften(scores + r, &block, r, call.softcap, top + r, total + r, rescale + r);
             }
             add_block(sums, keys_f32, scores, &block, started ? rescale : (const float *)0, rows);
-            started = 1;
+            started++;
         }
-
+        finish_runs(&kept, sums, total, top, rows);
         finish_rows(RESULT_PASS, &call, &item, space, sums, top, total);
     }
 }

@@ -31,7 +31,7 @@ static void call_plan(attend_call *call, const clmla_plan *plan) {
     call->latent_dim = (int32_t)plan->params.layout.latent_dim;
     call->rope_dim = (int32_t)plan->params.layout.rope_dim;
     call->value_dim = (int32_t)plan->value_dim;
-    call->sum_rows = (int32_t)plan->grid_rows;
+    call->sum_rows = (int32_t)plan_sum_rows(plan);
     call->head_count = (int32_t)plan->params.head_count;
     call->group_heads = (int32_t)plan->group_heads;
     call->full = plan->params.full;

@@ -37,9 +37,9 @@ typedef struct plan_offsets {
 
 // Where attend's workspace lies in plan->workspace[PLAN_WORKSPACE_ATTEND], in bytes, every part 64-byte aligned.
 typedef struct plan_space {
-    uint64_t packed;    // [grid_tiles][pack_rows · packed_width] f32 queries
-    uint64_t sums;      // [grid_parts][grid_rows][value_dim] f32: running value sums; of tiles those of exact wgmma
-    uint64_t states;    // [state_rows][value_dim] f32
+    uint64_t packed; // [grid_tiles][pack_rows · packed_width] f32 queries
+    uint64_t sums;   // [grid_parts][plan_sum_rows][value_dim, of tiles up to a multiple of 16] f32: running value sums
+    uint64_t states; // [state_rows][value_dim] f32
     uint64_t state_lse; // [state_rows] f32
     uint64_t state_max; // [state_rows] f32
     uint64_t total;     // 0 = there is no memory
@@ -148,6 +148,8 @@ schedule_rules plan_rules(clmla_context *context, const clmla_plan_params *param
 // Sets grids, extent, offsets and space from the schedule, or from the capacity; `cached`: with table, positions, slots
 // and angles. Then takes the device memory they need.
 void plan_lay_out(clmla_plan *plan, bool cached);
+// Rows of running sums that each part of the step has in the workspace.
+uint32_t plan_sum_rows(const clmla_plan *plan);
 clmla_status plan_reserve(clmla_plan *plan);
 
 // Why no step of the plan can have prompts; NULL when it may. A constant.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cl/common/sum_run.h"
 #include "host/error.h"
 #include "host/memory.h"
 #include "lib/context.h"
@@ -53,19 +54,28 @@ static void place_step(clmla_plan *plan, const schedule_bounds *counts, bool cac
     plan->offsets = at;
 }
 
-// Whose work-items keep all sums in registers: of tiles all but wgmma of exact compute.
-static bool keeps_no_sums(const clmla_plan *plan) {
-    bool exact = plan->params.compute == CLMLA_COMPUTE_EXACT;
-    return variant_has_tiles(plan->attend) && !(plan->attend->method == VARIANT_WGMMA && exact);
+// Keys of the longest piece any step of the layout has.
+static uint64_t longest_piece(const clmla_plan *plan) {
+    uint64_t longest = plan->extent.longest_kv, split = plan->rules.split_tokens;
+    return split && split < longest ? split : longest;
+}
+
+// Exact compute sums long pieces in runs (sum_run.h).
+uint32_t plan_sum_rows(const clmla_plan *plan) {
+    const variant *attend = plan->attend;
+    bool exact = plan->params.compute == CLMLA_COMPUTE_EXACT || !variant_has_matrix_units(attend);
+    bool runs = exact && longest_piece(plan) > SUM_RUN_KEYS;
+    // Tiles keep sums in registers, and runs' alone in memory, of whole tiles; attend_wgmma has shorter runs.
+    if (variant_has_tiles(attend)) return runs || (exact && attend->method == VARIANT_WGMMA) ? plan->rules.row_tile : 0;
+    bool kept_apart = attend->method == VARIANT_VECTOR || attend->method == VARIANT_NAIVE;
+    return plan->grid_rows * (runs && kept_apart ? 2 : 1);
 }
 
 static void place_space(clmla_plan *plan, const schedule_bounds *counts) {
     plan_space at = {0};
-    uint64_t value = plan->value_dim, parts = keeps_no_sums(plan) ? 0 : counts->parts;
+    uint64_t value = plan->value_dim, columns = variant_has_tiles(plan->attend) ? SUM_RUN_COLUMNS(value) : value;
     at.packed = place(&at.total, counts->tiles * plan->rules.pack_rows, plan->packed_width * sizeof(float));
-    // attend_wgmma has room for whole tiles there.
-    uint64_t rows = variant_has_tiles(plan->attend) ? plan->rules.row_tile : counts->most_rows;
-    at.sums = place(&at.total, parts * rows, value * sizeof(float));
+    at.sums = place(&at.total, counts->parts * plan_sum_rows(plan), columns * sizeof(float));
     at.states = place(&at.total, counts->state_rows, value * sizeof(float));
     at.state_lse = place(&at.total, counts->state_rows, sizeof(float));
     at.state_max = place(&at.total, counts->state_rows, sizeof(float));

@@ -423,40 +423,6 @@ START_TEST(serves_few_rows) {
 }
 END_TEST
 
-// All keys of a long context in one piece: the sums of its small blocks must not lose what a value has behind those of
-// all before.
-START_TEST(sums_long_contexts_of_few_rows) {
-    attend_shape s = {.format = CLMLA_ROWS_F16,
-                      .latent = 64,
-                      .rope = 16,
-                      .heads = 4,
-                      .sequences = 1,
-                      .query_tokens = {1},
-                      .kv_tokens = {131072},
-                      .split_tokens = 131072,
-                      .page_tokens = 16,
-                      .lse = true,
-                      .seed = 5};
-    attend_fixture f;
-    clmla_variant variants[TEST_VARIANTS_MAX];
-    clmla_shape shape = attend_variant_shape(&s);
-    if (test_left_out(test_device_get()->short_form, "long contexts of few rows")) return;
-    attend_make(&f, &s);
-    attend_expect(&f);
-    size_t count = test_variants(variants, CLMLA_OP_ATTEND, &shape);
-    for (size_t i = 0; i < count; i++) {
-        if (!variants[i].accepted || strcmp(variants[i].name, "vector") != 0)
-            continue; // the others have one way for all rows
-        test_case_begin("attend long context", 0, "%s, 4 rows, 131072 keys", variants[i].name);
-        attend_plan(&f, variants[i].name);
-        test_run_twice(&f.run);
-        attend_compare(&f, variants[i].name);
-        attend_print_errors(&f, variants[i].name);
-    }
-    attend_finish(&f);
-}
-END_TEST
-
 // A page that two sequences share, and a table with a sequence twice: reading is all attend does.
 START_TEST(reads_shared_pages) {
     attend_shape s = small();
@@ -544,7 +510,6 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, reads_no_table_entry_outside);
     tcase_add_test(tcase, shows_a_nan_to_those_who_see_it);
     tcase_add_test(tcase, serves_few_rows);
-    tcase_add_test(tcase, sums_long_contexts_of_few_rows);
     tcase_add_test(tcase, reads_shared_pages);
     tcase_add_test(tcase, serves_the_widest_rows);
     tcase_add_test(tcase, serves_plans_with_a_capacity);
