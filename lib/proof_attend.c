@@ -45,7 +45,8 @@ typedef struct scene {
     const clmla_plan_params *params; // of the trial's plans
     bool lists;
     uint32_t heads, kv_heads, width, value_dim;
-    cl_mem latent, rope, slots, table, rows, query, output, lse, largest;
+    cl_mem latent, rope, slots, table, rows, query;
+    cl_mem results; // values, then log-sum-exps, then largest scores
     cl_mem first_list, second_list, counts;
 } scene;
 
@@ -169,9 +170,7 @@ static clmla_status make_scene(scene *s, proof_trial *trial) {
     STATUS_OR_RETURN(proof_scene_values(&s->rope, &s->base, keys * layout->rope_dim, 2));
     STATUS_OR_RETURN(proof_scene_values(&s->query, &s->base, pairs * s->width, 3));
     STATUS_OR_RETURN(make_places(s));
-    STATUS_OR_RETURN(proof_scene_values(&s->output, &s->base, pairs * s->value_dim, 0));
-    STATUS_OR_RETURN(proof_scene_values(&s->lse, &s->base, pairs, 0));
-    STATUS_OR_RETURN(proof_scene_values(&s->largest, &s->base, pairs, 0));
+    STATUS_OR_RETURN(proof_scene_values(&s->results, &s->base, result_floats(s), 0));
     return store_rows(s);
 }
 
@@ -179,9 +178,7 @@ static clmla_status read_result(proof_result *out, const scene *s, float *values
     size_t pairs = (size_t)TOKENS * s->heads;
     float *lse = values + pairs * s->value_dim, *largest = lse + pairs;
     *out = (proof_result){values, lse, largest};
-    STATUS_OR_RETURN(proof_scene_read(&s->base, s->output, pairs * s->value_dim * sizeof(float), values));
-    STATUS_OR_RETURN(proof_scene_read(&s->base, s->lse, pairs * sizeof(float), lse));
-    return proof_scene_read(&s->base, s->largest, pairs * sizeof(float), largest);
+    return proof_scene_read(&s->base, s->results, result_floats(s) * sizeof(float), values);
 }
 
 // Updates a plan with the scene's lengths, and adds its keys to the parameters; scopes: two.
@@ -209,12 +206,9 @@ static clmla_status give_keys(clmla_attend_params *params, clmla_attend_scope *s
 
 // NaN in the results and in the plan's workspace: another plan's, or another run's, may lie there.
 static clmla_status spoil_results(const scene *s, const clmla_plan *plan) {
-    size_t pairs = (size_t)TOKENS * s->heads;
     STATUS_OR_RETURN(proof_scene_spoil(&s->base, plan->workspace[PLAN_WORKSPACE_ATTEND],
                                        plan->workspace_bytes[PLAN_WORKSPACE_ATTEND]));
-    STATUS_OR_RETURN(proof_scene_spoil(&s->base, s->output, pairs * s->value_dim * sizeof(float)));
-    STATUS_OR_RETURN(proof_scene_spoil(&s->base, s->lse, pairs * sizeof(float)));
-    return proof_scene_spoil(&s->base, s->largest, pairs * sizeof(float));
+    return proof_scene_spoil(&s->base, s->results, result_floats(s) * sizeof(float));
 }
 
 // Runs a plan over the scene.
@@ -224,14 +218,15 @@ static clmla_status attend_by(proof_result *out, scene *s, const plan_choice *ch
     clmla_plan *plan = NULL;
     clmla_status status = CLMLA_OK;
     cl_command_queue queue = s->base.trial->queue;
+    uint64_t pairs = (uint64_t)TOKENS * s->heads;
     STATUS_OR_OUT(plan_make(&plan, s->base.trial->context, s->params, choice));
     STATUS_OR_OUT(give_keys(&params, scopes, plan, s));
     STATUS_OR_OUT(spoil_results(s, plan));
     params.query = (clmla_buffer){s->query, 0};
     params.softmax_scale = 3.0f / sqrtf((float)s->width); // scores spread by about 1
-    params.output = (clmla_buffer){s->output, 0};
-    params.lse = (clmla_buffer){s->lse, 0};
-    params.max_logit = (clmla_buffer){s->largest, 0};
+    params.output = (clmla_buffer){s->results, 0};
+    params.lse = (clmla_buffer){s->results, pairs * s->value_dim * sizeof(float)};
+    params.max_logit = (clmla_buffer){s->results, params.lse.offset + pairs * sizeof(float)};
     STATUS_OR_OUT(clmla_attend(plan, &params, queue, 0, NULL, NULL));
     STATUS_OR_OUT(read_result(out, s, values));
 out:

@@ -20,7 +20,8 @@ typedef struct scene {
     proof_scene base;
     const proof_heads *of;
     uint32_t width;
-    cl_mem query, key, rope, value, output, lse;
+    cl_mem query, key, rope, value;
+    cl_mem results; // values, then log-sum-exps
 } scene;
 
 static clmla_attend_heads_params call_of(const proof_heads *of) {
@@ -62,8 +63,7 @@ static clmla_status make_scene(scene *s, proof_trial *trial) {
     STATUS_OR_RETURN(proof_scene_values(&s->key, &s->base, (size_t)KEYS * HEADS * s->of->nope_dim, 5));
     STATUS_OR_RETURN(proof_scene_values(&s->rope, &s->base, (size_t)KEYS * s->of->rope_dim, 6));
     STATUS_OR_RETURN(proof_scene_values(&s->value, &s->base, (size_t)KEYS * HEADS * s->of->value_dim, 7));
-    STATUS_OR_RETURN(proof_scene_values(&s->output, &s->base, (size_t)TOKENS * HEADS * s->of->value_dim, 0));
-    return proof_scene_values(&s->lse, &s->base, (size_t)TOKENS * HEADS, 0);
+    return proof_scene_values(&s->results, &s->base, result_floats(s), 0);
 }
 
 static clmla_status attend_chunk(const scene *s, uint32_t first, uint32_t count, const char *variant) {
@@ -75,8 +75,8 @@ static clmla_status attend_chunk(const scene *s, uint32_t first, uint32_t count,
     p.key = (clmla_buffer){s->key, first * p.key_token_stride * sizeof(float)};
     p.key_rope = (clmla_buffer){s->rope, first * p.key_rope_stride * sizeof(float)};
     p.value = (clmla_buffer){s->value, first * p.value_token_stride * sizeof(float)};
-    p.output = (clmla_buffer){s->output, 0};
-    p.lse = (clmla_buffer){s->lse, 0};
+    p.output = (clmla_buffer){s->results, 0};
+    p.lse = (clmla_buffer){s->results, (uint64_t)TOKENS * HEADS * s->of->value_dim * sizeof(float)};
     p.variant = variant;
     return clmla_attend_heads(s->base.trial->context, &p, s->base.trial->queue, 0, NULL, NULL);
 }
@@ -85,13 +85,10 @@ static clmla_status attend_by(proof_result *out, const scene *s, const char *var
     size_t pairs = (size_t)TOKENS * HEADS;
     float *lse = values + pairs * s->of->value_dim;
     *out = (proof_result){values, lse, lse};
-    STATUS_OR_RETURN(proof_scene_spoil(&s->base, s->output, pairs * s->of->value_dim * sizeof(float)));
-    STATUS_OR_RETURN(proof_scene_spoil(&s->base, s->lse, pairs * sizeof(float)));
+    STATUS_OR_RETURN(proof_scene_spoil(&s->base, s->results, result_floats(s) * sizeof(float)));
     clmla_status status = attend_chunk(s, 0, CHUNK, variant);
     if (status == CLMLA_OK) status = attend_chunk(s, CHUNK, KEYS - CHUNK, variant);
-    if (status == CLMLA_OK)
-        status = proof_scene_read(&s->base, s->output, pairs * s->of->value_dim * sizeof(float), values);
-    if (status == CLMLA_OK) status = proof_scene_read(&s->base, s->lse, pairs * sizeof(float), lse);
+    if (status == CLMLA_OK) status = proof_scene_read(&s->base, s->results, result_floats(s) * sizeof(float), values);
     return status;
 }
 

@@ -22,7 +22,7 @@ void proof_scene_end(proof_scene *scene) {
 clmla_status proof_scene_buffer(cl_mem *out, proof_scene *scene, uint64_t bytes, const void *data) {
     *out = NULL;
     if (bytes == 0) return CLMLA_OK;
-    if (scene->buffer_count >= PROOF_BUFFERS)
+    if (scene->buffer_count == PROOF_BUFFERS)
         return host_fail(NULL, CLMLA_E_LIMIT, 0, "%s: more than %d buffers", scene->what, PROOF_BUFFERS);
     STATUS_OR_RETURN(host_buffer_create(out, &scene->trial->context->host, bytes, data, scene->what));
     scene->buffers[scene->buffer_count++] = *out;
@@ -31,7 +31,8 @@ clmla_status proof_scene_buffer(cl_mem *out, proof_scene *scene, uint64_t bytes,
 
 clmla_status proof_scene_values(cl_mem *out, proof_scene *scene, size_t count, uint32_t seed) {
     if (seed && count > scene->floats)
-        return host_fail(NULL, CLMLA_E_LIMIT, 0, "%s: %zu floats, and room for %zu", scene->what, count, scene->floats);
+        return host_fail(NULL, CLMLA_E_LIMIT, 0, "%s: %zu values where there is room for %zu", scene->what, count,
+                         scene->floats);
     if (seed) proof_fill(scene->host, count, seed);
     return proof_scene_buffer(out, scene, count * sizeof(float), seed ? scene->host : NULL);
 }

@@ -21,7 +21,7 @@ clmla_status proof_scene_begin(proof_scene *scene, proof_trial *trial, const cha
 void proof_scene_end(proof_scene *scene);
 
 // Buffers that last as long as the scene; of 0 bytes, or values, there is none. data NULL: it is not filled. seed 0: neither.
-// Errors: CLMLA_E_MEMORY, CLMLA_E_OPENCL.
+// Errors: CLMLA_E_MEMORY, CLMLA_E_OPENCL; CLMLA_E_LIMIT: more than a scene holds.
 clmla_status proof_scene_buffer(cl_mem *out, proof_scene *scene, uint64_t bytes, const void *data);
 clmla_status proof_scene_values(cl_mem *out, proof_scene *scene, size_t count, uint32_t seed);
 

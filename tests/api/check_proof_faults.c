@@ -6,17 +6,22 @@
 #include "tests/host/faulty.h"
 #include <string.h>
 
+static clmla_context *faulty_context(void) {
+    clmla_context *context = NULL;
+    clmla_context_params params = {.opencl = {test_device_get()->cl, test_device_get()->id},
+                                   .allocator = faulty_allocator(),
+                                   .program_folder = "",
+                                   .tuning_file = "",
+                                   .proof = CLMLA_PROOF_ALWAYS};
+    faulty_arm(FAULTY_NONE, 0, false);
+    TEST_OK(context_create_with_calls(&context, &params, faulty_calls()));
+    return context;
+}
+
 START_TEST(failures_lose_nothing) {
     faulty_kind kind = _i ? FAULTY_ALLOCATION : FAULTY_CALL;
-    clmla_context *context = NULL;
-    clmla_context_params context_params = {.opencl = {test_device_get()->cl, test_device_get()->id},
-                                           .allocator = faulty_allocator(),
-                                           .program_folder = "",
-                                           .tuning_file = "",
-                                           .proof = CLMLA_PROOF_ALWAYS};
     long faults = 0, refused = 0, unseen = 0;
-    faulty_arm(FAULTY_NONE, 0, false);
-    TEST_OK(context_create_with_calls(&context, &context_params, faulty_calls()));
+    clmla_context *context = faulty_context();
     clmla_plan_params params = proof_small_params(1);
     params.attend_variant = proof_first_variant(); // no other is tried in its place
     proof_chosen(context, &params);                // builds the programs
@@ -57,15 +62,8 @@ END_TEST
 // The same of a schedule's: naive takes the place of a variant that failed.
 START_TEST(failures_of_schedules_lose_nothing) {
     faulty_kind kind = _i ? FAULTY_ALLOCATION : FAULTY_CALL;
-    clmla_context *context = NULL;
-    clmla_context_params context_params = {.opencl = {test_device_get()->cl, test_device_get()->id},
-                                           .allocator = faulty_allocator(),
-                                           .program_folder = "",
-                                           .tuning_file = "",
-                                           .proof = CLMLA_PROOF_ALWAYS};
     long faults = 0, naive = 0;
-    faulty_arm(FAULTY_NONE, 0, false);
-    TEST_OK(context_create_with_calls(&context, &context_params, faulty_calls()));
+    clmla_context *context = faulty_context();
     context->host.facts.type = CL_DEVICE_TYPE_GPU;
     context->host.facts.is_interpreter = false;
     clmla_plan_params params = proof_small_params(3);

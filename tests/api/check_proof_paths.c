@@ -15,7 +15,7 @@ static const clmla_plan_params every_plan[] = {
     {.head_count = 5, .layout = {.format = CLMLA_ROWS_F16, .latent_dim = 32, .rope_dim = 8}},
     {.head_count = 390,
      .kv_head_count = 3,
-     .layout = {.format = CLMLA_ROWS_BF16, .latent_dim = 37, .rope_dim = 6},
+     .layout = {.format = CLMLA_ROWS_F16, .latent_dim = 37, .rope_dim = 6},
      .value_dim = 43,
      .window = 1000},
     {.head_count = 16,
