@@ -181,11 +181,12 @@ static void check_row(fixture *f, uint32_t token, uint32_t head, const char *var
     test_view_compare_row(&f->to, &expected, target.page, target.row, head, variant);
 }
 
-// The kernels for GPUs take CPUs long to compile: there, each writes a format from one. check_append has more of the writing,
-// check_gather of the reading.
+// The kernels for GPUs take CPUs long to compile: there, every other format is written, from one. check_append has all the writing,
+// check_gather the reading.
 static bool left_out(const fixture *f, const clmla_variant *variant) {
+    clmla_row_format to = f->shape.to.format;
     return strcmp(variant->name, "group") == 0 && (test_device_get()->facts->type & CL_DEVICE_TYPE_CPU) &&
-           f->shape.from.format != written_from[f->shape.to.format];
+           (to % 2 == 0 || f->shape.from.format != written_from[to]);
 }
 
 static void check_variants(fixture *f) {
