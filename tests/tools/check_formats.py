@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 
@@ -147,6 +148,13 @@ class Formats(tool.ToolTest):
             for written, error in zip(errors, (entry['errors']['c_v2lite_dims'], entry['outliers']), strict=True):
                 here, there = float(written), error['cos_diff']
                 self.assertTrue(math.isclose(here, there, rel_tol=0.1) or max(here, there) < 2e-6, f'{name}: {there}')
+
+    def test_header_has_its_bytes(self):
+        """The table of rows.h: lines of a format's names, or of two, and the bytes of its row."""
+        text = (ROOT / 'include/clmla/rows.h').read_text(encoding='utf-8')
+        lines = re.findall(r'^//   ((?:[a-z]+\d*(?:_[a-z]+)? )+) *(\d+) +\S', text, re.MULTILINE)
+        told = {name: int(count) for names, count in lines for name in names.split()}
+        self.assertEqual(told, {name: entry['row_bytes'] for name, entry in self.formats().items()})
 
     # --- without parts of it -----------------------------------------------------------------------------------------
 
