@@ -136,8 +136,8 @@ void attend_options(char options[OPTIONS_MAX], const clmla_plan *plan, bool list
                  tile->key_tile, tile->partials, exact, sparse);
     else if (plan->attend->method == VARIANT_MATRIX_RING)
         snprintf(more, sizeof more, "%s %s -DKEY_TILE=%u -DSTAGES=%u %s%s",
-                 host_ring_option(host_ring_find(&plan->context->host.facts)), dims, tile->key_tile, tile->stages, exact,
-                 sparse);
+                 host_ring_option(host_ring_find(&plan->context->host.facts)), dims, tile->key_tile, tile->stages,
+                 exact, sparse);
     else if (plan->attend->method == VARIANT_WGMMA)
         snprintf(more, sizeof more, "%s %s %s%s", host_wgmma_option(host_wgmma_find(&plan->context->host.facts)), dims,
                  exact, sparse);
@@ -293,14 +293,11 @@ clmla_status attend_enqueue_between(clmla_plan *plan, const clmla_attend_params 
     return plan->grid_items > 0 && !neighbours.merges ? launch_merge(&job) : CLMLA_OK;
 }
 
-clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {
-    return attend_enqueue_between(plan, params, (attend_neighbours){0}, chain);
-}
-
 clmla_status clmla_attend(clmla_plan *plan, const clmla_attend_params *params, cl_command_queue queue,
                           cl_uint wait_count, const cl_event *wait, cl_event *event) {
     host_chain chain;
     if (!plan || !params) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "attend: plan or params is NULL");
     STATUS_OR_RETURN(plan_chain_begin(&chain, plan, queue, wait_count, wait));
-    return plan_chain_finish(&chain, plan, attend_enqueue(plan, params, &chain), event);
+    clmla_status status = attend_enqueue_between(plan, params, (attend_neighbours){0}, &chain);
+    return plan_chain_finish(&chain, plan, status, event);
 }

@@ -24,7 +24,8 @@ typedef struct clmla_context clmla_context;
 // variant that differs, or cannot be built or launched, is refused with the reason, a warning is logged, and the next
 // one is taken. What was found is kept by the context and, except for failures, in the program folder: a second start
 // proves nothing anew. Proofs run in clmla_plan_create, clmla_layer_prepare and clmla_variant_list_tried, which then
-// wait for the device and build two to five programs; never in an enqueue.
+// wait for the device and build two to five programs; never in an enqueue. What is proven is attend over pages, causal:
+// over lists of slots (clmla_attend_params.scopes) it is another build of the same text, which is not tried by itself.
 typedef enum clmla_proof {
     CLMLA_PROOF_AUTO = 0, // on every device but interpreters, and CPUs under PoCL and Intel's runtime, on which the
                           // library's tests run each variant
