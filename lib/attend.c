@@ -293,14 +293,11 @@ clmla_status attend_enqueue_between(clmla_plan *plan, const clmla_attend_params 
     return plan->grid_items > 0 && !neighbours.merges ? launch_merge(&job) : CLMLA_OK;
 }
 
-clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain) {
-    return attend_enqueue_between(plan, params, (attend_neighbours){0}, chain);
-}
-
 clmla_status clmla_attend(clmla_plan *plan, const clmla_attend_params *params, cl_command_queue queue,
                           cl_uint wait_count, const cl_event *wait, cl_event *event) {
     host_chain chain;
     if (!plan || !params) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "attend: plan or params is NULL");
     STATUS_OR_RETURN(plan_chain_begin(&chain, plan, queue, wait_count, wait));
-    return plan_chain_finish(&chain, plan, attend_enqueue(plan, params, &chain), event);
+    clmla_status status = attend_enqueue_between(plan, params, (attend_neighbours){0}, &chain);
+    return plan_chain_finish(&chain, plan, status, event);
 }

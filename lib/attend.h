@@ -47,14 +47,7 @@ static inline clmla_type attend_type(clmla_type type) {
 // recorded: the call is.
 clmla_status attend_check(const clmla_plan *plan, const clmla_attend_params *params, bool recorded);
 
-// `heads` pieces of `width` values a token, token by token or head by head, none on top of another. Both strides 0 =
-// dense, and are then filled in.
-typedef struct attend_heads {
-    clmla_buffer memory;
-    clmla_type type;
-    uint64_t token_stride, head_stride, width;
-} attend_heads;
-clmla_status attend_check_heads(const clmla_plan *plan, const attend_heads *heads, const char *name);
+// Of `heads` pieces of `width` values a token: both strides 0 = dense, and are then filled in.
 void attend_dense_strides(uint64_t *token_stride, uint64_t *head_stride, uint64_t heads, uint64_t width);
 
 // Keys. attend_keys_check: rows and page table, or scopes. attend_keys_arguments: in the order of KEY_ARGUMENTS.

@@ -11,7 +11,14 @@ void attend_dense_strides(uint64_t *token_stride, uint64_t *head_stride, uint64_
     *token_stride = heads * width;
 }
 
-clmla_status attend_check_heads(const clmla_plan *plan, const attend_heads *of, const char *name) {
+// Pieces of `width` values a token and head, token by token or head by head, none on top of another.
+typedef struct attend_heads {
+    clmla_buffer memory;
+    clmla_type type;
+    uint64_t token_stride, head_stride, width;
+} attend_heads;
+
+static clmla_status check_heads(const clmla_plan *plan, const attend_heads *of, const char *name) {
     uint64_t heads = plan->params.head_count;
     tensor_heads tensor = {of->memory, plan->extent.query_tokens, of->token_stride, heads, of->head_stride, of->width};
     attend_dense_strides(&tensor.token_stride, &tensor.head_stride, heads, of->width);
@@ -46,8 +53,8 @@ static clmla_status check_queries(const clmla_plan *plan, const clmla_attend_par
                           params->query_head_stride, apart ? plain : plain + rope};
     attend_heads query_rope = {params->query_rope, query.type, params->query_rope_token_stride,
                                params->query_rope_head_stride, rope};
-    STATUS_OR_RETURN(attend_check_heads(plan, &query, "query"));
-    return apart ? attend_check_heads(plan, &query_rope, "query_rope") : CLMLA_OK;
+    STATUS_OR_RETURN(check_heads(plan, &query, "query"));
+    return apart ? check_heads(plan, &query_rope, "query_rope") : CLMLA_OK;
 }
 
 static clmla_status check_results(const clmla_plan *plan, const clmla_attend_params *params) {
@@ -58,10 +65,10 @@ static clmla_status check_results(const clmla_plan *plan, const clmla_attend_par
     if (!params->output.memory && !params->lse.memory && !params->max_logit.memory)
         return host_fail(&host->log, CLMLA_E_ARGUMENT, 0,
                          "attend: output, lse and max_logit are all missing: one of them is needed");
-    if (params->output.memory) STATUS_OR_RETURN(attend_check_heads(plan, &output, "output"));
-    if (params->lse.memory) STATUS_OR_RETURN(attend_check_heads(plan, &lse, "lse"));
+    if (params->output.memory) STATUS_OR_RETURN(check_heads(plan, &output, "output"));
+    if (params->lse.memory) STATUS_OR_RETURN(check_heads(plan, &lse, "lse"));
     lse.memory = params->max_logit;
-    if (params->max_logit.memory) STATUS_OR_RETURN(attend_check_heads(plan, &lse, "max_logit"));
+    if (params->max_logit.memory) STATUS_OR_RETURN(check_heads(plan, &lse, "max_logit"));
     if (!params->sink.memory) return CLMLA_OK;
     return host_buffer_check(host, params->sink, plan->params.head_count * sizeof(float), sizeof(float), "attend",
                              "sink");

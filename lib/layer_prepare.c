@@ -76,6 +76,46 @@ static clmla_status make(rehearsal *r, const clmla_cache *cache, uint32_t tokens
     return status;
 }
 
+static bool same_tile(const attend_tile *a, const attend_tile *b) {
+    return a->group == b->group && a->row_tile == b->row_tile && a->key_tile == b->key_tile &&
+           a->score_rows == b->score_rows && a->partials == b->partials && a->stages == b->stages;
+}
+
+static bool is_among(const attend_tile *tile, const attend_tile *others, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (same_tile(tile, &others[i])) return true;
+    return false;
+}
+
+// Steps of plans with a capacity for several tokens a sequence, which may attend by larger tiles, each a program of its
+// own. `played`: the tile that was.
+static clmla_status play_larger_tiles(rehearsal *r, const clmla_plan_params *like, attend_tile played,
+                                      cl_command_queue queue) {
+    attend_tile tiles[PREPARE_TOKENS] = {played};
+    uint32_t count = 1;
+    clmla_plan_params params = {.head_count = like->head_count, .layout = like->layout, .compute = like->compute};
+    for (uint32_t tokens = 2; tokens <= PREPARE_TOKENS; tokens++) {
+        params.capacity = (clmla_plan_capacity){1, tokens, tokens};
+        STATUS_OR_RETURN(clmla_plan_create(&r->plan, r->layer.context, &params));
+        if (!is_among(&r->plan->tile, tiles, count)) {
+            tiles[count++] = r->plan->tile;
+            STATUS_OR_RETURN(play(r, tokens, queue));
+        }
+        clmla_plan_destroy(&r->plan);
+    }
+    return CLMLA_OK;
+}
+
+static clmla_status play_capacities(rehearsal *r, cl_command_queue queue) {
+    clmla_plan *kept = r->plan;
+    if (!variant_has_tiles(kept->attend)) return CLMLA_OK;
+    r->plan = NULL;
+    clmla_status status = play_larger_tiles(r, &kept->params, kept->tile, queue);
+    clmla_plan_destroy(&r->plan);
+    r->plan = kept;
+    return status;
+}
+
 // A plan of fast compute may attend with a kernel of its own, or with another build of the same.
 static clmla_status play_fast(rehearsal *r, uint32_t tokens, cl_command_queue queue) {
     clmla_plan_params params = r->plan->params;
@@ -84,11 +124,13 @@ static clmla_status play_fast(rehearsal *r, uint32_t tokens, cl_command_queue qu
     params.attend_variant = NULL;
     clmla_plan_destroy(&r->plan);
     STATUS_OR_RETURN(clmla_plan_create(&r->plan, r->layer.context, &params));
-    bool same = r->plan->attend == exact && !variant_has_matrix_units(exact);
-    return same ? CLMLA_OK : play(r, tokens, queue);
+    if (r->plan->attend == exact && !variant_has_matrix_units(exact)) return CLMLA_OK;
+    STATUS_OR_RETURN(play(r, tokens, queue));
+    return play_capacities(r, queue);
 }
 
-// Prompts, if any may be reconstructed without being asked to; of fast compute, if attend_heads has a kernel of its own for it.
+// Prompts, if any may be reconstructed without being asked to; of fast compute, if attend_heads has a kernel of its own
+// for it.
 static clmla_status play_prompt(rehearsal *r, uint32_t tokens, clmla_compute compute, cl_command_queue queue) {
     clmla_context *context = r->layer.context;
     const clmla_config *config = &r->layer.config;
@@ -121,6 +163,7 @@ clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *ca
     for (uint32_t few = 1; few <= PREPARE_TOKENS; few *= 2) STATUS_OR_OUT(play(&r, few, queue));
     STATUS_OR_OUT(play(&r, tokens, queue));
     STATUS_OR_OUT(play_edits(&r, queue));
+    STATUS_OR_OUT(play_capacities(&r, queue));
     STATUS_OR_OUT(play_fast(&r, tokens, queue));
     STATUS_OR_OUT(play_prompt(&r, tokens, CLMLA_COMPUTE_EXACT, queue));
     STATUS_OR_OUT(play_prompt(&r, tokens, CLMLA_COMPUTE_FAST, queue));

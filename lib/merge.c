@@ -145,7 +145,7 @@ static clmla_buffer rest_of(clmla_buffer states, const merge_job *job, uint64_t 
     return job->state_count < 2 ? states : (clmla_buffer){states.memory, states.offset + stride * bytes};
 }
 
-clmla_status merge_enqueue(clmla_context *context, const clmla_merge_params *params, host_chain *chain) {
+static clmla_status merge_enqueue(clmla_context *context, const clmla_merge_params *params, host_chain *chain) {
     const clmla_merge_params *p = params;
     merge_job job = {
         .operation = "merge",

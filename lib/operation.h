@@ -64,7 +64,7 @@ clmla_status absorb_enqueue(clmla_context *context, const clmla_absorb_params *p
                             host_chain *chain);
 // Why absorb does not pack queries for attend of the plan; NULL when it does. A constant.
 const char *absorb_pack_refusal(clmla_context *context, const clmla_absorb_params *params, const clmla_plan *plan);
-// states: of rows whose keys attend cut, which it left unmerged (attend_enqueue_states); NULL = attended holds all
+// states: of rows whose keys attend cut, which it left unmerged (attend_neighbours.merges); NULL = attended holds all
 // rows.
 typedef struct output_states {
     clmla_plan *plan;
@@ -78,10 +78,8 @@ const char *output_merge_refusal(clmla_context *context, const clmla_output_para
 clmla_status attend_heads_options(char options[OPTIONS_MAX], clmla_context *context,
                                   const clmla_attend_heads_params *params, const variant *chosen);
 clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_heads_params *params, host_chain *chain);
-clmla_status merge_enqueue(clmla_context *context, const clmla_merge_params *params, host_chain *chain);
-// The chain must already wait for the plan's upload (plan_chain_begin).
-clmla_status attend_enqueue(clmla_plan *plan, const clmla_attend_params *params, host_chain *chain);
-// The same between operations that do some of it.
+// attend between operations that do some of it, or none. The chain must already wait for the plan's upload
+// (plan_chain_begin).
 typedef struct attend_neighbours {
     bool packed; // the queries are packed
     bool merges; // rows whose keys were cut are merged later: their states stay in the plan's workspace

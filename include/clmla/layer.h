@@ -71,8 +71,9 @@ CLMLA_API void clmla_layer_set_cache_layer(clmla_layer *layer, uint32_t cache_la
 // Bytes of device memory its weights take; 0 of NULL.
 CLMLA_API uint64_t clmla_layer_bytes(const clmla_layer *layer);
 
-// Enqueues one step of the layer: appends the new tokens' rows to the cache and attends. Sequences that the plan found to
-// be cheaper so are attended by reconstructed keys and values (clmla_prefill, plan.h), the others in the absorbed form.
+// Enqueues one step of the layer: appends the new tokens' rows to the cache and attends. Sequences that the plan found
+// to be cheaper so are attended by reconstructed keys and values (clmla_prefill, plan.h), the others in the absorbed
+// form.
 // Shapes  : input, output [T][hidden_size] f32 dense, T the query tokens of the plan's batch in batch order; output
 //           must not overlap input. With a plan that has a capacity both hold capacity.query_tokens rows, whatever the
 //           batch: rows past its tokens are computed with, whatever they hold, and reach neither cache nor other rows;
@@ -87,9 +88,11 @@ CLMLA_API clmla_status clmla_layer_enqueue(const clmla_layer *layer, clmla_plan 
                                            cl_uint wait_count, const cl_event *wait, cl_event *event);
 
 // Builds every kernel this layer can use over this cache, and runs each once over a small cache of its own, so that no
-// enqueue compiles afterwards, in the library or in the driver. Where variants must be proven (clmla_proof, context.h) those
-// of attend that plans choose by themselves are, and all of attend_heads, also for plans that name one and were made without
-// the model's config. Blocks. Layers of one shape need one call.
+// enqueue compiles afterwards, in the library or in the driver: with any plan that names no variant, and whose
+// capacity, if it has one, is of up to 8 tokens a sequence (more may share a tile, and a program, of their own). Where
+// variants must be proven (clmla_proof, context.h) those of attend that plans choose by themselves are, and all of
+// attend_heads, also for plans that name one and were made without the model's config. Blocks. Layers of one shape need
+// one call.
 // Errors  : as clmla_layer_enqueue and clmla_cache_create.
 CLMLA_API clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *cache, cl_command_queue queue);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// After clmla_layer_prepare no enqueue compiles: not in the library (program counts) and, where it can be seen, not in the
-// driver: PoCL writes what it compiles at first launch into its cache folder, whose files are counted.
+// After clmla_layer_prepare no enqueue compiles: not in the library (program counts) and, where it can be seen, not in
+// the driver: PoCL writes what it compiles at first launch into its cache folder, whose files are counted.
 #define _XOPEN_SOURCE 700 // nftw
+#include "lib/context.h"
 #include "tests/support/device.h"
 #include <ftw.h>
 #include <stdio.h>
@@ -47,15 +48,15 @@ static void step(world *w, clmla_sequence *sequences, uint32_t count, uint32_t t
     TEST_CL(clFinish(device->queue));
 }
 
-static void open_world(world *w, clmla_row_format format) {
+static void open_world(world *w, clmla_context *context, clmla_row_format format) {
     const test_device *device = test_device_get();
     clmla_config config;
     cl_int code;
     TEST_OK(clmla_config_load(&config, TEST_DATA "/a_v2_tiny"));
-    TEST_OK(clmla_layer_load(&w->layer, device->context, &config, TEST_DATA "/a_v2_tiny", 0, NULL));
-    TEST_OK(clmla_cache_create(&w->cache, device->context, &config,
+    TEST_OK(clmla_layer_load(&w->layer, context, &config, TEST_DATA "/a_v2_tiny", 0, NULL));
+    TEST_OK(clmla_cache_create(&w->cache, context, &config,
                                &(clmla_cache_params){.format = format, .layer_count = 1, .page_tokens = 16, .page_count = 100}));
-    TEST_OK(clmla_plan_create_for_cache(&w->plan, device->context, w->cache));
+    TEST_OK(clmla_plan_create_for_cache(&w->plan, context, w->cache));
     size_t bytes = 200 * config.hidden_size * sizeof(float);
     w->input = clCreateBuffer(device->cl, CL_MEM_READ_WRITE, bytes, NULL, &code);
     TEST_CL(code);
@@ -77,7 +78,7 @@ static void check_format(clmla_row_format format) {
     const test_device *device = test_device_get();
     world w;
     clmla_sequence sequences[4];
-    open_world(&w, format);
+    open_world(&w, device->context, format);
     TEST_OK(clmla_layer_prepare(w.layer, w.cache, device->queue));
     clmla_program_counts before = clmla_context_programs(device->context);
     int before_driver = compiled_by_driver();
@@ -110,8 +111,43 @@ START_TEST(nothing_is_compiled_after_prepare) {
 }
 END_TEST
 
+// A plan with a capacity for several tokens a sequence has more rows to share a tile, whose program is another one on
+// GPUs: which the device plays here, as the kernels for CPUs have one tile.
+START_TEST(nor_for_plans_with_a_capacity) {
+    const test_device *device = test_device_get();
+    static const uint32_t tokens[] = {1, 2, 3, 4, 8};
+    clmla_context_params context_params = {
+        .opencl = {device->cl, device->id}, .program_folder = "", .tuning_file = "", .proof = CLMLA_PROOF_NEVER};
+    clmla_context *context;
+    clmla_sequence sequence;
+    world w;
+    if (test_left_out(device->short_form, "plans with a capacity")) return;
+    TEST_OK(clmla_context_create(&context, &context_params));
+    context->host.facts.type = CL_DEVICE_TYPE_GPU;
+    open_world(&w, context, CLMLA_ROWS_F16);
+    TEST_OK(clmla_layer_prepare(w.layer, w.cache, device->queue));
+    clmla_program_counts before = clmla_context_programs(context);
+    TEST_OK(clmla_cache_sequence_create(&sequence, w.cache));
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+        clmla_plan_params params = {.head_count = 4, .capacity = {1, tokens[i], 100}, .compute = (clmla_compute)(i % 2)};
+        clmla_rows rows;
+        TEST_OK(clmla_cache_rows(&rows, w.cache, 0));
+        params.layout = rows.layout;
+        clmla_plan_destroy(&w.plan);
+        TEST_OK(clmla_plan_create(&w.plan, context, &params));
+        test_case_begin("prepare, capacity", (int)i, "%u tokens, %s", tokens[i], clmla_plan_facts_get(w.plan).attend_variant);
+        step(&w, &sequence, 1, tokens[i]);
+        TEST_ASSERT(clmla_context_programs(context).built == before.built, "%u programs built, %u by prepare",
+                    clmla_context_programs(context).built, before.built);
+    }
+    close_world(&w);
+    clmla_context_destroy(&context);
+}
+END_TEST
+
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, nothing_is_compiled_after_prepare);
+    tcase_add_test(tcase, nor_for_plans_with_a_capacity);
 }
 
 int main(void) {
