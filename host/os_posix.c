@@ -23,7 +23,7 @@
 #define PATH_MAX_BYTES 2048
 
 static clmla_status fail_file(const char *path, const char *what) {
-    return host_fail(NULL, CLMLA_E_FILE, 0, "%s: %s: %s", path, what, strerror(errno));
+    return host_fail(NULL, CLMLA_E_FILE, 0, "%s: %s: %s", path[0] ? path : "''", what, strerror(errno));
 }
 
 clmla_status host_map_open(host_map *map, const char *path) {

@@ -10,7 +10,7 @@
 #define PATH_BYTES 2048
 
 static clmla_status fail_file(const char *path, const char *what) {
-    return host_fail(NULL, CLMLA_E_FILE, 0, "%s: %s: Windows error %lu", path, what, GetLastError());
+    return host_fail(NULL, CLMLA_E_FILE, 0, "%s: %s: Windows error %lu", path[0] ? path : "''", what, GetLastError());
 }
 
 static clmla_status map_contents(host_map *map, HANDLE file, const char *path) {

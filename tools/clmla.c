@@ -28,21 +28,37 @@ static void print_usage(FILE *stream) {
             "the library's version");
 }
 
-int main(int argc, char **argv) {
-    const char *name = argc > 1 ? argv[1] : "";
+static const command *find_command(const char *name) {
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (strcmp(name, commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2);
-    if (strcmp(name, "--version") == 0) {
-        printf("clmla %s\n", clmla_version());
-        return EXIT_PASS;
-    }
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
-        print_usage(stdout);
-        return EXIT_PASS;
-    }
-    if (argc < 2)
-        print_usage(stderr);
-    else
-        fprintf(stderr, "clmla: unknown command '%s'; see clmla --help\n", name);
+        if (strcmp(name, commands[i].name) == 0) return &commands[i];
+    return NULL;
+}
+
+static int refuse(const char *name) {
+    fprintf(stderr, "clmla: unknown command '%s'; see clmla --help\n", name);
     return EXIT_UNUSABLE;
+}
+
+static int help(const char *name) {
+    char option[] = "--help", *arguments[] = {option, NULL};
+    const command *asked = name ? find_command(name) : NULL;
+    if (asked) return asked->run(1, arguments);
+    if (name) return refuse(name);
+    print_usage(stdout);
+    return EXIT_PASS;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        print_usage(stderr);
+        return EXIT_UNUSABLE;
+    }
+    const char *name = argv[1];
+    const command *asked = find_command(name);
+    if (asked) return asked->run(argc - 2, argv + 2);
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+        return help(argc > 2 ? argv[2] : NULL);
+    if (strcmp(name, "--version") != 0) return refuse(name);
+    printf("clmla %s\n", clmla_version());
+    return EXIT_PASS;
 }

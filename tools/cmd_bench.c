@@ -30,7 +30,7 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
         {"--query-tokens", OPTION_TEXT, &r->query_tokens, "N,..", "new tokens of a sequence (1)", 0, 0},
         {"--page", OPTION_TEXT, &r->page, "N,..", "tokens a page; 0 = contiguous (64)", 0, 0},
         {"--variant", OPTION_TEXT, &r->variant, "NAME",
-         "kernel variant, as clmla info names them; default: the library's choice", 0, 0},
+         "kernel variant, as clmla info names them (some need --compute fast); default: the library's choice", 0, 0},
         {"--weights", OPTION_TEXT, &r->weights, "NAME", "of a layer: f32, f16, bf16 (bf16)", 0, 0},
         {"--compute", OPTION_TEXT, &r->compute, "NAME", "of attention: exact, fast (exact)", 0, 0},
         {"--latent", OPTION_NUMBER, &r->latent_dim, "N", "latent elements of a row (512)", 1, 8192},

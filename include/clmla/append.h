@@ -47,10 +47,10 @@ typedef struct clmla_row_places {
 // zeros when all are below 2^-100.
 typedef struct clmla_append_params {
     uint32_t token_count;
-    clmla_type input_type; // of latent and rope: f32 (NONE is read as it), f16 or bf16
-    clmla_buffer latent;   // [token_count][latent_stride], L used: after its norm, or before it with latent_norm
-    uint64_t latent_stride;
-    clmla_buffer rope; // [token_count][rope_stride], R used
+    clmla_type input_type;  // of latent and rope: f32 (NONE is read as it), f16 or bf16
+    clmla_buffer latent;    // [token_count][latent_stride], L used: after its norm, or before it with latent_norm
+    uint64_t latent_stride; // L or more: 0 is not taken for dense
+    clmla_buffer rope;      // [token_count][rope_stride], R used
     uint64_t rope_stride;
     uint64_t latent_head_stride, rope_head_stride; // elements; used when rows.kv_head_count > 1
     clmla_buffer latent_norm;                      // [L] f32, for all kv heads; optional

@@ -35,6 +35,9 @@ class CommandLine(tool.ToolTest):
             result = self.run_tool(*arguments)
             self.assertEqual((result.returncode, result.stderr), (0, b''))
             self.assertTrue(result.stdout.startswith(b'usage: clmla'))
+        for command in ('info', 'verify', 'generate', 'compare', 'formats', 'bench', 'tune'):
+            self.assertEqual(self.run_tool('help', command).stdout, self.run_tool(command, '--help').stdout)
+        self.assert_refused('', 'help', 'dance', says="unknown command 'dance'")
         self.assertEqual(self.run_tool().returncode, 2)
         self.assertRegex(self.run_tool('--version').stdout.decode(), r'^clmla \d+\.\d+\.\d+\n$')
 

@@ -144,6 +144,7 @@ START_TEST(loaded_from_folder) {
     ck_assert_uint_eq(c.hidden_size, 96);
     EXPECT_OK(clmla_config_load(&c, made_path("model/config.json")));
     EXPECT_REFUSED(clmla_config_load(&c, made_path("none")), CLMLA_E_FILE, "none");
+    EXPECT_REFUSED(clmla_config_load(&c, ""), CLMLA_E_FILE, "'': cannot be opened");
     made_folder("empty");
     EXPECT_REFUSED(clmla_config_load(&c, made_path("empty")), CLMLA_E_FILE, "empty/config.json");
     made_file("nothing.json", "", 0);
