@@ -3,6 +3,7 @@
 // the driver: PoCL writes what it compiles at first launch into its cache folder, whose files are counted.
 #define _XOPEN_SOURCE 700 // nftw
 #include "lib/context.h"
+#include "lib/plan.h"
 #include "tests/support/device.h"
 #include <ftw.h>
 #include <stdio.h>
@@ -145,7 +146,31 @@ START_TEST(nor_for_plans_with_a_capacity) {
 }
 END_TEST
 
+// A plan may name a variant of attend_heads that prepare does not run, and need not know the model: proven it is. Only with
+// CLMLA_TEST_FULL=1, as it builds attend_heads_tile.
+START_TEST(named_variants_are_proven) {
+    clmla_context *context = test_device_get()->context;
+    const char *full = getenv("CLMLA_TEST_FULL");
+    clmla_config config;
+    world w;
+    if (!full || strcmp(full, "1") != 0) return;
+    TEST_OK(clmla_config_load(&config, TEST_DATA "/a_v2_tiny"));
+    open_world(&w, context, CLMLA_ROWS_F16);
+    clmla_plan_params named = w.plan->params;
+    named.attend_heads_variant = "tile";
+    context->proof = CLMLA_PROOF_ALWAYS;
+    const char *before = plan_prefill_step_refusal(context, &named, &config);
+    TEST_OK(clmla_layer_prepare(w.layer, w.cache, test_device_get()->queue));
+    const char *after = plan_prefill_step_refusal(context, &named, &config);
+    context->proof = CLMLA_PROOF_NEVER;
+    TEST_ASSERT(before && strstr(before, "not proven"), "before: %s", before ? before : "proven");
+    TEST_ASSERT(!after, "after: %s", after);
+    close_world(&w);
+}
+END_TEST
+
 static void add_tests(TCase *tcase) {
+    tcase_add_test(tcase, named_variants_are_proven);
     tcase_add_test(tcase, nothing_is_compiled_after_prepare);
     tcase_add_test(tcase, nor_for_plans_with_a_capacity);
 }
