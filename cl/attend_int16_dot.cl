@@ -21,6 +21,7 @@
 #include "common/work.clh"
 #include "common/result.clh"
 #include "common/dot16.clh"
+#include "common/row_codes.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
 #error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
 #endif
@@ -45,6 +46,7 @@
 #define STRIP (VALUE_VECTORS * VECTOR_WIDTH) // columns whose values are made together
 #define FETCH_STRIP ((BLOCK_TOKENS * STRIP + 2 * LATENT_DIM - 1) / (2 * LATENT_DIM)) // half of the next block's keys
 #define KEY_GROUP 4                          // keys that are decoded side by side
+#define KEY_AHEAD 3
 #define UNIT_COLUMNS 32                      // and columns
 #define SQUARES (UNIT_COLUMNS / VECTOR_WIDTH)
 
@@ -98,6 +100,8 @@ static inline floatv decode_rope(float *out, const row_parts *at, row_turner *tu
     return squares;
 }
 
+#ifndef ROW_CODES
+
 static inline void decode_key(key_row *row, const row_parts *at, row_turner *turner) {
     floatv squares[SQUARES];
 #pragma unroll
@@ -150,6 +154,86 @@ static inline int load_keys(key_block *block, int *present, const key_source *ke
     }
     return found;
 }
+
+#else
+
+static inline float code_floats(uint *words, const float *values, int columns) {
+    float unit = code_unit(code_square(values, columns), values, columns, CODE_MOST);
+    code_values(words, values, columns, unit);
+    return unit;
+}
+
+typedef struct key_factors {
+    code_factors latent, rope;
+} key_factors;
+
+// One part of a key that has no factors.
+static inline float code_latent_floats(uint *words, const row_parts *at) {
+    float values[LATENT_DIM] ALIGNED;
+    for (int d = 0; d < LATENT_DIM; d += VECTOR_WIDTH) store_floatv(row_latent_vector(at, d), values + d);
+    return code_floats(words, values, LATENT_DIM);
+}
+
+static inline float code_rope_floats(uint *words, const row_parts *at, row_turner *turner) {
+    float values[ROPE_COLUMNS + VECTOR_WIDTH] ALIGNED;
+    decode_rope(values, at, turner);
+    return code_floats(words, values, ROPE_COLUMNS);
+}
+
+static inline void find_factors(key_factors *key, const row_parts *at) {
+    key->latent.unit = row_latent_factors(&key->latent, at);
+#if ROPE_DIM > 0
+    key->rope.unit = at->delta != 0 ? 0.0f : row_rope_factors(&key->rope, at);
+#endif
+}
+
+static inline void code_key(key_block *block, int i, const row_parts *at, const key_factors *key, row_turner *turner) {
+    uint *words = block->words + i * KEY_WORDS;
+    float unit = key->latent.unit;
+    if (unit != 0.0f)
+        row_latent_codes(words, &key->latent, at);
+    else
+        unit = code_latent_floats(words, at);
+    block->latent[i] = unit;
+    block->values[i] = isnan(unit) ? 0.0f : unit;
+#if ROPE_DIM > 0
+    unit = key->rope.unit;
+    if (unit != 0.0f)
+        row_rope_codes(words + LATENT_WORDS, &key->rope, at);
+    else
+        unit = code_rope_floats(words + LATENT_WORDS, at, turner);
+    block->rope[i] = unit;
+#endif
+}
+
+static inline void clear_key(key_block *block, int i) {
+    for (int w = 0; w < KEY_WORDS; w++) block->words[i * KEY_WORDS + w] = 0u;
+    block->latent[i] = block->rope[i] = block->values[i] = 0.0f;
+}
+
+// A key is looked up and asked for KEY_AHEAD keys before its codes are made, and its factors found one before: neither is waited for.
+static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count, row_turner *turner) {
+    int found = 0, end = (count + SCORE_SUMS - 1) / SCORE_SUMS * SCORE_SUMS;
+    row_parts at[KEY_AHEAD + 1];
+    key_factors factors[2];
+    for (int i = -KEY_AHEAD; i < end; i++) {
+        int far = i + KEY_AHEAD, next = i + 1;
+        if (far < end) {
+            present[far] = far < count && key_at(&at[far % (KEY_AHEAD + 1)], keys, key + far);
+            found += present[far];
+            if (present[far]) fetch_row(&at[far % (KEY_AHEAD + 1)]);
+        }
+        if (next >= 0 && next < end && present[next]) find_factors(&factors[next % 2], &at[next % (KEY_AHEAD + 1)]);
+        if (i < 0) continue;
+        if (present[i])
+            code_key(block, i, &at[i % (KEY_AHEAD + 1)], &factors[i % 2], turner);
+        else
+            clear_key(block, i);
+    }
+    return found;
+}
+
+#endif
 
 // --- scores
 
