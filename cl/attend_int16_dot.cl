@@ -45,8 +45,11 @@
 #define VALUE_VECTORS 4
 #define STRIP (VALUE_VECTORS * VECTOR_WIDTH) // columns whose values are made together
 #define FETCH_STRIP ((BLOCK_TOKENS * STRIP + 2 * LATENT_DIM - 1) / (2 * LATENT_DIM)) // half of the next block's keys
-#define KEY_GROUP 4                          // keys that are decoded side by side
-#define KEY_AHEAD 3
+#ifdef ROW_CODES
+#define KEY_GROUP 8 // keys that are decoded side by side
+#else
+#define KEY_GROUP 4
+#endif
 #define UNIT_COLUMNS 32                      // and columns
 #define SQUARES (UNIT_COLUMNS / VECTOR_WIDTH)
 
@@ -163,10 +166,6 @@ static inline float code_floats(uint *words, const float *values, int columns) {
     return unit;
 }
 
-typedef struct key_factors {
-    code_factors latent, rope;
-} key_factors;
-
 // One part of a key that has no factors.
 static inline float code_latent_floats(uint *words, const row_parts *at) {
     float values[LATENT_DIM] ALIGNED;
@@ -180,29 +179,14 @@ static inline float code_rope_floats(uint *words, const row_parts *at, row_turne
     return code_floats(words, values, ROPE_COLUMNS);
 }
 
-static inline void find_factors(key_factors *key, const row_parts *at) {
-    key->latent.unit = row_latent_factors(&key->latent, at);
-#if ROPE_DIM > 0
-    key->rope.unit = at->delta != 0 ? 0.0f : row_rope_factors(&key->rope, at);
-#endif
-}
-
-static inline void code_key(key_block *block, int i, const row_parts *at, const key_factors *key, row_turner *turner) {
+static inline void code_key(key_block *block, int i, const row_parts *at, const float *squares, const float *factors, row_turner *turner) {
     uint *words = block->words + i * KEY_WORDS;
-    float unit = key->latent.unit;
-    if (unit != 0.0f)
-        row_latent_codes(words, &key->latent, at);
-    else
-        unit = code_latent_floats(words, at);
+    float unit = squares[0] != 0.0f ? row_latent_codes(words, at, factors[0]) : code_latent_floats(words, at);
     block->latent[i] = unit;
     block->values[i] = isnan(unit) ? 0.0f : unit;
 #if ROPE_DIM > 0
-    unit = key->rope.unit;
-    if (unit != 0.0f)
-        row_rope_codes(words + LATENT_WORDS, &key->rope, at);
-    else
-        unit = code_rope_floats(words + LATENT_WORDS, at, turner);
-    block->rope[i] = unit;
+    words += LATENT_WORDS;
+    block->rope[i] = squares[KEY_GROUP] != 0.0f ? row_rope_codes(words, at, factors[KEY_GROUP]) : code_rope_floats(words, at, turner);
 #endif
 }
 
@@ -211,24 +195,31 @@ static inline void clear_key(key_block *block, int i) {
     block->latent[i] = block->rope[i] = block->values[i] = 0.0f;
 }
 
-// A key is looked up and asked for KEY_AHEAD keys before its codes are made, and its factors found one before: neither is waited for.
 static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count, row_turner *turner) {
     int found = 0, end = (count + SCORE_SUMS - 1) / SCORE_SUMS * SCORE_SUMS;
-    row_parts at[KEY_AHEAD + 1];
-    key_factors factors[2];
-    for (int i = -KEY_AHEAD; i < end; i++) {
-        int far = i + KEY_AHEAD, next = i + 1;
-        if (far < end) {
-            present[far] = far < count && key_at(&at[far % (KEY_AHEAD + 1)], keys, key + far);
-            found += present[far];
-            if (present[far]) fetch_row(&at[far % (KEY_AHEAD + 1)]);
+    for (int first = 0; first < end; first += KEY_GROUP) {
+        row_parts at[KEY_GROUP];
+        float squares[2 * KEY_GROUP] ALIGNED, factors[2 * KEY_GROUP] ALIGNED; // of latent parts, then of rope parts
+        for (int i = 0; i < KEY_GROUP; i++) {
+            present[first + i] = first + i < count && key_at(&at[i], keys, key + first + i);
+            found += present[first + i];
+            if (present[first + i]) fetch_row(&at[i]);
         }
-        if (next >= 0 && next < end && present[next]) find_factors(&factors[next % 2], &at[next % (KEY_AHEAD + 1)]);
-        if (i < 0) continue;
-        if (present[i])
-            code_key(block, i, &at[i % (KEY_AHEAD + 1)], &factors[i % 2], turner);
-        else
-            clear_key(block, i);
+        for (int i = 0; i < KEY_GROUP; i++) {
+            squares[i] = present[first + i] ? row_latent_square(&at[i]) : 0.0f;
+#if ROPE_DIM > 0
+            squares[KEY_GROUP + i] = present[first + i] && at[i].delta == 0 ? row_rope_square(&at[i]) : 0.0f;
+#endif
+        }
+        vstore8(row_factors(LATENT, vload8(0, squares)), 0, factors);
+#if ROPE_DIM > 0
+        vstore8(row_factors(ROPE, vload8(1, squares)), 1, factors);
+#endif
+        for (int i = 0; i < KEY_GROUP; i++)
+            if (present[first + i])
+                code_key(block, first + i, &at[i], squares + i, factors + i, turner);
+            else
+                clear_key(block, first + i);
     }
     return found;
 }
