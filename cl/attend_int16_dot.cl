@@ -4,8 +4,8 @@
 //                                                                                               ref: tests/ref/ref_attend.c
 //
 // The frame is attend_vector's: one work-item a group, BLOCK_TOKENS keys at a time, an online softmax. For each block
-//   keys     decoded to f32 and from there to codes with a unit for the latent part and one for the rope part (common/dot16.clh), once for
-//            all rows
+//   keys     codes with a unit for the latent part and one for the rope part (common/dot16.clh), once for all rows: of quantised rows
+//            made of their own codes (common/row_codes.clh), of others by way of f32
 //   scores   pairs of columns: VECTOR_WIDTH rows in a vector, a key's pair broadcast
 //   weights  exp2(s - the largest so far) times the unit of a key's latent part, as codes with a unit for the row and block; two keys
 //            side by side
