@@ -4,8 +4,8 @@
 //                                                                                               ref: tests/ref/ref_attend.c
 //
 // The frame is attend_vector's: one work-item a group, BLOCK_TOKENS keys at a time, an online softmax. For each block
-//   keys     decoded to f32 and from there to codes with a unit for the latent part and one for the rope part (common/dot16.clh), once for
-//            all rows
+//   keys     codes with a unit for the latent part and one for the rope part (common/dot16.clh), once for all rows: of quantised rows
+//            made of their own codes (common/row_codes.clh), of others by way of f32
 //   scores   pairs of columns: VECTOR_WIDTH rows in a vector, a key's pair broadcast
 //   weights  exp2(s - the largest so far) times the unit of a key's latent part, as codes with a unit for the row and block; two keys
 //            side by side
@@ -21,6 +21,7 @@
 #include "common/work.clh"
 #include "common/result.clh"
 #include "common/dot16.clh"
+#include "common/row_codes.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
 #error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
 #endif
@@ -44,7 +45,11 @@
 #define VALUE_VECTORS 4
 #define STRIP (VALUE_VECTORS * VECTOR_WIDTH) // columns whose values are made together
 #define FETCH_STRIP ((BLOCK_TOKENS * STRIP + 2 * LATENT_DIM - 1) / (2 * LATENT_DIM)) // half of the next block's keys
-#define KEY_GROUP 4                          // keys that are decoded side by side
+#ifdef ROW_CODES
+#define KEY_GROUP 8 // keys that are decoded side by side
+#else
+#define KEY_GROUP 4
+#endif
 #define UNIT_COLUMNS 32                      // and columns
 #define SQUARES (UNIT_COLUMNS / VECTOR_WIDTH)
 
@@ -98,6 +103,8 @@ static inline floatv decode_rope(float *out, const row_parts *at, row_turner *tu
     return squares;
 }
 
+#ifndef ROW_CODES
+
 static inline void decode_key(key_row *row, const row_parts *at, row_turner *turner) {
     floatv squares[SQUARES];
 #pragma unroll
@@ -150,6 +157,74 @@ static inline int load_keys(key_block *block, int *present, const key_source *ke
     }
     return found;
 }
+
+#else
+
+static inline float code_floats(uint *words, const float *values, int columns) {
+    float unit = code_unit(code_square(values, columns), values, columns, CODE_MOST);
+    code_values(words, values, columns, unit);
+    return unit;
+}
+
+// One part of a key that has no factors.
+static inline float code_latent_floats(uint *words, const row_parts *at) {
+    float values[LATENT_DIM] ALIGNED;
+    for (int d = 0; d < LATENT_DIM; d += VECTOR_WIDTH) store_floatv(row_latent_vector(at, d), values + d);
+    return code_floats(words, values, LATENT_DIM);
+}
+
+static inline float code_rope_floats(uint *words, const row_parts *at, row_turner *turner) {
+    float values[ROPE_COLUMNS + VECTOR_WIDTH] ALIGNED;
+    decode_rope(values, at, turner);
+    return code_floats(words, values, ROPE_COLUMNS);
+}
+
+static inline void code_key(key_block *block, int i, const row_parts *at, const float *squares, const float *factors, row_turner *turner) {
+    uint *words = block->words + i * KEY_WORDS;
+    float unit = squares[0] != 0.0f ? row_latent_codes(words, at, factors[0]) : code_latent_floats(words, at);
+    block->latent[i] = unit;
+    block->values[i] = isnan(unit) ? 0.0f : unit;
+#if ROPE_DIM > 0
+    words += LATENT_WORDS;
+    block->rope[i] = squares[KEY_GROUP] != 0.0f ? row_rope_codes(words, at, factors[KEY_GROUP]) : code_rope_floats(words, at, turner);
+#endif
+}
+
+static inline void clear_key(key_block *block, int i) {
+    for (int w = 0; w < KEY_WORDS; w++) block->words[i * KEY_WORDS + w] = 0u;
+    block->latent[i] = block->rope[i] = block->values[i] = 0.0f;
+}
+
+static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count, row_turner *turner) {
+    int found = 0, end = (count + SCORE_SUMS - 1) / SCORE_SUMS * SCORE_SUMS;
+    for (int first = 0; first < end; first += KEY_GROUP) {
+        row_parts at[KEY_GROUP];
+        float squares[2 * KEY_GROUP] ALIGNED, factors[2 * KEY_GROUP] ALIGNED; // of latent parts, then of rope parts
+        for (int i = 0; i < KEY_GROUP; i++) {
+            present[first + i] = first + i < count && key_at(&at[i], keys, key + first + i);
+            found += present[first + i];
+            if (present[first + i]) fetch_row(&at[i]);
+        }
+        for (int i = 0; i < KEY_GROUP; i++) {
+            squares[i] = present[first + i] ? row_latent_square(&at[i]) : 0.0f;
+#if ROPE_DIM > 0
+            squares[KEY_GROUP + i] = present[first + i] && at[i].delta == 0 ? row_rope_square(&at[i]) : 0.0f;
+#endif
+        }
+        vstore8(row_factors(LATENT, vload8(0, squares)), 0, factors);
+#if ROPE_DIM > 0
+        vstore8(row_factors(ROPE, vload8(1, squares)), 1, factors);
+#endif
+        for (int i = 0; i < KEY_GROUP; i++)
+            if (present[first + i])
+                code_key(block, first + i, &at[i], squares + i, factors + i, turner);
+            else
+                clear_key(block, first + i);
+    }
+    return found;
+}
+
+#endif
 
 // --- scores
 
