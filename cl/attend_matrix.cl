@@ -81,8 +81,8 @@ typedef struct matrix_memory {
     __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
     __local int *odd;         // [2]: whether a block has values that are no numbers, by turns
     // Of exact compute alone:
-    __local float *scales;   // [ROW_TILE]: what the scores of a row are multiplied by
-    __local float *kept_top; // [ROW_TILE]: largest scores before the run of blocks, which the kept sums are relative to
+    __local float *scales; // [ROW_TILE]: what the scores of a row are multiplied by
+    __local int *part;     // the group's
 } matrix_memory;
 
 // Where keys [key, key + KEY_TILE) lie, of which `count` are to be read.
@@ -270,8 +270,12 @@ static inline float weight_at(const __local ushort *at) {
 #define weight_at(at) matrix_number(*(at))
 #endif
 
-// Online softmax: scores become weights, in fast compute as rounded. Answers the total of the work-item's share.
-static inline float soften(const matrix_memory *m, float total, int turn, uint t) {
+// What a row's sums of the runs before are to be multiplied by, in the padding behind its scores.
+#define kept_factor(m, row) ((m)->scores + (row) * SCORE_STRIDE + KEY_TILE)
+
+// Online softmax: scores become weights, in fast compute as rounded. Answers the total of the work-item's share. begins: a run of blocks
+// does, of exact compute.
+static inline float soften(const matrix_memory *m, float total, int turn, int begins, uint t) {
     uint row = t / SHARE;
     float old = m->top[turn * ROW_TILE + row], now = old, sum = 0.0f;
 #pragma unroll
@@ -292,6 +296,9 @@ static inline float soften(const matrix_memory *m, float total, int turn, uint t
     if (t % SHARE == 0) {
         m->top[(turn ^ 1) * ROW_TILE + row] = now;
         m->rescale[row] = rescale;
+#ifdef EXACT
+        *kept_factor(m, row) = begins ? rescale : *kept_factor(m, row) * rescale;
+#endif
     }
     return fma(total, rescale, sum);
 }
@@ -356,44 +363,51 @@ static inline ALWAYS_INLINE void add_values(matrix_c *sums, const matrix_memory 
 
 #ifdef EXACT
 
-// What a row's kept sums are to be multiplied by, to be relative to its largest score now.
-static inline float kept_factor(const matrix_memory *m, int row, int turn) {
-    float top = m->top[turn * ROW_TILE + row];
-    return exp2(m->kept_top[row] - (top == -INFINITY ? 0.0f : top)); // 0 of a row that had seen no key
+// The part's kept sums. Volatile, both: sums are read one after the other, and where they are is found anew each time. Otherwise compilers
+// keep all of it in registers, the addresses through all keys.
+static inline volatile __global float *kept_sums(__global float *space, const attend_call *call, const matrix_memory *m) {
+    int part = *(volatile __local int *)m->part;
+    return space + call->sums + (long)part * ROW_TILE * SUM_COLUMNS;
 }
 
-// Adds the kept sums to those of a fragment; and keeps these, for the next run to begin with nothing.
-static inline ALWAYS_INLINE void add_kept(matrix_c *c, const __global float *kept, const matrix_memory *m, int row, int column, int turn,
+// Of a fragment's sums: keeps them with those of the runs before, for the next to begin with nothing. first: there are none.
+static inline ALWAYS_INLINE void keep_sums(volatile __global float *kept, matrix_c *c, const matrix_memory *m, int row, int column,
+                                           int first, uint lane) {
+#define KEEP(i)                                                                                                          \
+    {                                                                                                                    \
+        int r = row + matrix_row(lane, i), at = r * SUM_COLUMNS + column + matrix_column(lane, i);                       \
+        kept[at] = first ? matrix_value(c, i) : fma(kept[at], *kept_factor(m, r), matrix_value(c, i));                           \
+    }
+    MATRIX_EACH(KEEP)
+#undef KEEP
+    matrix_clear(c);
+}
+static inline ALWAYS_INLINE void add_kept(const volatile __global float *kept, matrix_c *c, const matrix_memory *m, int row, int column,
                                           uint lane) {
 #define ADD(i)                                                                                                           \
     {                                                                                                                    \
         int r = row + matrix_row(lane, i);                                                                               \
         float before = kept[r * SUM_COLUMNS + column + matrix_column(lane, i)];                                          \
-        matrix_value(c, i) = fma(before, kept_factor(m, r, turn), matrix_value(c, i));                                   \
+        matrix_value(c, i) = fma(before, *kept_factor(m, r), matrix_value(c, i));                                                \
     }
     MATRIX_EACH(ADD)
 #undef ADD
 }
-static inline ALWAYS_INLINE void keep(__global float *kept, matrix_c *c, int row, int column, uint lane) {
-#define KEEP(i) kept[(row + matrix_row(lane, i)) * SUM_COLUMNS + column + matrix_column(lane, i)] = matrix_value(c, i);
-    MATRIX_EACH(KEEP)
-#undef KEEP
-    matrix_clear(c);
-}
 
 // The same of all the wave's fragments.
-static inline ALWAYS_INLINE void add_all_kept(matrix_c *sums, const __global float *kept, const matrix_memory *m, int turn, uint wave,
-                                              uint lane) {
-#define ADD(f) \
-    if (FRAGMENT_THERE(f)) add_kept(&sums[f], kept, m, FRAGMENT_ROW(f), FRAGMENT_TILE(f) * 16, turn, lane);
-    EACH_16(ADD)
-#undef ADD
-}
-static inline ALWAYS_INLINE void keep_all(__global float *kept, matrix_c *sums, uint wave, uint lane) {
+static inline ALWAYS_INLINE void keep_all(volatile __global float *kept, matrix_c *sums, const matrix_memory *m, int first, uint wave,
+                                          uint lane) {
 #define KEEP(f) \
-    if (FRAGMENT_THERE(f)) keep(kept, &sums[f], FRAGMENT_ROW(f), FRAGMENT_TILE(f) * 16, lane);
+    if (FRAGMENT_THERE(f)) keep_sums(kept, &sums[f], m, FRAGMENT_ROW(f), FRAGMENT_TILE(f) * 16, first, lane);
     EACH_16(KEEP)
 #undef KEEP
+}
+static inline ALWAYS_INLINE void add_all_kept(const volatile __global float *kept, matrix_c *sums, const matrix_memory *m, uint wave,
+                                              uint lane) {
+#define ADD(f) \
+    if (FRAGMENT_THERE(f)) add_kept(kept, &sums[f], m, FRAGMENT_ROW(f), FRAGMENT_TILE(f) * 16, lane);
+    EACH_16(ADD)
+#undef ADD
 }
 
 #endif
@@ -432,11 +446,14 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
     __local key_place places[KEY_TILE];
     __local long row_at[ROW_TILE];
 #ifdef EXACT
-    __local float scales[ROW_TILE], kept_top[ROW_TILE];
+    __local float scales[ROW_TILE];
+    __local int own_part;
+#define OWN_PART &own_part
 #else
-    __local float *scales = 0, *kept_top = 0;
+    __local float *scales = 0;
+#define OWN_PART 0
 #endif
-    matrix_memory m = {staged, places, there, scores, weights, shares, top, rescale, first, end, row_at, odd, scales, kept_top};
+    matrix_memory m = {staged, places, there, scores, weights, shares, top, rescale, first, end, row_at, odd, scales, OWN_PART};
 
     int part = get_group_id(0);
     uint t = get_local_id(0), wave = t / MATRIX_WAVE, lane = t % MATRIX_WAVE;
@@ -449,8 +466,8 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
         int rows = item.row_count, turn = 0, type = item.state_first >= 0 ? NUMBER_F32 : call.output_type;
         float total = 0.0f; // of a work-item's share of its row
 #ifdef EXACT
-        __global float *kept = space + call.sums + (long)part * ROW_TILE * SUM_COLUMNS;
         int blocks = 0;
+        if (t == 0) own_part = part;
 #endif
         matrix_c sums[16];
 #define CLEAR(f) \
@@ -480,7 +497,8 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
         while (key < kv_end) {
             int masked = key < most.first || min(key + KEY_TILE, kv_end) > least.end, block = key;
 #ifdef EXACT
-            if (t < ROW_TILE && blocks % RUN_BLOCKS == 0) kept_top[t] = top[turn * ROW_TILE + t];
+            if (blocks > 0 && blocks % RUN_BLOCKS == 0)
+                keep_all(kept_sums(space, &call, &m), sums, &m, blocks == RUN_BLOCKS, wave, lane);
 #endif
             stage_keys(&m, masked, turn, t);
             barrier(CLK_LOCAL_MEM_FENCE);
@@ -488,7 +506,11 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
             barrier(CLK_LOCAL_MEM_FENCE);
             finish_scores(&m, key, call.softcap, turn, t);
             barrier(CLK_LOCAL_MEM_FENCE);
-            total = soften(&m, total, turn, t);
+#ifdef EXACT
+            total = soften(&m, total, turn, blocks % RUN_BLOCKS == 0, t);
+#else
+            total = soften(&m, total, turn, 0, t);
+#endif
             barrier(CLK_LOCAL_MEM_FENCE);
             key += KEY_TILE;
             key += key_gap(&keys, key);
@@ -496,15 +518,12 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
             add_values(sums, &m, block, odd[turn], wave, lane);
             turn ^= 1;
 #ifdef EXACT
-            if (++blocks % RUN_BLOCKS == 0 && key < kv_end) {
-                if (blocks > RUN_BLOCKS) add_all_kept(sums, kept, &m, turn, wave, lane);
-                keep_all(kept, sums, wave, lane);
-            }
+            blocks++;
 #endif
             barrier(CLK_LOCAL_MEM_FENCE);
         }
 #ifdef EXACT
-        if (blocks > RUN_BLOCKS) add_all_kept(sums, kept, &m, turn, wave, lane);
+        if (blocks > RUN_BLOCKS) add_all_kept(kept_sums(space, &call, &m), sums, &m, wave, lane);
 #endif
         shares[t] = total;
         if (t < ROW_TILE) rescale[t] = top[turn * ROW_TILE + t];

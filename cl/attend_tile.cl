@@ -84,7 +84,7 @@ typedef struct tile_memory {
     __local float *weights;             // [KEY_TILE][WEIGHT_STRIDE]
     __local float *rescale;             // [WEIGHT_STRIDE]: what older sums are multiplied by
     __local float *top;                 // [2][ROW_TILE]: largest scores before and after a block, by turns
-    __local float *kept_top;            // [ROW_TILE]: largest scores before the run of blocks, which the kept sums are relative to
+    __local int *part;                  // the group's
     __local int *first, *end;           // [ROW_TILE]: the keys each row sees
 } tile_memory;
 
@@ -233,8 +233,13 @@ static inline void finish_scores(const tile_memory *m, int key, int rows, float 
     }
 }
 
-// Online softmax: scores become weights.
-static inline void soften(const tile_memory *m, int key, int rows, int turn, int t) {
+// What a row's sums of the runs before are to be multiplied by, in the padding behind its first scores.
+static inline __local float *kept_factor(const tile_memory *m, int row) {
+    return scores_at(m, row, 0) + PARTIALS * 4;
+}
+
+// Online softmax: scores become weights. begins: a run of blocks does.
+static inline void soften(const tile_memory *m, int key, int rows, int turn, int begins, int t) {
     const __local float *before = m->top + turn * ROW_TILE;
     __local float *after = m->top + (turn ^ 1) * ROW_TILE;
     for (int i = t; i < ROW_TILE * KEY_TILE; i += TILE_GROUP) {
@@ -250,7 +255,9 @@ static inline void soften(const tile_memory *m, int key, int rows, int turn, int
         m->weights[index * WEIGHT_STRIDE + row] = row_sees(m, row, key, index) ? weight : HIDDEN;
         if (index > 0) continue;
         after[row] = now;
-        m->rescale[row] = exp2(old - base);
+        float rescale = exp2(old - base);
+        m->rescale[row] = rescale;
+        *kept_factor(m, row) = begins ? rescale : *kept_factor(m, row) * rescale;
     }
 }
 
@@ -337,37 +344,21 @@ static inline __attribute__((always_inline)) void add_block(float4 *sums, const 
 #undef ADD_RUN
 }
 
-// What a row's kept sums are to be multiplied by, to be relative to its largest score now.
-static inline float kept_factor(const tile_memory *m, int r, int turn) {
-    float top = m->top[turn * ROW_TILE + r];
-    return exp2(m->kept_top[r] - (top == -INFINITY ? 0.0f : top)); // 0 of a row that had seen no key
+// The work-item's share of the part's kept sums. Volatile, both: sums are read one after the other, and where they are is found anew each time.
+// Otherwise compilers keep all of it in registers, the addresses through all keys.
+static inline volatile __global float *kept_sums(__global float *space, const attend_call *call, const tile_memory *m,
+                                                 const value_place *at) {
+    int part = *(volatile __local int *)m->part;
+    return space + call->sums + ((long)part * ROW_TILE + at->row) * SUM_COLUMNS + at->column * 4;
 }
+#define KEPT_AT(kept, i) ((volatile __global float4 *)((kept) + i / QUADS * SUM_COLUMNS + i % QUADS * COLUMNS * 4))
 
-// The work-item's share of the part's kept sums.
-static inline __global float *kept_sums(__global float *space, const attend_call *call, const value_place *at) {
-    return space + call->sums + ((long)get_group_id(0) * ROW_TILE + at->row) * SUM_COLUMNS + at->column * 4;
-}
-
-#define KEPT_AT(kept, i) ((__global float4 *)((kept) + i / QUADS * SUM_COLUMNS + i % QUADS * COLUMNS * 4))
-#define IS_KEPT(at, i, rows)                                                                                             \
-    (i < VALUE_ROWS * QUADS && (at)->row + i / QUADS < rows && (at)->column + i % QUADS * COLUMNS < VALUE_QUADS)
-
-// Adds the kept sums to the sums of a run.
-static inline __attribute__((always_inline)) void add_kept(float4 *sums, const __global float *kept, const tile_memory *m,
-                                                           const value_place *at, int rows, int turn) {
-#define ADD(i)                                                                                                           \
-    if (IS_KEPT(at, i, rows))                                                                                            \
-        sums[i] = fma(*(const __global float4 *)KEPT_AT(kept, i), (float4)kept_factor(m, at->row + i / QUADS, turn), sums[i]);
-    if (at->busy) {
-        EACH_16(ADD)
-    }
-#undef ADD
-}
-
-// And keeps them, for the next run to begin with nothing.
-static inline __attribute__((always_inline)) void keep(__global float *kept, float4 *sums, const value_place *at, int rows) {
+// Keeps a run's sums with those before, for the next to begin with nothing. first: there are none.
+static inline __attribute__((always_inline)) void keep_sums(volatile __global float *kept, float4 *sums, const tile_memory *m,
+                                                            const value_place *at, int rows, int first) {
 #define KEEP(i)                                                                                                          \
-    if (IS_KEPT(at, i, rows)) *KEPT_AT(kept, i) = sums[i];                                                               \
+    if (i < VALUE_ROWS * QUADS && at->row + i / QUADS < rows && at->column + i % QUADS * COLUMNS < VALUE_QUADS)          \
+        *KEPT_AT(kept, i) = first ? sums[i] : fma(*KEPT_AT(kept, i), (float4)*kept_factor(m, at->row + i / QUADS), sums[i]);     \
     sums[i] = (float4)0.0f;
     if (at->busy) {
         EACH_16(KEEP)
@@ -399,10 +390,11 @@ static inline void write_values(__global uchar *output, int type, long index, fl
     if (count > 3) number_store(output, type, index + 3, values.w);
 }
 
-// Four columns of a row of the states, or of the output.
+// Four columns of a row of the states, or of the output. kept: of the runs before, or NULL.
 static inline void write_sums(const tile_memory *m, __global float *space, __global uchar *output, const attend_call *call,
-                              const work_item *item, int r, int quad, float4 sums) {
+                              const work_item *item, int r, int quad, float4 sums, const volatile __global float4 *kept) {
     if (r >= item->row_count || quad >= VALUE_QUADS) return;
+    if (kept) sums = fma(*kept, (float4)*kept_factor(m, r), sums);
     float factor = m->rescale[r];
     float4 values = factor == HIDDEN ? (float4)0.0f : sums * factor;
     int row = item->row_begin + r, count = min(4, VALUE_DIM - quad * 4);
@@ -426,22 +418,23 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
     __local float partials[ROW_TILE * KEY_GROUPS * PARTIAL_STRIDE * 4] ALIGNED;
     __local float weights[KEY_TILE * WEIGHT_STRIDE] ALIGNED;
     __local float rescale[WEIGHT_STRIDE] ALIGNED;
-    __local float top[2 * ROW_TILE] ALIGNED, kept_top[ROW_TILE];
-    __local int first[ROW_TILE], end[ROW_TILE], there[KEY_TILE];
+    __local float top[2 * ROW_TILE] ALIGNED;
+    __local int first[ROW_TILE], end[ROW_TILE], there[KEY_TILE], own_part;
     __local row_parts places[KEY_TILE];
-    tile_memory m = {staged, places, there, partials, weights, rescale, top, kept_top, first, end};
+    tile_memory m = {staged, places, there, partials, weights, rescale, top, &own_part, first, end};
 
     int part = get_group_id(0), t = get_local_id(0);
     value_place values_at;
     if (part >= step[call.header + HEADER_PARTS]) return;
     place_values(&values_at, t);
     clear_padding(&m, t);
+    if (t == 0) own_part = part;
     for (int w = step[call.parts + part]; w < step[call.parts + part + 1]; w++) {
         work_item item;
         work_item_fill(&item, step + call.works, w);
         KEY_SOURCE(keys, item);
         int rows = item.row_count, turn = 0, block = 0;
-        float total = 0.0f, kept_total = 0.0f; // of row t
+        float total = 0.0f, kept_total = 0.0f; // of row t; of the runs before
         float4 sums[16]; // of VALUE_ROWS rows by QUADS
 #define CLEAR(i) sums[i] = (float4)0.0f;
         EACH_16(CLEAR)
@@ -462,14 +455,18 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
         barrier(CLK_LOCAL_MEM_FENCE);
         while (key < kv_end) {
             int masked = key < most.first || min(key + KEY_TILE, kv_end) > least.end;
-            if (t < rows && block % RUN_BLOCKS == 0) kept_top[t] = top[turn * ROW_TILE + t];
+            if (block > 0 && block % RUN_BLOCKS == 0) {
+                keep_sums(kept_sums(space, &call, &m, &values_at), sums, &m, &values_at, rows, block == RUN_BLOCKS);
+                if (t < rows) kept_total = fma(kept_total, *kept_factor(&m, t), total);
+                total = 0.0f;
+            }
             stage_keys(&m, t);
             barrier(CLK_LOCAL_MEM_FENCE);
             score_keys(&m, queries, rows, t);
             barrier(CLK_LOCAL_MEM_FENCE);
             finish_scores(&m, key, rows, call.softcap, t);
             barrier(CLK_LOCAL_MEM_FENCE);
-            soften(&m, key, rows, turn, t);
+            soften(&m, key, rows, turn, block % RUN_BLOCKS == 0, t);
             barrier(CLK_LOCAL_MEM_FENCE);
             turn ^= 1;
             key += KEY_TILE;
@@ -480,25 +477,18 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
                 add_block(sums, &m, &values_at, rows, 1);
             else
                 add_block(sums, &m, &values_at, rows, 0);
-            if (++block % RUN_BLOCKS == 0 && key < kv_end) {
-                __global float *kept = kept_sums(space, &call, &values_at);
-                if (block > RUN_BLOCKS) add_kept(sums, kept, &m, &values_at, rows, turn);
-                keep(kept, sums, &values_at, rows);
-                if (t < rows) kept_total = fma(kept_total, kept_factor(&m, t, turn), total);
-                total = 0.0f;
-            }
+            block++;
             barrier(CLK_LOCAL_MEM_FENCE);
         }
-        if (block > RUN_BLOCKS) {
-            add_kept(sums, kept_sums(space, &call, &values_at), &m, &values_at, rows, turn);
-            if (t < rows) total = fma(kept_total, kept_factor(&m, t, turn), total);
-        }
+        if (t < rows && block > RUN_BLOCKS) total = fma(kept_total, *kept_factor(&m, t), total);
         if (t < rows) finish_row(&m, space, RESULT_PASS, &call, &item, total, top[turn * ROW_TILE + t], t);
         barrier(CLK_LOCAL_MEM_FENCE);
 #define WRITE(i)                                                                                                         \
     if (i < VALUE_ROWS * QUADS)                                                                                          \
-        write_sums(&m, space, output, &call, &item, values_at.row + i / QUADS, values_at.column + i % QUADS * COLUMNS, sums[i]);
+        write_sums(&m, space, output, &call, &item, values_at.row + i / QUADS, values_at.column + i % QUADS * COLUMNS, sums[i],    \
+                   block > RUN_BLOCKS ? KEPT_AT(runs, i) : 0);
         if (values_at.busy) {
+            const volatile __global float *runs = kept_sums(space, &call, &m, &values_at);
             EACH_16(WRITE)
         }
 #undef WRITE

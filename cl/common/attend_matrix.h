@@ -27,6 +27,6 @@
 
 #define MATRIX_LOCAL_BYTES(group, row_tile, key_tile, partials, width, parts)                                            \
     ((key_tile) * (MATRIX_KEY_STRIDE(width) * 2 + 16 + 4) + (partials) * (row_tile)*MATRIX_SCORE_STRIDE(key_tile) * 4 +  \
-     (row_tile)*MATRIX_WEIGHT_STRIDE(key_tile) * 2 * (parts) + (group)*4 + (row_tile) * (7 + 2 * ((parts) > 1)) * 4 + 64)
+     (row_tile)*MATRIX_WEIGHT_STRIDE(key_tile) * 2 * (parts) + (group)*4 + (row_tile) * (7 + ((parts) > 1)) * 4 + 64)
 
 #endif

@@ -42,6 +42,6 @@
     ((key_tile) * (TILE_KEY_STRIDE(width, element) * (element) + TILE_PLACE + 4) +                                       \
      (row_tile) * TILE_KEY_GROUPS(key_tile) * TILE_PARTIAL_STRIDE(partials) * 16 +                                       \
      TILE_WEIGHT_STRIDE(group, row_tile, value_dim) * (key_tile) * 4 +                                                   \
-     (TILE_WEIGHT_STRIDE(group, row_tile, value_dim) + 5 * (row_tile)) * 4 + 64)
+     (TILE_WEIGHT_STRIDE(group, row_tile, value_dim) + 4 * (row_tile)) * 4 + 64)
 
 #endif
