@@ -390,29 +390,30 @@ static inline ALWAYS_INLINE void add_values(ring_sums *sums, const ring_memory *
 
 #ifdef EXACT
 
-// The lane's share of the part's kept sums: of row lane / 4 of the first tile, and of the wave's columns.
-static inline __global float *kept_sums(__global float *space, const attend_call *call, const ring_lane *l) {
+// The lane's share of the part's kept sums, to be read one after the other, not into as many registers: of row lane / 4 of the first tile, and of the wave's columns.
+static inline volatile __global float *kept_sums(__global float *space, const attend_call *call, const ring_lane *l) {
     long row = (long)ring_anew(get_group_id(0)) * ROW_TILE + SUM_ROW(l->lane, 0);
     return space + call->sums + row * SUM_COLUMNS + l->wave * WAVE_COLUMNS + l->lane % 4 * 2;
 }
-#define KEPT_AT(kept, tile, n) ((__global float2 *)((kept) + SUM_ROW(0, tile) * SUM_COLUMNS + (n)*8))
+#define KEPT_AT(kept, tile, n) ((volatile __global float2 *)((kept) + SUM_ROW(0, tile) * SUM_COLUMNS + (n)*8))
 
-// Adds the kept sums to those of a run.
-static inline ALWAYS_INLINE void add_kept(ring_sums *sums, const __global float *kept) {
+// Keeps a run's sums with those before, for the next to begin with nothing. first: there are none.
+static inline ALWAYS_INLINE void keep_sums(volatile __global float *kept, ring_sums *sums, int first) {
+    RING_UNROLL
+    for (int n = 0; n < WAVE_COLUMNS / 8; n++)
+        RING_UNROLL
+        for (int tile = 0; tile < 2; tile++) {
+            volatile __global float2 *at = KEPT_AT(kept, tile, n);
+            *at = first ? sums->v[tile][n] : fma(*at, (float2)sums->kept_factor[tile], sums->v[tile][n]);
+        }
+    clear_sums(sums);
+}
+static inline ALWAYS_INLINE void add_kept(const volatile __global float *kept, ring_sums *sums) {
     RING_UNROLL
     for (int n = 0; n < WAVE_COLUMNS / 8; n++)
         RING_UNROLL
         for (int tile = 0; tile < 2; tile++)
-            sums->v[tile][n] = fma(*(const __global float2 *)KEPT_AT(kept, tile, n), (float2)sums->kept_factor[tile], sums->v[tile][n]);
-}
-
-// And keeps them, for the next run to begin with nothing.
-static inline ALWAYS_INLINE void keep(__global float *kept, ring_sums *sums) {
-    RING_UNROLL
-    for (int n = 0; n < WAVE_COLUMNS / 8; n++)
-        RING_UNROLL
-        for (int tile = 0; tile < 2; tile++) *KEPT_AT(kept, tile, n) = sums->v[tile][n];
-    clear_sums(sums);
+            sums->v[tile][n] = fma(*KEPT_AT(kept, tile, n), (float2)sums->kept_factor[tile], sums->v[tile][n]);
 }
 
 #endif
@@ -617,15 +618,11 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
             add_values(&sums, &m, BLOCK_OF(&m, b), &l);
             b++;
 #ifdef EXACT
-            if (b % RUN_BLOCKS == 0 && key < work.kv_end) {
-                __global float *kept = kept_sums(space, &call, &l);
-                if (b > RUN_BLOCKS) add_kept(&sums, kept);
-                keep(kept, &sums);
-            }
+            if (b % RUN_BLOCKS == 0 && key < work.kv_end) keep_sums(kept_sums(space, &call, &l), &sums, b == RUN_BLOCKS);
 #endif
         }
 #ifdef EXACT
-        if (b > RUN_BLOCKS) add_kept(&sums, kept_sums(space, &call, &l));
+        if (b > RUN_BLOCKS) add_kept(kept_sums(space, &call, &l), &sums);
 #endif
         ring_wait(0);
         barrier(CLK_LOCAL_MEM_FENCE);
