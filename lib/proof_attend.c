@@ -230,7 +230,12 @@ static clmla_status attend_by(proof_result *out, scene *s, const plan_choice *ch
     STATUS_OR_OUT(clmla_attend(plan, &params, queue, 0, NULL, NULL));
     STATUS_OR_OUT(read_result(out, s, values));
 out:
-    if (status != CLMLA_OK) (void)host_queue_finish(&s->base.trial->context->host, queue);
+    if (status != CLMLA_OK) { // what failed is told, not what waiting for the rest finds
+        host_last_failure told;
+        host_last_failure_keep(&told);
+        (void)host_queue_finish(&s->base.trial->context->host, queue);
+        host_last_failure_restore(&told);
+    }
     clmla_plan_destroy(&plan);
     return status;
 }

@@ -74,8 +74,9 @@ void proof_compare(host_verdict *out, const proof_result *found, const proof_res
         finite = finite && s.peak > 0 && isfinite(s.peak) && isfinite(most) && isfinite(sum);
         output = worse(output, s.error / (s.peak * fmax(1.0, most / 8.0)));
         rows_off = worse(rows_off, cosine_difference(s.product, s.both));
-        lse = worse(lse, fabs((double)found->lse[r] - (double)naive->lse[r]) /
-                             (rounding > 0 ? fmax(1.0, most / 4.0) : fmax(1.0, fmax(most, sum))));
+        double scale = rounding > 0 ? fmax(1.0, most / 4.0) : fmax(1.0, fmax(most, sum));
+        lse = worse(lse, fabs((double)found->lse[r] - (double)naive->lse[r]) / scale);
+        lse = worse(lse, fabs((double)found->largest[r] - (double)naive->largest[r]) / scale);
         product += s.product;
         both += s.both;
     }
@@ -88,7 +89,7 @@ void proof_compare(host_verdict *out, const proof_result *found, const proof_res
         snprintf(out->reason, sizeof out->reason, "naive gave no finite numbers on this device to compare with");
     else
         snprintf(out->reason, sizeof out->reason,
-                 "%s naive on this device by %.1e%s, %.1e in lse (allowed: %.0e, %.0e)",
+                 "%s naive on this device by %.1e%s, %.1e in lse and largest score (allowed: %.0e, %.0e)",
                  right ? "within bounds of" : "differed from", output, rounding > 0 ? " in cosine" : " of a row's peak",
                  lse, bar, lse_bar);
 }

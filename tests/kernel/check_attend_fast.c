@@ -39,7 +39,8 @@ static const struct {
     int width, list;
 } programs[] = {{CLMLA_ROWS_Q8, WIDTH_128_6, 0},  {CLMLA_ROWS_BF16, WIDTH_128_6, 0},  {CLMLA_ROWS_Q8, WIDTH_128_64, 0},
                 {CLMLA_ROWS_Q8, WIDTH_64_40, 1},  {CLMLA_ROWS_BF16, WIDTH_512_64, 0}, {CLMLA_ROWS_BF16, WIDTH_512, 1},
-                {CLMLA_ROWS_F16, WIDTH_128_6, 0}, {CLMLA_ROWS_FP8, WIDTH_128_6, 0},   {CLMLA_ROWS_Q5, WIDTH_128_6, 0}};
+                {CLMLA_ROWS_F16, WIDTH_128_6, 0}, {CLMLA_ROWS_FP8, WIDTH_128_6, 0},   {CLMLA_ROWS_Q5, WIDTH_128_6, 0},
+                {CLMLA_ROWS_Q6, WIDTH_128_64, 0}, {CLMLA_ROWS_Q4, WIDTH_128_64, 0},   {CLMLA_ROWS_Q5, WIDTH_512_64, 0}};
 #define PROGRAMS (int)(sizeof programs / sizeof *programs)
 
 static attend_shape shape_of(const int *chosen, uint64_t seed) {
