@@ -11,9 +11,10 @@
 #define KEYS_MOST 32
 #define PARTIALS_MOST 8
 #define FRAGMENTS_MOST 16 // of a wave's sums: what the kernel's text counts to
-// Floats of the value product a work-item keeps in registers. Intel's have fewer.
+// Floats of the value product a work-item keeps in registers. Intel's have fewer; in exact compute AMD's with WMMA spill, for the
+// places of the sums of runs.
 #define SUMS_MOST 64
-#define SUMS_MOST_INTEL 32
+#define SUMS_MOST_OF_FEW 32
 #define LOCAL_SHARED (64u << 10) // a device with as much shares it out: two groups are to fit
 
 typedef struct matrix_search {
@@ -78,6 +79,11 @@ uint32_t attend_matrix_parts(clmla_row_format format, bool exact) {
     return !exact ? 1 : format == CLMLA_ROWS_BF16 ? 3 : 2;
 }
 
+static bool has_few_registers(const host_matrix *form, bool exact) {
+    return form->instruction == HOST_INSTRUCTION_MATRIX_INTEL ||
+           (form->instruction == HOST_INSTRUCTION_MATRIX_AMD_WMMA && exact);
+}
+
 bool attend_matrix_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX], const clmla_device_facts *facts,
                           const attend_tile_limits *limits, const attend_tile_shape *shape) {
     const host_matrix *form = host_matrix_find(facts);
@@ -88,7 +94,7 @@ bool attend_matrix_choose(attend_tile *out, char reason[ATTEND_TILE_REASON_MAX],
         .group_most = least((uint32_t)group, GROUP_MOST),
         .rows_most = limits->rows ? least(limits->rows, ROWS_MOST) : ROWS_MOST,
         .keys_most = limits->keys ? least(limits->keys, KEYS_MOST) : KEYS_MOST,
-        .sums_most = form->instruction == HOST_INSTRUCTION_MATRIX_INTEL ? SUMS_MOST_INTEL : SUMS_MOST,
+        .sums_most = has_few_registers(form, shape->exact) ? SUMS_MOST_OF_FEW : SUMS_MOST,
         .wave = form->wave,
         .width = latent + shape->rope_dim,
         .value_dim = shape->value_dim ? shape->value_dim : latent,
