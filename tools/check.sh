@@ -230,7 +230,7 @@ for argument in "$@"; do
     --offline) offline=true ;;
     --fuzz) fuzz=true ;;
     --full-verify) full_verify=true ;;
-    --short) short_form=1 share=8 fuzz_seconds=30 ;;
+    --short) short_form=1 share=16 fuzz_seconds=15 ;;
     --help | -h) sed -n '3,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tools/check.sh: unknown option '$argument'" >&2; exit 2 ;;
   esac
