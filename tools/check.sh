@@ -239,7 +239,7 @@ done
 # The short forms leave out what the tests on PoCL have shown and what takes other drivers long: faults at every call, vectors
 # narrower than the device's, instructions that OpenCL C stands for.
 if [ "$short_form" = 1 ]; then
-  intel_suites=(--suite kernel --suite layer --suite short --no-suite narrow --no-suite portable)
+  intel_suites=(--suite kernel --suite layer --suite short --no-suite narrow --no-suite portable --no-suite many_programs)
   sanitize_suites=(--suite unit --suite api)
 else
   intel_suites=(--no-suite unit --no-suite oclgrind --no-suite meta --no-suite offline)

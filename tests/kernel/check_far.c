@@ -171,8 +171,9 @@ START_TEST(far_pages_are_as_near_ones) {
     const kind *k = near.kind = far.kind = &kinds[_i];
     size_t bytes = sizeof(float) * k->heads * k->value, width = width_of(k);
     TEST_OK(clmla_row_layout_make(&layout, k->format, CLMLA_ROPE_INTERLEAVED, k->latent, k->rope));
-    // Programs to compile alone.
-    if (test_left_out(short_form && !k->lists, "far %s rows without lists", clmla_row_format_name(k->format))) return;
+    // The short form has no far pages: of the others it would be programs to compile alone, half a minute each on Intel's runtime.
+    if (test_left_out(short_form && k->format != CLMLA_ROWS_F16, "far %s rows", clmla_row_format_name(k->format)))
+        return;
     uint64_t most = device->facts->max_buffer_bytes < FAR_BYTES ? device->facts->max_buffer_bytes : FAR_BYTES;
     if (short_form) most = 1 << 20;
     uint64_t stride = (most - 4 * ARRAY_BYTES) / PAGES / 64 * 64;
@@ -181,8 +182,7 @@ START_TEST(far_pages_are_as_near_ones) {
         printf("the last page lies at byte %llu: %s 2^31, %s 2^32 (the device's largest buffer has %llu bytes)\n",
                (unsigned long long)end, end >> 31 ? "past" : "below", end >> 32 ? "past" : "below",
                (unsigned long long)device->facts->max_buffer_bytes);
-    bool naive_too = has_lists(k) && !(short_form && k->format != CLMLA_ROWS_F16);
-    for (int v = 0; v < (naive_too ? 2 : 1); v++) {
+    for (int v = 0; v < (has_lists(k) ? 2 : 1); v++) {
         run_step(&near, &layout, (uint64_t)PAGE * layout.row_bytes, variants[v]);
         run_step(&far, &layout, stride, variants[v]);
         ck_assert_int_eq(memcmp(near.attended, far.attended, bytes), 0);
