@@ -230,12 +230,7 @@ static clmla_status attend_by(proof_result *out, scene *s, const plan_choice *ch
     STATUS_OR_OUT(clmla_attend(plan, &params, queue, 0, NULL, NULL));
     STATUS_OR_OUT(read_result(out, s, values));
 out:
-    if (status != CLMLA_OK) { // what failed is told, not what waiting for the rest finds
-        host_last_failure told;
-        host_last_failure_keep(&told);
-        (void)host_queue_finish(&s->base.trial->context->host, queue);
-        host_last_failure_restore(&told);
-    }
+    status = proof_scene_settle(&s->base, status);
     clmla_plan_destroy(&plan);
     return status;
 }

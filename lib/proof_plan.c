@@ -3,7 +3,6 @@
 // naive variant's, word by word. More sequences than a group has work-items, most of them with no new token; of the others some
 // have several, and lengths that are cut, negative or beyond the capacity.
 #include "host/error.h"
-#include "host/event.h"
 #include "lib/kernels.h"
 #include "lib/operation.h"
 #include "lib/proof_scene.h"
@@ -53,8 +52,7 @@ static clmla_status schedule_by(uint32_t *step, scene *s, const variant *schedul
     STATUS_OR_RETURN(proof_scene_spoil(&s->base, s->plan->step, s->plan->step_bytes));
     clmla_status status = clmla_plan_update_device(s->plan, &lengths, queue, 0, NULL, NULL);
     if (status == CLMLA_OK) status = proof_scene_read(&s->base, s->plan->step, s->plan->step_bytes, step);
-    if (status != CLMLA_OK) (void)host_queue_finish(&s->base.trial->context->host, queue);
-    return status;
+    return proof_scene_settle(&s->base, status);
 }
 
 static void compare_steps(host_verdict *out, const uint32_t *found, const uint32_t *naive, size_t words) {

@@ -68,6 +68,15 @@ clmla_status proof_scene_read(const proof_scene *scene, cl_mem memory, uint64_t 
     return wait(&chain, host_chain_read(&chain, memory, 0, bytes, data));
 }
 
+clmla_status proof_scene_settle(const proof_scene *scene, clmla_status status) {
+    host_last_failure told;
+    if (status == CLMLA_OK) return status;
+    host_last_failure_keep(&told);
+    (void)host_queue_finish(&scene->trial->context->host, scene->trial->queue);
+    host_last_failure_restore(&told);
+    return status;
+}
+
 bool proof_ask(clmla_context *context, clmla_status (*ask)(clmla_context *quiet, void *of), void *of) {
     host_last_failure told;
     clmla_context quiet;

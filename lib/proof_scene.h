@@ -30,6 +30,9 @@ clmla_status proof_scene_values(cl_mem *out, proof_scene *scene, size_t count, u
 clmla_status proof_scene_spoil(const proof_scene *scene, cl_mem memory, uint64_t bytes);
 clmla_status proof_scene_read(const proof_scene *scene, cl_mem memory, uint64_t bytes, void *data);
 
+// Answers `status`; after a failure waits for what is enqueued, of which the thread's last sentence does not hear.
+clmla_status proof_scene_settle(const proof_scene *scene, clmla_status status);
+
 // Whether `ask` succeeds; of a failure neither the log nor the thread's last sentence hears.
 bool proof_ask(clmla_context *context, clmla_status (*ask)(clmla_context *quiet, void *of), void *of);
 
