@@ -47,9 +47,9 @@ static inline tile_lane tile_lane_at(const __global int *step, const attend_call
     return at;
 }
 
-static inline int tile_is_paired(const __global int *step, const attend_call *call, long tile) {
+static inline int tile_is_side_by_side(const __global int *step, const attend_call *call, long tile) {
     const __global int *of = step + call->tiles + 4 * tile;
-    return packed_is_paired(of[1], of[2]);
+    return packed_is_side_by_side(of[1], of[2]);
 }
 
 // Value d of `count` goes to out[d * apart], times factor.
@@ -71,8 +71,8 @@ attend_pack(const __global uchar *query, const __global uchar *query_rope, const
     if (tile >= step[call.header + HEADER_TILES]) return;
     for (int l = 0; l < VECTOR_WIDTH; l++) {
         tile_lane lane = tile_lane_at(step, &call, tile, l);
-        int paired = tile_is_paired(step, &call, tile), apart = paired ? VECTOR_WIDTH : 1;
-        __global float *out = space + call.packed + (long)tile * width * VECTOR_WIDTH + (paired ? l : l * width);
+        int side_by_side = tile_is_side_by_side(step, &call, tile), apart = side_by_side ? VECTOR_WIDTH : 1;
+        __global float *out = space + call.packed + (long)tile * width * VECTOR_WIDTH + (side_by_side ? l : l * width);
         if (!lane.there) {
             for (int d = 0; d < width; d++) out[d * apart] = 0.0f;
             continue;

@@ -3,9 +3,9 @@
 // ROW_TILE rows (heads of one or more query tokens) through a range of keys, BLOCK_TOKENS keys at a time, with an online
 // softmax.                                                                                      ref: tests/ref/ref_attend.c
 //
-// For each block: keys are converted to f32 once for all rows; scores keep VECTOR_WIDTH rows in a vector and SCORE_KEYS keys
-// in registers while the width streams (the key is broadcast); the value product keeps columns in vectors and VALUE_ROWS
-// rows in registers while the keys stream.
+// For each block: scores keep VECTOR_WIDTH rows in a vector and keys in registers while the width streams, and the first rows' scores
+// convert the keys to f32 for all (common/attend_scores.clh); the value product keeps columns in vectors and VALUE_ROWS rows in
+// registers while the keys stream (common/attend_values.clh).
 //
 // Up to four rows go another way, with columns in the lanes: common/attend_few.clh.
 //
@@ -44,124 +44,52 @@
 #define LANE_KEYS 3
 #define VALUE_VECTORS 3
 #endif
-#define KEY_STEP 12 // what is scored is a multiple of it, and it one of SCORE_KEYS and of LANE_KEYS
+#define KEY_STEP 24 // what is scored is a multiple of it, and it one of what is scored at a time
 #ifndef SCORE_RUN
 #define SCORE_RUN 64
 #endif
 
-// One key as f32.
-static inline void convert_key(float *row, const row_parts *at, row_turner *turner) {
-    int d = 0;
-#ifdef row_latent_unit
-    for (; d + QUANTISED_UNIT <= LATENT_DIM; d += QUANTISED_UNIT) row_latent_unit(at, d / QUANTISED_UNIT, row + d);
-#endif
-#pragma unroll 4
-    for (; d + VECTOR_WIDTH <= LATENT_DIM; d += VECTOR_WIDTH) {
-        if (d % (CACHE_LINE / 4) == 0) fetch_line(row + KEY_STRIDE + d); // where the next key goes
-        store_floatv(row_latent_vector(at, d), row + d);
+#include "common/attend_scores.clh"
+
+// A block's keys and where they lie. Places of those that are not there, and of what is scored past count, are another's.
+typedef struct block_places {
+    int key, count, found; // the first; keys, those that are there; no keys: there is no block
+    int present[BLOCK_TOKENS];
+    row_parts at[BLOCK_TOKENS];
+} block_places;
+
+// The first block from `key` on that has a key some row sees.
+static inline void find_block(block_places *places, const key_source *keys, const row_ranges *ranges, int key, int end) {
+    block_view view;
+    for (key = next_block(&view, keys, ranges, key, end); key < end; key = next_block(&view, keys, ranges, key + BLOCK_TOKENS, end)) {
+        int found = 0, any = 0;
+        for (int i = 0; i < view.count; i++) {
+            places->present[i] = key_at(&places->at[i], keys, key + i);
+            found += places->present[i];
+            if (places->present[i]) any = i;
+        }
+        if (!found) continue;
+        for (int i = 0; found < view.count && i < view.count; i++)
+            if (!places->present[i]) places->at[i] = places->at[any];
+        for (int i = view.count; i < BLOCK_TOKENS; i++) places->at[i] = places->at[any];
+        places->key = key;
+        places->count = view.count;
+        places->found = found;
+        return;
     }
-    for (; d < LATENT_DIM; d++) row[d] = row_latent(at, d);
-#if ROPE_DIM > 0
-#pragma unroll 4
-    for (d = 0; d + VECTOR_WIDTH <= ROPE_DIM; d += VECTOR_WIDTH) store_floatv(row_rope_vector(at, d), row + LATENT_DIM + d);
-    for (; d < ROPE_DIM; d++) row[LATENT_DIM + d] = row_rope(at, d);
-#endif
-#ifdef KEY_TURNS
-    if (at->delta != 0) row_turn_key(row + LATENT_DIM, turner, at);
-#endif
+    places->count = 0;
 }
 
-// Reads `count` keys from `key` on as f32 into keys_f32 and answers how many are there: present[i] says which. Those that are
-// not, and what is scored past count, become zero rows.
-static inline int load_keys(float *keys_f32, int *present, const key_source *keys, int key, int count,
-                            row_turner *turner) {
-    int found = 0, end = (count + KEY_STEP - 1) / KEY_STEP * KEY_STEP;
-    for (int i = 0; i < end; i++) {
-        row_parts at;
-        float *row = keys_f32 + i * KEY_STRIDE;
-        present[i] = i < count && key_at(&at, keys, key + i);
-        found += present[i];
-        if (present[i])
-            convert_key(row, &at, turner);
-        else
-            for (int d = 0; d < ROW_WIDTH; d++) row[d] = 0.0f;
-    }
-    return found;
+static inline void view_places(block_view *view, const block_places *places, const row_ranges *ranges, int rows) {
+    view->count = places->count;
+    for (int i = 0; i < places->count; i++) view->present[i] = places->present[i];
+    view_block(view, ranges, places->key, places->found, rows);
 }
 
-// Adds SCORE_RUN or fewer products to the scores of two vectors of rows by SCORE_KEYS keys. Runs are summed apart, which keeps
-// the error of wide rows small, and let a run of queries stay in the first-level cache for all keys of the block.
-static inline void add_scores(const __global float *q, const float *keys_f32, int width, float *scores, int first_run) {
-    floatv sums[SCORE_KEYS][2];
-#pragma unroll
-    for (int i = 0; i < SCORE_KEYS; i++) sums[i][0] = sums[i][1] = (floatv)0.0f;
-    for (int d = 0; d < width; d++) {
-        floatv a = load_floatv(q + d * VECTOR_WIDTH), b = load_floatv(q + (ROW_WIDTH + d) * VECTOR_WIDTH);
-#pragma unroll
-        for (int i = 0; i < SCORE_KEYS; i++) {
-            floatv k = (floatv)keys_f32[i * KEY_STRIDE + d];
-            sums[i][0] = fma(a, k, sums[i][0]);
-            sums[i][1] = fma(b, k, sums[i][1]);
-        }
-    }
-#pragma unroll
-    for (int i = 0; i < SCORE_KEYS; i++)
-#pragma unroll
-        for (int v = 0; v < 2; v++) {
-            float *score = scores + i * SCORE_STRIDE + v * VECTOR_WIDTH;
-            store_floatv(first_run ? sums[i][v] : load_floatv(score) + sums[i][v], score);
-        }
-}
-
-// Scores of the rows that fill no pair of vectors, LANE_ROWS rows by LANE_KEYS keys at a time, with the width in the lanes:
-// no lane is left without a row, whatever their number, and each value from memory serves LANE_ROWS or LANE_KEYS sums.
-static inline void score_lanes(const __global float *q, const float *keys_f32, float *scores) {
-    floatv sums[LANE_ROWS][LANE_KEYS];
-#pragma unroll
-    for (int r = 0; r < LANE_ROWS; r++)
-#pragma unroll
-        for (int i = 0; i < LANE_KEYS; i++) sums[r][i] = (floatv)0.0f;
-    for (int d = 0; d + VECTOR_WIDTH <= ROW_WIDTH; d += VECTOR_WIDTH) {
-        floatv k[LANE_KEYS];
-#pragma unroll
-        for (int i = 0; i < LANE_KEYS; i++) k[i] = load_floatv(keys_f32 + i * KEY_STRIDE + d);
-#pragma unroll
-        for (int r = 0; r < LANE_ROWS; r++) {
-            floatv a = load_floatv(q + r * ROW_WIDTH + d);
-#pragma unroll
-            for (int i = 0; i < LANE_KEYS; i++) sums[r][i] = fma(a, k[i], sums[r][i]);
-        }
-    }
-#pragma unroll
-    for (int i = 0; i < LANE_KEYS; i++) {
-        float4 total = sum_lanes(sums[0][i], sums[1][i], sums[2][i], sums[3][i]);
-        for (int d = ROW_WIDTH - ROW_WIDTH % VECTOR_WIDTH; d < ROW_WIDTH; d++)
-            total = fma((float4)(q[d], q[ROW_WIDTH + d], q[2 * ROW_WIDTH + d], q[3 * ROW_WIDTH + d]),
-                        (float4)keys_f32[i * KEY_STRIDE + d], total);
-        vstore4(total, 0, scores + i * SCORE_STRIDE);
-    }
-}
-
-// Scores of all rows by the block's `count` keys (and up to KEY_STEP - 1 more, which are zero rows).
-static inline void score_block(const __global float *tiles, int rows, const float *keys_f32, int count, float *scores,
-                               key_fetch *fetch) {
-    int paired = rows - rows % (2 * VECTOR_WIDTH);
-    for (int row = 0; row < paired; row += 2 * VECTOR_WIDTH) {
-        const __global float *q = tiles + row * ROW_WIDTH;
-        for (int d = 0; d < ROW_WIDTH; d += SCORE_RUN) {
-            int width = min(SCORE_RUN, ROW_WIDTH - d);
-            for (int i = 0; i < count; i += SCORE_KEYS) {
-                fetch_keys(fetch, SCORE_KEYS / 6);
-                add_scores(q + d * VECTOR_WIDTH, keys_f32 + i * KEY_STRIDE + d, width, scores + i * SCORE_STRIDE + row, d == 0);
-            }
-        }
-    }
-    int lane_steps = (rows - paired + LANE_ROWS - 1) / LANE_ROWS;
-    for (int i = 0; i < count; i += LANE_KEYS)
-        for (int row = paired; row < rows; row += LANE_ROWS) {
-            fetch_keys(fetch, (LANE_KEYS + lane_steps - 1) / lane_steps);
-            score_lanes(tiles + row * ROW_WIDTH, keys_f32 + i * KEY_STRIDE, scores + i * SCORE_STRIDE + row);
-        }
+// Keys that are not there become zero rows: weights of 0 do not make nothing of a value that is no number.
+static inline void clear_absent(float *keys_f32, const block_places *places) {
+    for (int i = 0; places->found < places->count && i < places->count; i++)
+        for (int d = 0; !places->present[i] && d < ROW_WIDTH; d++) keys_f32[i * KEY_STRIDE + d] = 0.0f;
 }
 
 // Online softmax of one vector of rows over a block: scores become weights, `rescale` what older sums are multiplied by.
@@ -179,91 +107,7 @@ static inline void soften(float *scores, const block_view *block, int row, float
     store_floatv(factor, rescale);
 }
 
-// Adds keys [low, high) to `rows` (1 or VALUE_ROWS, a constant of the caller) rows' value sums, over `vectors` vectors of
-// columns. A block is summed apart first, which keeps the rounding error of long contexts small. rescale NULL: there are no
-// sums yet.
-static inline __attribute__((always_inline)) void add_values(const int rows, const int vectors, __global float *sums,
-                                                      const float *keys_f32, const float *weights, int low, int high,
-                                                      const float *rescale) {
-    floatv o[VALUE_ROWS][VALUE_VECTORS];
-#pragma unroll
-    for (int r = 0; r < rows; r++)
-#pragma unroll
-        for (int v = 0; v < vectors; v++)
-            o[r][v] = (floatv)0.0f;
-    // They are read after the loop; unasked for, their way from the second-level cache shows (5 % on PoCL).
-#pragma unroll
-    for (int r = 0; r < rows; r++)
-#pragma unroll
-        for (int v = 0; v < vectors; v++) fetch_line(sums + r * VALUE_DIM + v * VECTOR_WIDTH);
-    for (int i = low; i < high; i++) {
-        floatv c[VALUE_VECTORS];
-#pragma unroll
-        for (int v = 0; v < vectors; v++) c[v] = load_floatv(keys_f32 + i * KEY_STRIDE + v * VECTOR_WIDTH);
-#pragma unroll
-        for (int r = 0; r < rows; r++) {
-            floatv weight = (floatv)weights[i * SCORE_STRIDE + r];
-#pragma unroll
-            for (int v = 0; v < vectors; v++) o[r][v] = fma(weight, c[v], o[r][v]);
-        }
-    }
-    if (rescale) {
-#pragma unroll
-        for (int r = 0; r < rows; r++) {
-            floatv factor = (floatv)rescale[r];
-#pragma unroll
-            for (int v = 0; v < vectors; v++)
-                o[r][v] = fma(load_floatv(sums + r * VALUE_DIM + v * VECTOR_WIDTH), factor, o[r][v]);
-        }
-    }
-#pragma unroll
-    for (int r = 0; r < rows; r++)
-#pragma unroll
-        for (int v = 0; v < vectors; v++) store_floatv(o[r][v], sums + r * VALUE_DIM + v * VECTOR_WIDTH);
-}
-
-// The columns that fill no vector.
-static inline void add_values_tail(__global float *sums, const float *keys_f32, const float *weights, int low, int high,
-                                   const float *rescale) {
-    for (int column = VALUE_DIM - VALUE_DIM % VECTOR_WIDTH; column < VALUE_DIM; column++) {
-        float o = 0.0f;
-        for (int i = low; i < high; i++) o = fma(weights[i * SCORE_STRIDE], keys_f32[i * KEY_STRIDE + column], o);
-        sums[column] = rescale ? fma(sums[column], *rescale, o) : o;
-    }
-}
-
-// A row takes its own keys alone: one that is hidden from it is not even multiplied by zero, so whatever it holds stays out.
-static inline __attribute__((always_inline)) void add_values_strip(const int vectors, __global float *sums, int column,
-                                                            const float *keys_f32, const float *weights, const block_view *block,
-                                                            const float *rescale, int rows) {
-    const int *low = block->low, *high = block->high;
-    int r = 0;
-    while (r < rows) {
-        __global float *out = sums + r * VALUE_DIM + column;
-        const float *factor = rescale ? rescale + r : rescale;
-        int last = r + VALUE_ROWS - 1;
-        if (last < rows && low[r] == low[last] && high[r] == high[last]) {
-            add_values(VALUE_ROWS, vectors, out, keys_f32 + column, weights + r, low[r], high[r], factor);
-            r += VALUE_ROWS;
-        } else {
-            add_values(1, vectors, out, keys_f32 + column, weights + r, low[r], high[r], factor);
-            r++;
-        }
-    }
-}
-
-static inline void add_block(__global float *sums, const float *keys_f32, const float *weights, const block_view *block,
-                             const float *rescale, int rows) {
-    int column = 0;
-    for (; column + VALUE_VECTORS * VECTOR_WIDTH <= VALUE_DIM; column += VALUE_VECTORS * VECTOR_WIDTH)
-        add_values_strip(VALUE_VECTORS, sums, column, keys_f32, weights, block, rescale, rows);
-    for (; column + VECTOR_WIDTH <= VALUE_DIM; column += VECTOR_WIDTH)
-        add_values_strip(1, sums, column, keys_f32, weights, block, rescale, rows);
-    if (VALUE_DIM % VECTOR_WIDTH)
-        for (int r = 0; r < rows; r++)
-            add_values_tail(sums + r * VALUE_DIM, keys_f32, weights + r, block->low[r], block->high[r],
-                            rescale ? rescale + r : rescale);
-}
+#include "common/attend_values.clh"
 
 #ifdef HAS_FEW_ROWS
 #include "common/attend_few.clh"
@@ -323,7 +167,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
     float top[ROW_TILE] ALIGNED, total[ROW_TILE] ALIGNED, rescale[ROW_TILE] ALIGNED;
     row_ranges ranges;
     block_view block;
-    key_fetch fetch;
+    block_places places[2];
     kept_runs kept;
     row_turner turner;
     turner.delta = 0;
@@ -354,17 +198,19 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
             continue;
         }
 #endif
-        for (int key = next_block(&block, &keys, &ranges, item.kv_begin, kv_end); key < kv_end;
-             key = next_block(&block, &keys, &ranges, key + BLOCK_TOKENS, kv_end)) {
-            int found = load_keys(keys_f32, block.present, &keys, key, block.count, &turner);
-            if (!found) continue;
-            fetch_begin(&fetch, &keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end));
-            view_block(&block, &ranges, key, found, vectors * VECTOR_WIDTH);
+        int now = 0;
+        find_block(&places[0], &keys, &ranges, item.kv_begin, kv_end);
+        for (; places[now].count > 0; now ^= 1) {
+            block_places *at = &places[now], *next = &places[now ^ 1];
+            find_block(next, &keys, &ranges, at->key + BLOCK_TOKENS, kv_end);
+            view_places(&block, at, &ranges, vectors * VECTOR_WIDTH);
             if (started == RUN_BLOCKS) {
                 keep_run(&kept, sums, total, top, rows);
                 started = 0;
             }
-            score_block(tiles, rows, keys_f32, block.count, scores, &fetch);
+            block_keys converted = {at->at, (next->count > 0 ? next : at)->at, keys_f32, &turner};
+            score_block(tiles, rows, &converted, block.count, scores);
+            clear_absent(keys_f32, at);
             for (int v = 0; v < vectors; v++) {
                 int r = v * VECTOR_WIDTH;
                 soften(scores + r, &block, r, call.softcap, top + r, total + r, rescale + r);
