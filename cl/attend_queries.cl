@@ -47,20 +47,18 @@ static inline tile_lane tile_lane_at(const __global int *step, const attend_call
     return at;
 }
 
-static inline int tile_is_side_by_side(const __global int *step, const attend_call *call, long tile) {
-    const __global int *of = step + call->tiles + 4 * tile;
-    return packed_is_side_by_side(of[1], of[2]);
-}
-
-// Value d of `count` goes to out[d * apart], times factor.
-static inline void pack_values(__global float *out, int apart, const __global uchar *values, int type, long first, int count,
-                               float factor) {
+// Values of one part, from column `first_column` of the row on, times factor.
+static inline void pack_values(__global float *out, packed_lane at, int width, int first_column, const __global uchar *values, int type,
+                               long first, int count, float factor) {
     if (type == NUMBER_F16)
-        for (int d = 0; d < count; d++) out[d * apart] = number_load(values, NUMBER_F16, first + d) * factor;
+        for (int d = 0; d < count; d++)
+            out[packed_place(at, width, first_column + d)] = number_load(values, NUMBER_F16, first + d) * factor;
     else if (type == NUMBER_BF16)
-        for (int d = 0; d < count; d++) out[d * apart] = number_load(values, NUMBER_BF16, first + d) * factor;
+        for (int d = 0; d < count; d++)
+            out[packed_place(at, width, first_column + d)] = number_load(values, NUMBER_BF16, first + d) * factor;
     else
-        for (int d = 0; d < count; d++) out[d * apart] = number_load(values, NUMBER_F32, first + d) * factor;
+        for (int d = 0; d < count; d++)
+            out[packed_place(at, width, first_column + d)] = number_load(values, NUMBER_F32, first + d) * factor;
 }
 
 // grid: global (tiles), local (1).
@@ -69,17 +67,18 @@ attend_pack(const __global uchar *query, const __global uchar *query_rope, const
             float factor, attend_call call) {
     int tile = get_global_id(0), width = call.latent_dim + call.rope_dim;
     if (tile >= step[call.header + HEADER_TILES]) return;
+    const __global int *of = step + call.tiles + 4 * tile;
+    __global float *out = space + call.packed + (long)tile * width * VECTOR_WIDTH;
     for (int l = 0; l < VECTOR_WIDTH; l++) {
         tile_lane lane = tile_lane_at(step, &call, tile, l);
-        int side_by_side = tile_is_side_by_side(step, &call, tile), apart = side_by_side ? VECTOR_WIDTH : 1;
-        __global float *out = space + call.packed + (long)tile * width * VECTOR_WIDTH + (side_by_side ? l : l * width);
+        packed_lane at = packed_lane_at(of[1], of[2], width, l);
         if (!lane.there) {
-            for (int d = 0; d < width; d++) out[d * apart] = 0.0f;
+            for (int d = 0; d < width; d++) out[packed_place(at, width, d)] = 0.0f;
             continue;
         }
-        pack_values(out, apart, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
-                    call.latent_dim, factor);
-        pack_values(out + call.latent_dim * apart, apart, query_rope + call.query_rope, call.query_type,
+        pack_values(out, at, width, 0, query + call.query, call.query_type,
+                    lane.token * call.query_token + lane.head * call.query_head, call.latent_dim, factor);
+        pack_values(out, at, width, call.latent_dim, query_rope + call.query_rope, call.query_type,
                     lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
     }
 }

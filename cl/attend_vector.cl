@@ -21,6 +21,7 @@
 #include "common/work.clh"
 #include "common/result.clh"
 #include "common/sum_run.h"
+#include "common/packed_lane.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
 #error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
 #endif
@@ -31,8 +32,8 @@
 #define KEY_STRIDE ODD_LINES(LATENT_DIM + ROPE_DIM)
 #include "common/attend_block.clh"
 
-// Sums that are in registers beside what is multiplied: SCORE_KEYS by 2 vectors of rows, LANE_ROWS rows by LANE_KEYS keys, VALUE_ROWS
-// rows by VALUE_VECTORS vectors of columns.
+// Sums that are in registers beside what is multiplied: SCORE_KEYS by 2 vectors of queries, LANE_ROWS rows by LANE_KEYS keys, VALUE_ROWS
+// rows by VALUE_VECTORS vectors of columns. SCORE_RUN: products of a score that are summed before they are added to those of before.
 #define LANE_ROWS 4
 #define VALUE_ROWS 4
 #if VECTOR_REGISTERS >= 32
@@ -44,7 +45,7 @@
 #define LANE_KEYS 3
 #define VALUE_VECTORS 3
 #endif
-#define KEY_STEP 24 // what is scored is a multiple of it, and it one of what is scored at a time
+#define KEY_STEP 12 // what is scored is a multiple of it, and it one of what is scored at a time
 #ifndef SCORE_RUN
 #define SCORE_RUN 64
 #endif
