@@ -47,18 +47,17 @@ static inline tile_lane tile_lane_at(const __global int *step, const attend_call
     return at;
 }
 
-// Values of one part, from column `first_column` of the row on, times factor.
-static inline void pack_values(__global float *out, packed_lane at, int width, int first_column, const __global uchar *values, int type,
-                               long first, int count, float factor) {
-    if (type == NUMBER_F16)
-        for (int d = 0; d < count; d++)
-            out[packed_place(at, width, first_column + d)] = number_load(values, NUMBER_F16, first + d) * factor;
-    else if (type == NUMBER_BF16)
-        for (int d = 0; d < count; d++)
-            out[packed_place(at, width, first_column + d)] = number_load(values, NUMBER_BF16, first + d) * factor;
-    else
-        for (int d = 0; d < count; d++)
-            out[packed_place(at, width, first_column + d)] = number_load(values, NUMBER_F32, first + d) * factor;
+// The values of one part of a row, whose first is its value d, times factor.
+static inline void pack_part(__global float *tile, packed_lane at, int width, int d, const __global uchar *values, int type, long first,
+                             int count, float factor) {
+    for (int done = 0; done < count; done += PACKED_RUN) {
+        float run[PACKED_RUN] __attribute__((aligned(64)));
+        int i = 0, most = min(PACKED_RUN, count - done);
+        for (; i + VECTOR_WIDTH <= most; i += VECTOR_WIDTH)
+            store_floatv(number_load_vector(values, type, first + done + i) * factor, run + i);
+        for (; i < most; i++) run[i] = number_load(values, type, first + done + i) * factor;
+        packed_store(tile, at, width, d + done, run, most);
+    }
 }
 
 // grid: global (tiles), local (1).
@@ -73,12 +72,12 @@ attend_pack(const __global uchar *query, const __global uchar *query_rope, const
         tile_lane lane = tile_lane_at(step, &call, tile, l);
         packed_lane at = packed_lane_at(of[1], of[2], width, l);
         if (!lane.there) {
-            for (int d = 0; d < width; d++) out[packed_place(at, width, d)] = 0.0f;
+            packed_clear(out, at, width);
             continue;
         }
-        pack_values(out, at, width, 0, query + call.query, call.query_type,
+        pack_part(out, at, width, 0, query + call.query, call.query_type,
                     lane.token * call.query_token + lane.head * call.query_head, call.latent_dim, factor);
-        pack_values(out, at, width, call.latent_dim, query_rope + call.query_rope, call.query_type,
+        pack_part(out, at, width, call.latent_dim, query_rope + call.query_rope, call.query_type,
                     lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
     }
 }
