@@ -3,12 +3,12 @@
 // queries and weights are rounded to bf16; sums are f32.                                       ref: tests/ref/ref_attend.c
 //
 // The frame is attend_vector's: one work-item a group, BLOCK_TOKENS keys at a time, an online softmax. For each block
-//   scores   pairs of columns: 16 rows in a vector, a key's pair broadcast from its row as it is cached
-//   values   two keys side by side, once for all rows
+//   scores   pairs of columns, two vectors of queries by 12 keys (common/attend_tiles.clh); the first rows' scores copy the keys, and
+//            lay two side by side for the values of all rows
 //   weights  exp2(s - the largest so far), two keys side by side
+//   values   columns in the lanes, VALUE_ROWS rows in registers while pairs of keys stream
 //
-//   space: packed  [tile][ROW_WIDTH][VECTOR_WIDTH], of which the first half is used: [pair of columns][row] words, written by
-//                  attend_queries.cl
+//   space: packed  [tile][BF16_PLACES][VECTOR_WIDTH] words, in the first half of what is there: written by attend_queries.cl
 //          sums, states, state_lse, state_max: as for attend_vector. While sums grow, their columns are in the order of
 //          interleave_words(); undo_interleaving() puts them right
 // grid: global (parts, filled up to a multiple of units), local (1)
@@ -24,79 +24,85 @@
 #endif
 #include "common/attend_block.clh"
 
+#include "common/attend_places.clh"
+#include "common/packed_lane.clh"
+
 #define LATENT_WORDS (LATENT_DIM / 2) // two columns each
 #define ROPE_WORDS (ROPE_DIM / 2)
-#define KEY_WORDS (LATENT_WORDS + ROPE_WORDS)
-#define TILE_WORDS (ROW_WIDTH * VECTOR_WIDTH) // from one tile to the next; pairs fill the first half
-#define SCORE_SUMS 24                         // registers: 12 keys by 2 vectors of rows, or 24 by 1
+#define KEY_WORDS BF16_PLACES(LATENT_DIM, ROPE_DIM) // those past the row are zeros
+#define KEY_STRIDE ((KEY_WORDS + 15) / 16 * 16)
+#define TILE_WORDS (KEY_WORDS * VECTOR_WIDTH)
+#define SCORE_KEYS 12
+#define SCORE_RUN (2 * KEY_WORDS) // products have as many bits as rows leave them: one run
 #define PAIRS (BLOCK_TOKENS / 2)
 #define VALUE_ROWS 4
 #define VALUE_VECTORS 4
 #define STRIP (VALUE_VECTORS * VECTOR_WIDTH) // columns whose values lie together
 
 typedef struct key_block {
-    uint words[BLOCK_TOKENS * KEY_WORDS] ALIGNED;
+    uint words[BLOCK_TOKENS * KEY_STRIDE] ALIGNED;
     uint values[LATENT_DIM / STRIP * PAIRS * STRIP] ALIGNED; // [strip][pair of keys][column]
 } key_block;
 
 // --- keys
 
-static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count) {
-    int found = 0;
-    for (int i = 0; i < BLOCK_TOKENS; i++) {
-        row_parts at;
-        uint *words = block->words + i * KEY_WORDS;
-        present[i] = i < count && key_at(&at, keys, key + i);
-        if (!present[i]) {
-            for (int w = 0; w < KEY_WORDS; w++) words[w] = 0;
-            continue;
-        }
-        found++;
-        copy_words(words, at.latent, LATENT_WORDS, 0u);
-#if ROPE_DIM > 0
-        copy_words(words + LATENT_WORDS, at.rope, ROPE_WORDS, 0u);
-#endif
+typedef struct block_keys {
+    const row_parts *at, *next; // of the next block: asked for while this one is copied
+    float *rows;                // words
+    uint *values;
+} block_keys;
+
+static inline short32 row_words(const row_parts *at, int w) {
+    return __builtin_astype(vload16(0, (const __global uint *)at->latent + w), short32);
+}
+
+#define CHUNK VECTOR_WIDTH
+#define CHUNKED LATENT_WORDS
+#define CHUNK_KEYS 6
+// Copies words [w, w + CHUNK) of keys `first` to first + count (an even constant), and lays pairs of keys side by side.
+SCORE_INLINE void convert_keys(const block_keys *keys, int first, const int count, int w) {
+    uint *values = keys->values + (2 * w / STRIP * PAIRS + first / 2) * STRIP + 2 * w % STRIP;
+#pragma unroll
+    for (int i = 0; i < count; i += 2) {
+        short32 a = row_words(&keys->at[first + i], w), b = row_words(&keys->at[first + i + 1], w);
+        uint *out = (uint *)keys->rows + (first + i) * KEY_STRIDE + w;
+        store_words(__builtin_astype(a, uintv), out);
+        store_words(__builtin_astype(b, uintv), out + KEY_STRIDE);
+        interleave_words(values + i / 2 * STRIP, a, b);
     }
-    return found;
+}
+
+// The first chunk, and the rope parts.
+SCORE_INLINE void convert_first(const block_keys *keys, int first, const int count) {
+    convert_keys(keys, first, count, 0);
+    for (int i = first; i < first + count; i++) {
+        uint *out = (uint *)keys->rows + i * KEY_STRIDE + LATENT_WORDS;
+#if ROPE_DIM > 0
+#pragma unroll
+        for (int line = 0; line < ROW_LINES(ROW_ROPE_BYTES(ROPE_DIM)); line++) fetch_line(keys->next[i].rope + line * CACHE_LINE);
+        copy_words(out, keys->at[i].rope, ROPE_WORDS, 0u);
+#endif
+        for (int w = LATENT_WORDS + ROPE_WORDS; w < KEY_WORDS; w++) out[w - LATENT_WORDS] = 0;
+    }
+}
+
+// The last key of an odd number has no other beside it.
+static inline void clear_odd(uint *values, int count) {
+    for (int column = 0; count % 2 && column < LATENT_DIM; column++)
+        values[(column / STRIP * PAIRS + count / 2) * STRIP + column % STRIP] &= 0xffffu;
 }
 
 // --- scores
 
-// Of `vectors` vectors of rows by `count` keys (constants of the caller, their product SCORE_SUMS).
-static inline __attribute__((always_inline)) void score_tile(const int vectors, const int count, const __global uint *tiles,
-                                                             const uint *keys, float *scores) {
-    floatv s[SCORE_SUMS];
-#pragma unroll
-    for (int i = 0; i < SCORE_SUMS; i++) s[i] = (floatv)0.0f;
-    for (int w = 0; w < KEY_WORDS; w++) {
-        uintv a[2];
-#pragma unroll
-        for (int v = 0; v < vectors; v++) a[v] = vload16(w, tiles + v * TILE_WORDS);
-#pragma unroll
-        for (int i = 0; i < count; i++) {
-            uintv k = (uintv)keys[i * KEY_WORDS + w];
-#pragma unroll
-            for (int v = 0; v < vectors; v++) s[i * vectors + v] = dot_bf16(s[i * vectors + v], a[v], k);
-        }
-    }
-#pragma unroll
-    for (int i = 0; i < SCORE_SUMS; i++) store_floatv(s[i], scores + i / vectors * ROW_TILE + i % vectors * VECTOR_WIDTH);
-}
+#define PRODUCT_INSTRUCTION "vdpbf16ps"
+#define PRODUCT(sum, a, k) dot_bf16(sum, as_uint16(a), as_uint16(k))
+#define TILE_WIDTH KEY_WORDS
+#include "common/attend_tiles.clh"
 
-static inline void score_block(const __global uint *tiles, int vectors, const key_block *block, int count, float *scores,
-                               key_fetch *fetch) {
-    for (int v = 0; v < vectors; v += 2) {
-        const __global uint *q = tiles + v * TILE_WORDS;
-        int step = v + 1 < vectors ? SCORE_SUMS / 2 : SCORE_SUMS;
-        for (int i = 0; i < count; i += step) {
-            const uint *keys = block->words + i * KEY_WORDS;
-            float *out = scores + i * ROW_TILE + v * VECTOR_WIDTH;
-            fetch_keys(fetch, step);
-            if (v + 1 < vectors)
-                score_tile(2, SCORE_SUMS / 2, q, keys, out);
-            else
-                score_tile(1, SCORE_SUMS, q, keys, out);
-        }
+static inline void score_block(const __global float *tiles, int rows, const block_keys *keys, int count, float *scores) {
+    for (int row = 0, columns; row < rows; row += packed_rows(columns)) {
+        columns = packed_columns(row, rows, KEY_WORDS, 0);
+        score_tiles(columns, tiles + row * KEY_WORDS, keys, count, scores + row, row == 0);
     }
 }
 
@@ -111,7 +117,7 @@ static inline void soften(float *scores, uint *weights, const block_view *view, 
         uintv first = round_bf16(fast_exp2(load_floatv(scores + i * ROW_TILE) - base)), second = (uintv)0;
         if (i + 1 < view->count) second = round_bf16(fast_exp2(load_floatv(scores + (i + 1) * ROW_TILE) - base));
         sum += as_float16(first) + as_float16(second);
-        vstore16((first >> 16) | second, 0, weights + i / 2 * ROW_TILE);
+        store_words((first >> 16) | second, weights + i / 2 * ROW_TILE);
     }
     floatv factor = exp2(before - base);
     store_floatv(now, top);
@@ -120,19 +126,6 @@ static inline void soften(float *scores, uint *weights, const block_view *view, 
 }
 
 // --- values
-
-static inline short32 value_words(const uint *words) {
-    return __builtin_astype(vload16(0, words), short32);
-}
-
-static inline void make_values(key_block *block, int count) {
-    for (int i = 0; i < count; i += 2) {
-        const uint *a = block->words + i * KEY_WORDS, *b = a + KEY_WORDS;
-        for (int w = 0, column = 0; w < LATENT_WORDS; w += VECTOR_WIDTH, column += 2 * VECTOR_WIDTH)
-            interleave_words(block->values + (column / STRIP * PAIRS + i / 2) * STRIP + column % STRIP, value_words(a + w),
-                             value_words(b + w));
-    }
-}
 
 // Adds `pairs` pairs of keys to `rows` (1 or VALUE_ROWS, a constant of the caller) rows' sums, over a strip of columns.
 static inline __attribute__((always_inline)) void add_values(const int rows, __global float *sums, const uint *values,
@@ -161,7 +154,7 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
 #pragma unroll
         for (int v = 0; v < VALUE_VECTORS; v++) {
             __global float *sum = sums + r * VALUE_DIM + v * VECTOR_WIDTH;
-            store_floatv(started ? fma(load_floatv(sum), (floatv)rescale[r], o[r][v]) : o[r][v], sum);
+            store_global(started ? fma(load_floatv(sum), (floatv)rescale[r], o[r][v]) : o[r][v], sum);
         }
 }
 
@@ -182,7 +175,7 @@ static inline int all_finite(const key_block *block, int count) {
     const uint low = 0x7f80u, high = 0x7f800000u;
     for (int i = 0; i < count; i++)
         for (int w = 0; w < LATENT_WORDS; w++) {
-            uint word = block->words[i * KEY_WORDS + w];
+            uint word = block->words[i * KEY_STRIDE + w];
             if ((word & low) == low || (word & high) == high) return 0;
         }
     return 1;
@@ -197,7 +190,7 @@ static inline void add_visible(__global float *sums, const key_block *block, con
             __global float *sum = sums + r * VALUE_DIM + place;
             float o = 0.0f;
             for (int i = view->low[r]; i < view->high[r]; i++) {
-                uint weight = weights[i / 2 * ROW_TILE + r], value = block->words[i * KEY_WORDS + d / 2];
+                uint weight = weights[i / 2 * ROW_TILE + r], value = block->words[i * KEY_STRIDE + d / 2];
                 if (!view->present[i]) continue;
                 o = fma(as_float(i % 2 ? weight & 0xffff0000u : weight << 16), as_float(d % 2 ? value & 0xffff0000u : value << 16),
                         o);
@@ -213,7 +206,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_bf16_dot(ATT
     float top[ROW_TILE] ALIGNED, total[ROW_TILE] ALIGNED, rescale[ROW_TILE] ALIGNED;
     row_ranges ranges;
     block_view view;
-    key_fetch fetch;
+    block_places places[2];
 
     int part = part_of_group(step, &call);
     if (part >= step[call.header + HEADER_PARTS]) return;
@@ -221,20 +214,21 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_bf16_dot(ATT
         work_item item = work_item_load(step + call.works, w);
         KEY_SOURCE(keys, item);
         int rows = item.row_count, vectors = (rows + VECTOR_WIDTH - 1) / VECTOR_WIDTH;
-        const __global uint *tiles = (const __global uint *)(space + call.packed + (long)item.tile_first * TILE_WORDS);
+        const __global float *tiles = space + call.packed + (long)item.tile_first * TILE_WORDS;
         __global float *sums = work_sums(space, &call, &item, part);
         find_ranges(&ranges, &call, &item, vectors * VECTOR_WIDTH);
         begin_rows(top, total, vectors * VECTOR_WIDTH);
 
         int kv_end = min(item.kv_end, ranges.greatest_end), started = 0;
-        for (int key = next_block(&view, &keys, &ranges, item.kv_begin, kv_end); key < kv_end;
-             key = next_block(&view, &keys, &ranges, key + BLOCK_TOKENS, kv_end)) {
-            int found = load_keys(&block, view.present, &keys, key, view.count);
-            if (!found) continue;
-            fetch_begin(&fetch, &keys, key + BLOCK_TOKENS, min(key + 2 * BLOCK_TOKENS, kv_end));
-            view_block(&view, &ranges, key, found, vectors * VECTOR_WIDTH);
-            score_block(tiles, vectors, &block, view.count, scores, &fetch);
-            make_values(&block, view.count);
+        int now = 0;
+        find_block(&places[0], &keys, &ranges, item.kv_begin, kv_end);
+        for (; places[now].count > 0; now ^= 1) {
+            const block_places *at = &places[now], *next = &places[now ^ 1];
+            find_block(&places[now ^ 1], &keys, &ranges, at->key + BLOCK_TOKENS, kv_end);
+            view_places(&view, at, &ranges, vectors * VECTOR_WIDTH);
+            block_keys copied = {at->at, (next->count > 0 ? next : at)->at, (float *)block.words, block.values};
+            score_block(tiles, rows, &copied, view.count, scores);
+            clear_odd(block.values, view.count);
             for (int v = 0; v < vectors; v++) {
                 int r = v * VECTOR_WIDTH;
                 soften(scores + r, weights + r, &view, r, call.softcap, top + r, total + r, rescale + r);

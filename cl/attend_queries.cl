@@ -70,7 +70,7 @@ attend_pack(const __global uchar *query, const __global uchar *query_rope, const
     __global float *out = space + call.packed + (long)tile * width * VECTOR_WIDTH;
     for (int l = 0; l < VECTOR_WIDTH; l++) {
         tile_lane lane = tile_lane_at(step, &call, tile, l);
-        packed_lane at = packed_lane_at(of[1], of[2], width, l);
+        packed_lane at = packed_lane_at(of[1], of[2], width, PACKED_LEFT, l);
         if (!lane.there) {
             packed_clear(out, at, width);
             continue;
@@ -166,12 +166,12 @@ static inline void pack_words(__global uint *out, const uintv *rows) {
     for (int p = 0; p < PAIR_ROWS; p++) vstore16(vload16(p, turned), p, out);
 }
 
-// One part of a tile's rows, step by step: [pair of columns][row], and for `both` what the rounding left behind it. Answers how
-// many words that is.
+// One part of a tile's rows, step by step: [pair of columns][row], and behind each step what the rounding left. Answers how many words
+// that is.
 static inline int pack_steps(__global uint *out, const __global uchar *values, int type, const long *first, const int *there,
-                             int count, float factor, int both) {
+                             int count, float factor) {
     __global uint *at = out;
-    for (int d = 0; d < count; d += 2 * PAIR_ROWS, at += PAIR_ROWS * PAIR_ROWS << both) {
+    for (int d = 0; d < count; d += 2 * PAIR_ROWS, at += 2 * PAIR_ROWS * PAIR_ROWS) {
         uintv rows[PAIR_ROWS], left[PAIR_ROWS];
         for (int l = 0; l < PAIR_ROWS; l++) {
             value_pairs pairs;
@@ -181,13 +181,13 @@ static inline int pack_steps(__global uint *out, const __global uchar *values, i
             left[l] = take_words(&pairs);
         }
         pack_words(at, rows);
-        if (both) pack_words(at + PAIR_ROWS * PAIR_ROWS, left);
+        pack_words(at + PAIR_ROWS * PAIR_ROWS, left);
     }
     return (int)(at - out);
 }
 
 static inline void pack_tile(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
-                             __global uint *out, float factor, const attend_call *call, int tile, int both) {
+                             __global uint *out, float factor, const attend_call *call, int tile) {
     int there[PAIR_ROWS];
     long latent[PAIR_ROWS], rope[PAIR_ROWS];
     for (int l = 0; l < PAIR_ROWS; l++) {
@@ -196,19 +196,40 @@ static inline void pack_tile(const __global uchar *query, const __global uchar *
         latent[l] = lane.token * call->query_token + lane.head * call->query_head;
         rope[l] = lane.token * call->query_rope_token + lane.head * call->query_rope_head;
     }
-    out += pack_steps(out, query + call->query, call->query_type, latent, there, call->latent_dim, factor, both);
-    pack_steps(out, query_rope + call->query_rope, call->query_type, rope, there, call->rope_dim, factor, both);
+    out += pack_steps(out, query + call->query, call->query_type, latent, there, call->latent_dim, factor);
+    pack_steps(out, query_rope + call->query_rope, call->query_type, rope, there, call->rope_dim, factor);
 }
 
-// Tiles for attend_bf16_dot: of attend_pack's places the first ones hold [pair of columns][row]. A latent part has whole steps of
-// 16 pairs; the rope part's last one is filled up with zeros.   grid: as attend_pack
+// One part of a row as pairs of columns, from word w on; the last one's second may be a zero.
+static inline void pack_pairs(__global float *tile, packed_lane at, int width, int w, const __global uchar *values, int type, long first,
+                              int count, float factor) {
+    for (int d = 0; d < count; d += 2 * PAIR_ROWS) {
+        value_pairs pairs;
+        float words[PAIR_ROWS] __attribute__((aligned(64)));
+        load_pairs(&pairs, values, type, first + d, count - d, factor);
+        store_floatv(as_float16(take_words(&pairs)), words);
+        packed_store(tile, at, width, w + d / 2, words, min(PAIR_ROWS, (count - d + 1) / 2));
+    }
+}
+
+// Tiles for attend_bf16_dot, of BF16_PLACES(..) pairs of columns a row.   grid: as attend_pack
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attend_pack_bf16(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
                  float factor, attend_call call) {
-    int tile = get_global_id(0), width = call.latent_dim + call.rope_dim;
+    int tile = get_global_id(0), width = BF16_PLACES(call.latent_dim, call.rope_dim);
     if (tile >= step[call.header + HEADER_TILES]) return;
-    __global uint *out = (__global uint *)(space + call.packed + (long)tile * width * VECTOR_WIDTH);
-    pack_tile(query, query_rope, step, out, factor, &call, tile, 0);
+    const __global int *of = step + call.tiles + 4 * tile;
+    __global float *out = space + call.packed + (long)tile * width * VECTOR_WIDTH;
+    for (int l = 0; l < VECTOR_WIDTH; l++) {
+        tile_lane lane = tile_lane_at(step, &call, tile, l);
+        packed_lane at = packed_lane_at(of[1], of[2], width, 0, l);
+        packed_clear(out, at, width); // places that no pair goes to, too
+        if (!lane.there) continue;
+        pack_pairs(out, at, width, 0, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
+                   call.latent_dim, factor);
+        pack_pairs(out, at, width, call.latent_dim / 2, query_rope + call.query_rope, call.query_type,
+                   lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
+    }
 }
 
 // Tiles for attend_amx, in which each step is followed by what its rounding left.   grid: as attend_pack
@@ -218,7 +239,7 @@ attend_pack_amx(const __global uchar *query, const __global uchar *query_rope, c
     int tile = get_global_id(0), width = call.latent_dim + (call.rope_dim + 31) / 32 * 32;
     if (tile >= step[call.header + HEADER_TILES]) return;
     __global uint *out = (__global uint *)(space + call.packed + (long)tile * width * VECTOR_WIDTH);
-    pack_tile(query, query_rope, step, out, factor, &call, tile, 1);
+    pack_tile(query, query_rope, step, out, factor, &call, tile);
 }
 
 // Signed codes of up to INT8_GROUP values, the rest 0; their scale and correction beside them.

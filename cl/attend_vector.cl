@@ -31,6 +31,7 @@
 #define SCORE_STRIDE ODD_LINES(ROW_TILE)
 #define KEY_STRIDE ODD_LINES(LATENT_DIM + ROPE_DIM)
 #include "common/attend_block.clh"
+#include "common/attend_places.clh"
 
 // Sums that are in registers beside what is multiplied: SCORE_KEYS by 2 vectors of queries, LANE_ROWS rows by LANE_KEYS keys, VALUE_ROWS
 // rows by VALUE_VECTORS vectors of columns. SCORE_RUN: products of a score that are summed before they are added to those of before.
@@ -51,41 +52,6 @@
 #endif
 
 #include "common/attend_scores.clh"
-
-// A block's keys and where they lie. Places of those that are not there, and of what is scored past count, are another's.
-typedef struct block_places {
-    int key, count, found; // the first; keys, those that are there; no keys: there is no block
-    int present[BLOCK_TOKENS];
-    row_parts at[BLOCK_TOKENS];
-} block_places;
-
-// The first block from `key` on that has a key some row sees.
-static inline void find_block(block_places *places, const key_source *keys, const row_ranges *ranges, int key, int end) {
-    block_view view;
-    for (key = next_block(&view, keys, ranges, key, end); key < end; key = next_block(&view, keys, ranges, key + BLOCK_TOKENS, end)) {
-        int found = 0, any = 0;
-        for (int i = 0; i < view.count; i++) {
-            places->present[i] = key_at(&places->at[i], keys, key + i);
-            found += places->present[i];
-            if (places->present[i]) any = i;
-        }
-        if (!found) continue;
-        for (int i = 0; found < view.count && i < view.count; i++)
-            if (!places->present[i]) places->at[i] = places->at[any];
-        for (int i = view.count; i < BLOCK_TOKENS; i++) places->at[i] = places->at[any];
-        places->key = key;
-        places->count = view.count;
-        places->found = found;
-        return;
-    }
-    places->count = 0;
-}
-
-static inline void view_places(block_view *view, const block_places *places, const row_ranges *ranges, int rows) {
-    view->count = places->count;
-    for (int i = 0; i < places->count; i++) view->present[i] = places->present[i];
-    view_block(view, ranges, places->key, places->found, rows);
-}
 
 // Keys that are not there become zero rows: weights of 0 do not make nothing of a value that is no number.
 static inline void clear_absent(float *keys_f32, const block_places *places) {
