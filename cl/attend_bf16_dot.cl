@@ -149,13 +149,16 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
             for (int v = 0; v < VALUE_VECTORS; v++) o[r][v] = dot_bf16(o[r][v], weight, c[v]);
         }
     }
+    if (started)
+#pragma unroll
+        for (int r = 0; r < rows; r++)
+#pragma unroll
+            for (int v = 0; v < VALUE_VECTORS; v++)
+                o[r][v] = fma(load_floatv(sums + r * VALUE_DIM + v * VECTOR_WIDTH), (floatv)rescale[r], o[r][v]);
 #pragma unroll
     for (int r = 0; r < rows; r++)
 #pragma unroll
-        for (int v = 0; v < VALUE_VECTORS; v++) {
-            __global float *sum = sums + r * VALUE_DIM + v * VECTOR_WIDTH;
-            store_global(started ? fma(load_floatv(sum), (floatv)rescale[r], o[r][v]) : o[r][v], sum);
-        }
+        for (int v = 0; v < VALUE_VECTORS; v++) store_global(o[r][v], sums + r * VALUE_DIM + v * VECTOR_WIDTH);
 }
 
 static inline void add_block(__global float *sums, const key_block *block, const uint *weights, int count, const float *rescale,
