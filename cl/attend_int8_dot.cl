@@ -176,7 +176,7 @@ static inline void soften(float *scores, uint *weights, const block_view *view, 
             sum += weight;
             bytes |= as_uint16(convert_int16(rint(weight * WEIGHT_MOST))) << (uint)(8 * k);
         }
-        vstore16(bytes, 0, weights + i / 4 * ROW_TILE);
+        store_words(bytes, weights + i / 4 * ROW_TILE);
     }
     floatv factor = exp2(before - base), share = exp2(most - base);
     store_floatv(now, top);
@@ -244,15 +244,19 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
             for (int v = 0; v < VALUE_VECTORS; v++) o[r][v] = dot_bytes(o[r][v], weight, c[v]);
         }
     }
+    floatv scale[VALUE_VECTORS];
 #pragma unroll
-    for (int r = 0; r < rows; r++)
+    for (int v = 0; v < VALUE_VECTORS; v++) scale[v] = (floatv)block->value_scales[(column + v * VECTOR_WIDTH) / INT8_GROUP];
+#pragma unroll
+    for (int r = 0; r < rows; r++) {
+        floatv factor = (floatv)(started ? rescale[r] : 0.0f), weight = (floatv)weight_scale[r];
 #pragma unroll
         for (int v = 0; v < VALUE_VECTORS; v++) {
             __global float *sum = sums + r * VALUE_DIM + v * VECTOR_WIDTH;
-            floatv scale = (floatv)(weight_scale[r] * block->value_scales[(column + v * VECTOR_WIDTH) / INT8_GROUP]);
-            floatv old = started ? load_floatv(sum) * rescale[r] : (floatv)0.0f;
-            store_floatv(fma(convert_float16(o[r][v]), scale, old), sum);
+            floatv product = convert_float16(o[r][v]) * (scale[v] * weight);
+            store_global(started ? fma(load_floatv(sum), factor, product) : product, sum);
         }
+    }
 }
 
 static inline void add_block(__global float *sums, const key_block *block, const uint *weights, int count, const float *rescale,
