@@ -245,8 +245,12 @@ attend_pack_amx(const __global uchar *query, const __global uchar *query_rope, c
 // Signed codes of up to INT8_GROUP values, the rest 0; their scale and correction beside them.
 static inline void pack_group(__global int *out, const __global uchar *values, int type, long first, int count, float factor) {
     float all[INT8_GROUP] __attribute__((aligned(64)));
-    for (int d = 0; d < INT8_GROUP; d++) all[d] = d < count ? number_load(values, type, first + d) * factor : 0.0f;
-    floatv a = load_floatv(all), b = load_floatv(all + VECTOR_WIDTH);
+    if (count == INT8_GROUP) {
+        store_floatv(number_load_vector(values, type, first), all);
+        store_floatv(number_load_vector(values, type, first + VECTOR_WIDTH), all + VECTOR_WIDTH);
+    } else
+        for (int d = 0; d < INT8_GROUP; d++) all[d] = d < count ? number_load(values, type, first + d) : 0.0f;
+    floatv a = load_floatv(all) * factor, b = load_floatv(all + VECTOR_WIDTH) * factor;
     float most = max_floatv(fmax(fabs(a), fabs(b))), nan = sum_floatv((a - a) + (b - b));
     float inverse = most > 0.0f ? 127.0f / most : 0.0f;
     intv codes_a = convert_int16(rint(a * inverse)), codes_b = convert_int16(rint(b * inverse)), sum = codes_a + codes_b;
