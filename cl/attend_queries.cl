@@ -223,7 +223,7 @@ attend_pack_bf16(const __global uchar *query, const __global uchar *query_rope, 
     for (int l = 0; l < VECTOR_WIDTH; l++) {
         tile_lane lane = tile_lane_at(step, &call, tile, l);
         packed_lane at = packed_lane_at(of[1], of[2], width, 0, l);
-        packed_clear(out, at, width); // places that no pair goes to, too
+        if (!lane.there || width > (call.latent_dim + call.rope_dim + 1) / 2) packed_clear(out, at, width); // what no pair goes to
         if (!lane.there) continue;
         pack_pairs(out, at, width, 0, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
                    call.latent_dim, factor);
