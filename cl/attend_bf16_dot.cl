@@ -8,7 +8,7 @@
 //   weights  exp2(s - the largest so far), two keys side by side
 //   values   columns in the lanes, VALUE_ROWS rows in registers while pairs of keys stream
 //
-//   space: packed  [tile][BF16_PLACES][VECTOR_WIDTH] words, in the first half of what is there: written by attend_queries.cl
+//   space: packed  tiles of BF16_PLACES by VECTOR_WIDTH words, in the order of common/packed_lane.clh: written by attend_queries.cl
 //          sums, states, state_lse, state_max: as for attend_vector. While sums grow, their columns are in the order of
 //          interleave_words(); undo_interleaving() puts them right
 // grid: global (parts, filled up to a multiple of units), local (1)
@@ -33,7 +33,7 @@
 #define KEY_STRIDE ((KEY_WORDS + 15) / 16 * 16)
 #define TILE_WORDS (KEY_WORDS * VECTOR_WIDTH)
 #define SCORE_KEYS 12
-#define SCORE_RUN (2 * KEY_WORDS) // products have as many bits as rows leave them: one run
+#define SCORE_RUN KEY_WORDS // all at once: pairs of products are off by more than their sum
 #define PAIRS (BLOCK_TOKENS / 2)
 #define VALUE_ROWS 4
 #define VALUE_VECTORS 4
@@ -94,7 +94,9 @@ static inline void clear_odd(uint *values, int count) {
 
 // --- scores
 
+#ifndef DOT_PORTABLE
 #define PRODUCT_INSTRUCTION "vdpbf16ps"
+#endif
 #define PRODUCT(sum, a, k) dot_bf16(sum, as_uint16(a), as_uint16(k))
 #define TILE_WIDTH KEY_WORDS
 #include "common/attend_tiles.clh"
@@ -226,8 +228,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_bf16_dot(ATT
         int now = 0;
         find_block(&places[0], &keys, &ranges, item.kv_begin, kv_end);
         for (; places[now].count > 0; now ^= 1) {
-            const block_places *at = &places[now], *next = &places[now ^ 1];
-            find_block(&places[now ^ 1], &keys, &ranges, at->key + BLOCK_TOKENS, kv_end);
+            block_places *at = &places[now], *next = &places[now ^ 1];
+            find_block(next, &keys, &ranges, at->key + BLOCK_TOKENS, kv_end);
             view_places(&view, at, &ranges, vectors * VECTOR_WIDTH);
             block_keys copied = {at->at, (next->count > 0 ? next : at)->at, (float *)block.words, block.values};
             score_block(tiles, rows, &copied, view.count, scores);

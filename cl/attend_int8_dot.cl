@@ -111,14 +111,14 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
                                                              const key_block *block, int key, float *scores, key_fetch *fetch) {
     floatv s[SCORE_SUMS];
 #pragma unroll
-    for (int i = 0; i < vectors * count; i++) s[i] = (floatv)0.0f;
+    for (int i = 0; i < SCORE_SUMS; i++) s[i] = (floatv)0.0f;
     for (int g = 0; g < GROUPS; g++) {
         const __global int *q = tiles + g * INT8_GROUP_WORDS;
         const uint *codes = block->codes + key * CODE_WORDS + g * INT8_STEPS;
         intv sums[SCORE_SUMS];
         fetch_keys(fetch, (count + GROUPS - 1) / GROUPS);
 #pragma unroll
-        for (int i = 0; i < vectors * count; i++)
+        for (int i = 0; i < SCORE_SUMS; i++)
             sums[i] = vload16(0, q + i % vectors * TILE_WORDS + (INT8_STEPS + 1) * INT8_ROWS);
 #pragma unroll
         for (int d = 0; d < INT8_STEPS; d++) {
@@ -143,7 +143,7 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
         }
     }
 #pragma unroll
-    for (int i = 0; i < vectors * count; i++) store_floatv(s[i], scores + i / vectors * ROW_TILE + i % vectors * VECTOR_WIDTH);
+    for (int i = 0; i < SCORE_SUMS; i++) store_floatv(s[i], scores + i / vectors * ROW_TILE + i % vectors * VECTOR_WIDTH);
 }
 
 static inline void score_block(const __global int *tiles, int vectors, const key_block *block, int count, float *scores,
@@ -155,8 +155,8 @@ static inline void score_block(const __global int *tiles, int vectors, const key
                 score_tile(2, SCORE_SUMS / 2, q, block, i, scores + i * ROW_TILE + v * VECTOR_WIDTH, fetch);
             }
         else
-            for (int i = 0; i < count; i += SCORE_SUMS / 2) {
-                score_tile(1, SCORE_SUMS / 2, q, block, i, scores + i * ROW_TILE + v * VECTOR_WIDTH, fetch);
+            for (int i = 0; i < count; i += SCORE_SUMS) {
+                score_tile(1, SCORE_SUMS, q, block, i, scores + i * ROW_TILE + v * VECTOR_WIDTH, fetch);
             }
     }
 }

@@ -2,10 +2,11 @@
 // Queries made ready for the attend kernels.                                                   ref: tests/ref/ref_attend.c
 //   attend_absorb   queries that are not absorbed yet: q_nope through W_UK, with the rotated values behind it: absorbed
 //                   [token][head][L + R] f32; attend_absorb_heads the same for CPU devices, as absorb_vector does
-//   attend_pack     tiles of VECTOR_WIDTH rows for attend_vector: packed [tile][L + R][VECTOR_WIDTH] f32, times factor
+//   attend_pack     tiles of VECTOR_WIDTH rows for attend_vector: f32 in the order of common/packed_lane.clh, times factor
+//   attend_pack_bf16, attend_pack_int16, attend_pack_int8, attend_pack_amx   the same for the kernels of these products: each tells its own
 //   attend_pack_rows  tiles of whole rows for attend_tile: packed [tile][row_tile][stride] f32, times factor
 // tiles[i] = {first token of the sequence, first row, rows of this sequence and kv head, kv head}; rows past a tile's end are
-// zero.   options: ELEMENT_* of the weights; VECTOR_WIDTH (CPU devices: the last two) or none
+// zero.   options: ELEMENT_* of the weights; VECTOR_WIDTH (of CPU devices, all but attend_pack_rows) or none
 #ifdef VECTOR_WIDTH
 #include "common/vector.clh"
 #endif
@@ -76,9 +77,9 @@ attend_pack(const __global uchar *query, const __global uchar *query_rope, const
             continue;
         }
         pack_part(out, at, width, 0, query + call.query, call.query_type,
-                    lane.token * call.query_token + lane.head * call.query_head, call.latent_dim, factor);
+                  lane.token * call.query_token + lane.head * call.query_head, call.latent_dim, factor);
         pack_part(out, at, width, call.latent_dim, query_rope + call.query_rope, call.query_type,
-                    lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
+                  lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
     }
 }
 
@@ -217,18 +218,23 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attend_pack_bf16(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
                  float factor, attend_call call) {
     int tile = get_global_id(0), width = BF16_PLACES(call.latent_dim, call.rope_dim);
+    int words = call.latent_dim / 2 + (call.rope_dim + 1) / 2;
+    const float zeros[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     if (tile >= step[call.header + HEADER_TILES]) return;
     const __global int *of = step + call.tiles + 4 * tile;
     __global float *out = space + call.packed + (long)tile * width * VECTOR_WIDTH;
     for (int l = 0; l < VECTOR_WIDTH; l++) {
         tile_lane lane = tile_lane_at(step, &call, tile, l);
         packed_lane at = packed_lane_at(of[1], of[2], width, 0, l);
-        if (!lane.there || width > (call.latent_dim + call.rope_dim + 1) / 2) packed_clear(out, at, width); // what no pair goes to
-        if (!lane.there) continue;
+        if (!lane.there) {
+            packed_clear(out, at, width);
+            continue;
+        }
         pack_pairs(out, at, width, 0, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
                    call.latent_dim, factor);
         pack_pairs(out, at, width, call.latent_dim / 2, query_rope + call.query_rope, call.query_type,
                    lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
+        packed_store(out, at, width, words, zeros, width - words); // what no pair goes to
     }
 }
 

@@ -9,12 +9,13 @@
 //
 // Up to four rows go another way, with columns in the lanes: common/attend_few.clh.
 //
-//   space: packed  [tile][ROW_WIDTH][VECTOR_WIDTH] f32: queries times scale * log2(e), written by attend_queries.cl
+//   space: packed  tiles of ROW_WIDTH by VECTOR_WIDTH f32, in the order of common/packed_lane.clh: queries times scale * log2(e),
+//                  written by attend_queries.cl
 //          sums    [part][sum_rows][VALUE_DIM] f32: the running value sums; a piece's sums grow in its states. Of long pieces twice the
 //                  rows: those of runs before (common/sum_run.h)
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
-// private memory: BLOCK_TOKENS*(ROW_WIDTH + ROW_TILE)*4 bytes. grid: global (parts, filled up to a multiple of units), local (1)
+// private memory: BLOCK_TOKENS*(ROW_WIDTH + ROW_TILE)*4 bytes, and two row_parts a key. grid: global (parts, filled up to a multiple of units), local (1)
 // options: ROWS_*, SPARSE, VECTOR_WIDTH, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to ROW_WIDTH), BLOCK_TOKENS (a multiple
 // of 24), ROW_TILE (of 2*VECTOR_WIDTH), HAS_FEW_ROWS (where works may be that small: it takes drivers several times as long to compile)
 #include "common/vector.clh"
@@ -46,11 +47,13 @@
 #define LANE_KEYS 3
 #define VALUE_VECTORS 3
 #endif
-#define KEY_STEP 12 // what is scored is a multiple of it, and it one of what is scored at a time
 #ifndef SCORE_RUN
 #define SCORE_RUN 64
 #endif
 
+#if BLOCK_TOKENS % SCORE_KEYS || BLOCK_TOKENS % LANE_KEYS
+#error "a block is no whole number of the keys that are scored at a time"
+#endif
 #include "common/attend_scores.clh"
 
 // Keys that are not there become zero rows: weights of 0 do not make nothing of a value that is no number.

@@ -9,9 +9,11 @@
 // An instruction by inline assembly that gives less than this is not worth its rounding. Tiles have more around them that is
 // no product.
 #define INSTRUCTION_LEAST_GAIN 1.25f
-#define LATER_GAIN 1.15f
-#define INT16_SOONER_HEADS 24
 #define AMX_LEAST_GAIN 3.0f
+// What of a gain is left beside others': rows become 16-bit codes first.
+#define INT16_GAIN_LEFT 0.85f
+// From so many heads on, codes take less time than they save: measured over f32, f16 and fp8 rows.
+#define INT16_LEAST_HEADS_LONG 24
 // Of q8 rows: measured even at 64 heads.
 #define AMX_Q8_LEAST_HEADS 64
 
@@ -38,13 +40,13 @@ static bool is_small_q8(const clmla_shape *shape) {
     return shape->format == CLMLA_ROWS_Q8 && shape->head_count != 0 && shape->head_count < AMX_Q8_LEAST_HEADS;
 }
 
-// Rows that take longer to become 16-bit codes than their products save: of vectors of 16, on which multiply-adds of one or two
-// instructions' rows are at nine tenths of what they can be.
+// Whether rows take longer to become 16-bit codes than the products save: in vectors of 16 floats, where f32 multiply-adds are at eight to
+// nine tenths of what they can be. Quantised rows are codes almost.
 static bool is_sooner_exact(const clmla_device_facts *facts, const clmla_shape *shape) {
-    bool quantised = shape->format == CLMLA_ROWS_Q8 || shape->format == CLMLA_ROWS_Q6 || shape->format == CLMLA_ROWS_Q5 ||
-                     shape->format == CLMLA_ROWS_Q4;
-    return variant_has_long_vectors(facts) && !quantised && shape->format != CLMLA_ROWS_BF16 && shape->head_count != 0 &&
-           shape->head_count < INT16_SOONER_HEADS;
+    bool quantised = shape->format == CLMLA_ROWS_Q8 || shape->format == CLMLA_ROWS_Q6 ||
+                     shape->format == CLMLA_ROWS_Q5 || shape->format == CLMLA_ROWS_Q4;
+    return variant_has_long_vectors(facts) && !quantised && shape->format != CLMLA_ROWS_BF16 &&
+           shape->head_count != 0 && shape->head_count < INT16_LEAST_HEADS_LONG;
 }
 
 // What a variant's kernel is made of on the context's device.
@@ -55,17 +57,27 @@ static host_instruction instruction_of(const clmla_context *context, const varia
     return host_instruction_form(&context->host, variant->instruction);
 }
 
-// Of a list, another variant for the shape whose instruction is right, pays and gave more than `gain` in its trial; or NULL. Those behind
-// have more to do beside their products: they must give that much more.
+// What a trial's gain is worth beside those of other variants.
+static float weigh(const variant *variant, float gain) {
+    return variant->method == VARIANT_INT16_DOT ? INT16_GAIN_LEFT * gain : gain;
+}
+
+// Whether the library leaves a variant to those who ask for it, whatever its trial gave.
+static bool is_left(const variant *variant, const clmla_context *context, const clmla_shape *shape) {
+    return (variant->method == VARIANT_AMX && is_small_q8(shape)) ||
+           (variant->method == VARIANT_INT16_DOT && is_sooner_exact(&context->host.facts, shape));
+}
+
+// Of a list, another variant for the shape whose instruction is right, pays and is worth more than `gain`; or NULL.
 static const variant *find_faster(const variant *list, const variant *than, float gain, clmla_context *context,
                                   const clmla_shape *shape) {
     for (int i = 0; i < VARIANTS_MAX && list[i].name; i++) {
         host_instruction instruction = instruction_of(context, &list[i]);
         if (&list[i] == than || !host_instruction_is_timed(instruction) || list[i].refusal(&context->host.facts, shape))
             continue;
-        if (list[i].method == VARIANT_AMX && is_small_q8(shape)) continue;
+        if (is_left(&list[i], context, shape)) continue;
         const host_instruction_trial *trial = host_instruction_try(&context->host, instruction);
-        if (trial->right && pays(&list[i], trial) && trial->gain > (&list[i] < than ? gain / LATER_GAIN : gain * LATER_GAIN)) return &list[i];
+        if (trial->right && pays(&list[i], trial) && weigh(&list[i], trial->gain) > gain) return &list[i];
     }
     return NULL;
 }
@@ -89,7 +101,7 @@ const char *variant_refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_co
         return "q8 rows become bf16 first, which takes longer than products of their bytes below 64 heads";
     if (variant->method == VARIANT_INT16_DOT && is_sooner_exact(&context->host.facts, shape))
         return "its rows become 16-bit codes first, which takes longer than exact products below 24 heads";
-    const struct variant *faster = find_faster(list, variant, trial->gain, context, shape);
+    const struct variant *faster = find_faster(list, variant, weigh(variant, trial->gain), context, shape);
     if (!faster) return NULL;
     snprintf(reason + length, VARIANT_REASON_MAX - (size_t)length, ", those of %s more", faster->name);
     return reason;
