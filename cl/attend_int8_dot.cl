@@ -39,6 +39,7 @@
 #define STRIP (VALUE_VECTORS * VECTOR_WIDTH) // columns: their values lie together, whose rows would else fall into few sets of a cache
 #define STRIP_GROUPS (STRIP / INT8_GROUP)
 #define WEIGHT_MOST 255.0f
+#define WHOLE 0x1p23f // added to less than that: the nearest whole number in the lowest bits, where drivers make 20 instructions of rint
 
 typedef struct key_block {
     uint codes[BLOCK_TOKENS * CODE_WORDS] ALIGNED; // + 128
@@ -174,7 +175,7 @@ static inline void soften(float *scores, uint *weights, const block_view *view, 
         for (int k = 0; k < 4 && i + k < view->count; k++) {
             floatv weight = fast_exp2(load_floatv(scores + (i + k) * ROW_TILE) - block_base);
             sum += weight;
-            bytes |= as_uint16(convert_int16(rint(weight * WEIGHT_MOST))) << (uint)(8 * k);
+            bytes |= (as_uint16(fma(weight, (floatv)WEIGHT_MOST, (floatv)WHOLE)) & 0xffu) << (uint)(8 * k);
         }
         store_words(bytes, weights + i / 4 * ROW_TILE);
     }

@@ -55,7 +55,7 @@ static inline void pack_part(__global float *tile, packed_lane at, int width, in
         float run[PACKED_RUN] __attribute__((aligned(64)));
         int i = 0, most = min(PACKED_RUN, count - done);
         for (; i + VECTOR_WIDTH <= most; i += VECTOR_WIDTH)
-            store_floatv(number_load_vector(values, type, first + done + i) * factor, run + i);
+            store_whole(number_load_vector(values, type, first + done + i) * factor, run + i);
         for (; i < most; i++) run[i] = number_load(values, type, first + done + i) * factor;
         packed_store(tile, at, width, d + done, run, most);
     }
@@ -134,15 +134,23 @@ typedef struct value_pairs {
     floatv even, odd;
 } value_pairs;
 
+// Two vectors of values from `first` on; those past `count` are zeros.
+static inline void load_two(floatv *a, floatv *b, const __global uchar *values, int type, long first, int count) {
+    if (count >= 2 * VECTOR_WIDTH) {
+        *a = number_load_vector(values, type, first);
+        *b = number_load_vector(values, type, first + VECTOR_WIDTH);
+        return;
+    }
+    float all[2 * VECTOR_WIDTH] __attribute__((aligned(64)));
+    for (int d = 0; d < 2 * VECTOR_WIDTH; d++) all[d] = d < count ? number_load(values, type, first + d) : 0.0f;
+    *a = load_floatv(all);
+    *b = load_floatv(all + VECTOR_WIDTH);
+}
+
 // 32 values from `first` on, times factor; those past `count` are zeros.
 static inline void load_pairs(value_pairs *pairs, const __global uchar *values, int type, long first, int count, float factor) {
-    float all[2 * PAIR_ROWS] __attribute__((aligned(64)));
-    if (count >= 2 * PAIR_ROWS) {
-        store_floatv(number_load_vector(values, type, first), all);
-        store_floatv(number_load_vector(values, type, first + VECTOR_WIDTH), all + VECTOR_WIDTH);
-    } else
-        for (int d = 0; d < 2 * PAIR_ROWS; d++) all[d] = d < count ? number_load(values, type, first + d) : 0.0f;
-    floatv a = load_floatv(all), b = load_floatv(all + VECTOR_WIDTH);
+    floatv a, b;
+    load_two(&a, &b, values, type, first, count);
     pairs->even = (floatv)(a.even, b.even) * factor;
     pairs->odd = (floatv)(a.odd, b.odd) * factor;
 }
@@ -208,7 +216,7 @@ static inline void pack_pairs(__global float *tile, packed_lane at, int width, i
         value_pairs pairs;
         float words[PAIR_ROWS] __attribute__((aligned(64)));
         load_pairs(&pairs, values, type, first + d, count - d, factor);
-        store_floatv(as_float16(take_words(&pairs)), words);
+        store_whole(as_float16(take_words(&pairs)), words);
         packed_store(tile, at, width, w + d / 2, words, min(PAIR_ROWS, (count - d + 1) / 2));
     }
 }
@@ -248,18 +256,21 @@ attend_pack_amx(const __global uchar *query, const __global uchar *query_rope, c
     pack_tile(query, query_rope, step, out, factor, &call, tile);
 }
 
+// The nearest whole numbers of what is less than 2^22, either way: the sum's lowest bits have them, where drivers make 20 instructions of rint.
+static inline intv nearest(floatv x) {
+    const float whole = 0x1.8p23f;
+    return as_intv(x + whole) - as_int(whole);
+}
+
 // Signed codes of up to INT8_GROUP values, the rest 0; their scale and correction beside them.
 static inline void pack_group(__global int *out, const __global uchar *values, int type, long first, int count, float factor) {
-    float all[INT8_GROUP] __attribute__((aligned(64)));
-    if (count == INT8_GROUP) {
-        store_floatv(number_load_vector(values, type, first), all);
-        store_floatv(number_load_vector(values, type, first + VECTOR_WIDTH), all + VECTOR_WIDTH);
-    } else
-        for (int d = 0; d < INT8_GROUP; d++) all[d] = d < count ? number_load(values, type, first + d) : 0.0f;
-    floatv a = load_floatv(all) * factor, b = load_floatv(all + VECTOR_WIDTH) * factor;
+    floatv a, b;
+    load_two(&a, &b, values, type, first, count);
+    a *= factor;
+    b *= factor;
     float most = max_floatv(fmax(fabs(a), fabs(b))), nan = sum_floatv((a - a) + (b - b));
     float inverse = most > 0.0f ? 127.0f / most : 0.0f;
-    intv codes_a = convert_int16(rint(a * inverse)), codes_b = convert_int16(rint(b * inverse)), sum = codes_a + codes_b;
+    intv codes_a = nearest(a * inverse), codes_b = nearest(b * inverse), sum = codes_a + codes_b;
     int words[INT8_STEPS];
     vstore4(as_int4(convert_char16(codes_a)), 0, words);
     vstore4(as_int4(convert_char16(codes_b)), 1, words);
