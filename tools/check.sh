@@ -8,7 +8,7 @@
 #   tools/check.sh --windows        ... then a cross build for Windows
 #   tools/check.sh --offline        ... then the kernels through the compilers of three GPU vendors
 #   tools/check.sh --fuzz           ... then a minute of fuzzing the readers of files
-#   tools/check.sh --short          ... with --all-devices, --sanitize, --offline and --fuzz: a short form of each; on PoCL few programs
+#   tools/check.sh --short          ... with --all-devices, --sanitize, --offline and --fuzz: short forms; few programs on PoCL
 #   tools/check.sh --full-verify    ... then every combination of clmla verify
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -47,7 +47,8 @@ static const int kept[] = {0, 1, 3, 5, 6, 7, 8, 9, 10};
 #define KEPT (int)(sizeof kept / sizeof *kept)
 
 static attend_shape shape_of(const int *chosen, uint64_t seed) {
-    int program = test_device_get()->few_programs ? kept[chosen[PROGRAM]] : chosen[PROGRAM], width = programs[program].width;
+    int program = test_device_get()->few_programs ? kept[chosen[PROGRAM]] : chosen[PROGRAM],
+        width = programs[program].width;
     attend_shape s = {
         .format = programs[program].format,
         .compute = CLMLA_COMPUTE_FAST,

@@ -441,8 +441,8 @@ START_TEST(fast_is_close) {
         test_case_begin("attend_heads fast", (int)i, "groups of %u, N %u, R %u, V %u", cases[i].group, s.nope, s.rope,
                         s.value);
         if (test_left_out(cases[i].group > device->facts->max_group_size, "groups of %u", cases[i].group)) continue;
-        if (test_left_out(device->few_programs && i > 1, "fast compute of N %u, R %u, V %u by groups of %u", s.nope, s.rope, s.value,
-                          cases[i].group))
+        if (test_left_out(device->few_programs && i > 1, "fast compute of N %u, R %u, V %u by groups of %u", s.nope,
+                          s.rope, s.value, cases[i].group))
             continue;
         set_tile(cases[i].group, cases[i].local_kib);
         make(&f, &s);
@@ -477,8 +477,8 @@ START_TEST(every_tile_gives_the_same) {
         fixture f;
         test_case_begin("attend_heads tile", (int)i, "groups of %u, %u KiB", tiles[i].group, tiles[i].local_kib);
         if (test_left_out(tiles[i].group > device->facts->max_group_size, "groups of %u", tiles[i].group)) continue;
-        if (test_left_out(device->few_programs && i != 1 && i != 2, "tiles of N %u, R %u, V %u by groups of %u", s.nope, s.rope,
-                          s.value, tiles[i].group))
+        if (test_left_out(device->few_programs && i != 1 && i != 2, "tiles of N %u, R %u, V %u by groups of %u", s.nope,
+                          s.rope, s.value, tiles[i].group))
             continue;
         set_tile(tiles[i].group, tiles[i].local_kib);
         make(&f, &s);

@@ -95,8 +95,12 @@ START_TEST(is_exact_over_many_keys) {
     bool small = test_device_get()->facts->type & CL_DEVICE_TYPE_CPU && !(full && strcmp(full, "1") == 0);
     bool odd = small && _i && test_device_get()->few_programs; // bf16 rows of the one program that other tests have
     attend_shape s = {.format = _i ? CLMLA_ROWS_BF16 : CLMLA_ROWS_F16,
-                      .latent = odd ? 37 : small ? 64 : 512,
-                      .rope = odd ? 6 : small ? 16 : 64,
+                      .latent = odd     ? 37
+                                : small ? 64
+                                        : 512,
+                      .rope = odd     ? 6
+                              : small ? 16
+                                      : 64,
                       .value = odd ? 43 : 0,
                       .heads = 8,
                       .sequences = 1,

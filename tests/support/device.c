@@ -116,7 +116,9 @@ int test_main(const char *name, void (*add_tests)(TCase *tcase)) {
         return status == CLMLA_E_NO_DEVICE ? EXIT_SKIPPED : EXIT_FAILURE;
     }
     printf("%s: device %s (%s)%s\n", name, device.facts->name, device.facts->platform_name,
-           device.short_form ? ", short form" : device.few_programs ? ", few programs" : "");
+           device.short_form     ? ", short form"
+           : device.few_programs ? ", few programs"
+                                 : "");
     if (test_device_is_portable() && !(device.facts->type & CL_DEVICE_TYPE_CPU)) {
         printf("%s: the device is no CPU: dot products and tiles by OpenCL C are left out\n", name);
         close_device();
@@ -150,7 +152,10 @@ bool test_case_wanted(int number) {
 bool test_left_out(bool is, const char *format, ...) {
     va_list list;
     if (!is) return false;
-    printf("%s: left out%s: ", program_name, device.short_form ? " (short form)" : device.few_programs ? " (few programs)" : "");
+    printf("%s: left out%s: ", program_name,
+           device.short_form     ? " (short form)"
+           : device.few_programs ? " (few programs)"
+                                 : "");
     va_start(list, format);
     vprintf(format, list);
     va_end(list);
