@@ -8,7 +8,7 @@
 #   tools/check.sh --windows        ... then a cross build for Windows
 #   tools/check.sh --offline        ... then the kernels through the compilers of three GPU vendors
 #   tools/check.sh --fuzz           ... then a minute of fuzzing the readers of files
-#   tools/check.sh --short          ... with --all-devices, --sanitize, --offline and --fuzz: a short form of each
+#   tools/check.sh --short          ... with --all-devices, --sanitize, --offline and --fuzz: short forms; few programs on PoCL
 #   tools/check.sh --full-verify    ... then every combination of clmla verify
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -85,8 +85,8 @@ on_pocl() {
   say "all tests on PoCL"
   # PoCL keeps what it compiled itself. The program's own store is tested with folders of the tests' own, and used on Intel's
   # runtime: here it would only have PoCL compile each kernel a second time, for groups of any size.
-  OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd run_tests "$build" pocl --no-rebuild --no-suite offline \
-    --wrap 'env CLMLA_PROGRAM_CACHE=off'
+  CLMLA_TEST_FEW_PROGRAMS=$short_form OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd run_tests "$build" pocl \
+    --no-rebuild --no-suite offline --wrap 'env CLMLA_PROGRAM_CACHE=off'
 }
 
 # Intel's CPU runtime from PyPI; its own copy of the loader would shadow the system's.

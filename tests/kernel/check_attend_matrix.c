@@ -48,10 +48,14 @@ START_TEST(every_tile_gives_the_same) {
         if (test_left_out(tiles[tile].group > device->facts->max_group_size, "tiles for groups of %u", tiles[tile].group))
             continue;
         if (device->short_form && tile > 1) break;
+        // Of few programs the larger groups are in fast or in exact compute.
+        if (test_left_out(device->few_programs && tile > 0 && (tile == 1) == (_i == 1), "groups of %u in %s compute",
+                          tiles[tile].group, clmla_compute_name(compute)))
+            continue;
         attend_set_tile(tiles[tile]);
         // One shape by each tile, another one in exact compute: in OpenCL C a program takes five seconds and more to
         // compile.
-        size_t shape = (tile * 2 + (size_t)_i) % count;
+        size_t shape = device->few_programs && tile == 1 ? 1 : (tile * 2 + (size_t)_i) % count; // 1: bf16 rows
         attend_shape s = shape_of(shape, tile, compute);
         attend_tile_case_begin(_i ? "attend matrix, exact" : "attend matrix", tiles[tile], tile, shape);
         check(&s);
@@ -89,9 +93,15 @@ END_TEST
 START_TEST(is_exact_over_many_keys) {
     const char *full = getenv("CLMLA_TEST_FULL");
     bool small = test_device_get()->facts->type & CL_DEVICE_TYPE_CPU && !(full && strcmp(full, "1") == 0);
+    bool odd = small && _i && test_device_get()->few_programs; // bf16 rows of the one program that other tests have
     attend_shape s = {.format = _i ? CLMLA_ROWS_BF16 : CLMLA_ROWS_F16,
-                      .latent = small ? 64 : 512,
-                      .rope = small ? 16 : 64,
+                      .latent = odd     ? 37
+                                : small ? 64
+                                        : 512,
+                      .rope = odd     ? 6
+                              : small ? 16
+                                      : 64,
+                      .value = odd ? 43 : 0,
                       .heads = 8,
                       .sequences = 1,
                       .query_tokens = {1},
@@ -127,6 +137,7 @@ END_TEST
 // other token alone.
 static void check_hidden_value(const attend_shape *s, uint32_t column) {
     attend_fixture f;
+    uint32_t width = s->value ? s->value : s->latent;
     float values[64 + 16];
     double stored[64 + 16];
     test_case_begin("attend matrix, exact, NaN in the last key", (int)column, "%s rows",
@@ -138,16 +149,18 @@ static void check_hidden_value(const attend_shape *s, uint32_t column) {
     attend_plan(&f, "matrix");
     test_run_twice(&f.run);
     for (uint32_t pair = 0; pair < 2 * s->heads; pair++)
-        for (uint32_t d = 0; d < s->latent; d++)
-            TEST_ASSERT((pair >= s->heads) == (isnan(test_buffer_found(&f.output)[pair * s->latent + d]) != 0),
+        for (uint32_t d = 0; d < width; d++)
+            TEST_ASSERT((pair >= s->heads) == (isnan(test_buffer_found(&f.output)[pair * width + d]) != 0),
                         "pair %u value %u", pair, d);
     attend_finish(&f);
 }
 
 START_TEST(keeps_hidden_values_out) {
+    bool odd = _i && test_device_get()->few_programs; // as above
     attend_shape s = {.format = _i ? CLMLA_ROWS_BF16 : CLMLA_ROWS_F16,
-                      .latent = 64,
-                      .rope = 16,
+                      .latent = odd ? 37 : 64,
+                      .rope = odd ? 6 : 16,
+                      .value = odd ? 43 : 0,
                       .heads = 12,
                       .sequences = 1,
                       .query_tokens = {2},

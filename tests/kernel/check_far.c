@@ -16,13 +16,15 @@ typedef struct kind {
     uint32_t latent, rope, value;
     uint32_t
         heads; // 3 are few rows, which read keys another way: of rows that are read where they lie, and of converted ones
+    uint32_t heads_kept; // of few programs, where other tests have these; 0 = the same
     bool lists; // ... and lists of slots, and the naive variants: of one plain, one scaled and one quantised format
 } kind;
-static const kind kinds[] = {{CLMLA_ROWS_F16, 37, 6, 37, 3, true},      {CLMLA_ROWS_FP8, 512, 64, 512, 5, true},
-                             {CLMLA_ROWS_Q5, 40, 6, 43, 3, true},       {CLMLA_ROWS_F32, 512, 64, 512, 5, false},
-                             {CLMLA_ROWS_BF16, 448, 64, 512, 5, false}, {CLMLA_ROWS_FP8_FLAT, 64, 16, 70, 5, false},
-                             {CLMLA_ROWS_Q8, 512, 64, 512, 3, false},   {CLMLA_ROWS_Q6, 256, 64, 256, 5, false},
-                             {CLMLA_ROWS_Q4, 64, 16, 70, 5, false}};
+static const kind kinds[] = {
+    {CLMLA_ROWS_F16, 37, 6, 37, 3, 0, true},      {CLMLA_ROWS_FP8, 512, 64, 512, 5, 0, true},
+    {CLMLA_ROWS_Q5, 40, 6, 43, 3, 0, true},       {CLMLA_ROWS_F32, 512, 64, 512, 5, 0, false},
+    {CLMLA_ROWS_BF16, 448, 64, 512, 5, 0, false}, {CLMLA_ROWS_FP8_FLAT, 64, 16, 70, 5, 3, false},
+    {CLMLA_ROWS_Q8, 512, 64, 512, 3, 5, false},   {CLMLA_ROWS_Q6, 256, 64, 256, 5, 3, false},
+    {CLMLA_ROWS_Q4, 64, 16, 70, 5, 3, false}};
 
 // One cache and what a step reads and writes, all in one buffer.
 typedef struct place {
@@ -168,7 +170,10 @@ START_TEST(far_pages_are_as_near_ones) {
     const test_device *device = test_device_get();
     static place near, far;
     clmla_row_layout layout;
-    const kind *k = near.kind = far.kind = &kinds[_i];
+    static kind chosen;
+    chosen = kinds[_i];
+    if (device->few_programs && chosen.heads_kept) chosen.heads = chosen.heads_kept;
+    const kind *k = near.kind = far.kind = &chosen;
     size_t bytes = sizeof(float) * k->heads * k->value, width = width_of(k);
     TEST_OK(clmla_row_layout_make(&layout, k->format, CLMLA_ROPE_INTERLEAVED, k->latent, k->rope));
     // The short form has no far pages: of the others it would be programs to compile alone, half a minute each on Intel's runtime.

@@ -88,7 +88,7 @@ cl_command_queue test_device_queue(const clmla_context *context, cl_command_queu
 static clmla_status open_device(void) {
     clmla_status status = make_context(&device.context);
     if (status != CLMLA_OK) return status;
-    const char *short_form = getenv("CLMLA_TEST_SHORT");
+    const char *short_form = getenv("CLMLA_TEST_SHORT"), *few_programs = getenv("CLMLA_TEST_FEW_PROGRAMS");
     device.cl = clmla_context_opencl(device.context);
     device.id = clmla_context_device(device.context);
     device.facts = clmla_context_facts(device.context);
@@ -97,6 +97,7 @@ static clmla_status open_device(void) {
     cl_int code;
     device.tiny = clCreateBuffer(device.cl, CL_MEM_READ_WRITE, 4, NULL, &code);
     device.short_form = device.facts->is_interpreter || (short_form && strcmp(short_form, "1") == 0);
+    device.few_programs = device.short_form || (few_programs && strcmp(few_programs, "1") == 0);
     return CLMLA_OK;
 }
 
@@ -115,7 +116,9 @@ int test_main(const char *name, void (*add_tests)(TCase *tcase)) {
         return status == CLMLA_E_NO_DEVICE ? EXIT_SKIPPED : EXIT_FAILURE;
     }
     printf("%s: device %s (%s)%s\n", name, device.facts->name, device.facts->platform_name,
-           device.short_form ? ", short form" : "");
+           device.short_form     ? ", short form"
+           : device.few_programs ? ", few programs"
+                                 : "");
     if (test_device_is_portable() && !(device.facts->type & CL_DEVICE_TYPE_CPU)) {
         printf("%s: the device is no CPU: dot products and tiles by OpenCL C are left out\n", name);
         close_device();
@@ -149,7 +152,10 @@ bool test_case_wanted(int number) {
 bool test_left_out(bool is, const char *format, ...) {
     va_list list;
     if (!is) return false;
-    printf("%s: left out%s: ", program_name, device.short_form ? " (short form)" : "");
+    printf("%s: left out%s: ", program_name,
+           device.short_form     ? " (short form)"
+           : device.few_programs ? " (few programs)"
+                                 : "");
     va_start(list, format);
     vprintf(format, list);
     va_end(list);
@@ -166,6 +172,9 @@ void test_fail(const char *file, int line, const char *what, const char *format,
     va_end(list);
     ck_abort_msg("%s:%d: %s: %s\n    %s\n    repeat: CLMLA_TEST_DEVICE='%s' CLMLA_TEST_CASE=%ld %s%s", file, line, what,
                  message, case_text, query ? query : "", number ? strtol(number + 5, NULL, 10) : 0L,
-                 device.short_form ? "CLMLA_TEST_SHORT=1 " : "", program_name);
+                 device.short_form     ? "CLMLA_TEST_SHORT=1 "
+                 : device.few_programs ? "CLMLA_TEST_FEW_PROGRAMS=1 "
+                                       : "",
+                 program_name);
     abort(); // not reached: Check jumps back to its runner
 }
