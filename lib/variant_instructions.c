@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// What variants are made of beyond OpenCL C: whether the device has it, whether its trial went right, and whether it pays.
+// What variants are made of beyond OpenCL C: whether the device has it, whether its trial went right, and whether it
+// pays.
 #include "lib/attend_matrix.h"
 #include "lib/attend_matrix_ring.h"
 #include "lib/attend_wgmma.h"
 #include "lib/variant_parts.h"
 #include <stdio.h>
 
-// An instruction by inline assembly that gives less than this is not worth its rounding. Tiles have more around them that is
-// no product.
+// An instruction by inline assembly that gives less than this is not worth its rounding. Tiles have more around them
+// that is no product.
 #define INSTRUCTION_LEAST_GAIN 1.25f
 #define AMX_LEAST_GAIN 3.0f
 // What of a gain is left beside others': rows become 16-bit codes first.
@@ -40,8 +41,8 @@ static bool is_small_q8(const clmla_shape *shape) {
     return shape->format == CLMLA_ROWS_Q8 && shape->head_count != 0 && shape->head_count < AMX_Q8_LEAST_HEADS;
 }
 
-// Whether rows take longer to become 16-bit codes than the products save: in vectors of 16 floats, where f32 multiply-adds are at eight to
-// nine tenths of what they can be. Quantised rows are codes almost.
+// Whether rows take longer to become 16-bit codes than the products save: in vectors of 16 floats, where f32
+// multiply-adds are at eight to nine tenths of what they can be. Quantised rows are codes almost.
 static bool is_sooner_exact(const clmla_device_facts *facts, const clmla_shape *shape) {
     bool quantised = shape->format == CLMLA_ROWS_Q8 || shape->format == CLMLA_ROWS_Q6 ||
                      shape->format == CLMLA_ROWS_Q5 || shape->format == CLMLA_ROWS_Q4;
