@@ -78,8 +78,7 @@ SCORE_INLINE void convert_first(const block_keys *keys, int first, const int cou
     for (int i = first; i < first + count; i++) {
         uint *out = (uint *)keys->rows + i * KEY_STRIDE + LATENT_WORDS;
 #if ROPE_DIM > 0
-#pragma unroll
-        for (int line = 0; line < ROW_LINES(ROW_ROPE_BYTES(ROPE_DIM)); line++) fetch_line(keys->next[i].rope + line * CACHE_LINE);
+        fetch_rope(&keys->next[i]);
         copy_words(out, keys->at[i].rope, ROPE_WORDS, 0u);
 #endif
         for (int w = LATENT_WORDS + ROPE_WORDS; w < KEY_WORDS; w++) out[w - LATENT_WORDS] = 0;
@@ -228,10 +227,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_bf16_dot(ATT
         int now = 0;
         find_block(&places[0], &keys, &ranges, item.kv_begin, kv_end);
         for (; places[now].count > 0; now ^= 1) {
-            block_places *at = &places[now], *next = &places[now ^ 1];
-            find_block(next, &keys, &ranges, at->key + BLOCK_TOKENS, kv_end);
+            const block_places *at = &places[now];
+            const row_parts *next = find_next(places, now, &keys, &ranges, kv_end);
             view_places(&view, at, &ranges, vectors * VECTOR_WIDTH);
-            block_keys copied = {at->at, (next->count > 0 ? next : at)->at, (float *)block.words, block.values};
+            block_keys copied = {at->at, next, (float *)block.words, block.values};
             score_block(tiles, rows, &copied, view.count, scores);
             clear_odd(block.values, view.count);
             for (int v = 0; v < vectors; v++) {

@@ -171,14 +171,14 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_vector(ATTEN
         int now = 0;
         find_block(&places[0], &keys, &ranges, item.kv_begin, kv_end);
         for (; places[now].count > 0; now ^= 1) {
-            block_places *at = &places[now], *next = &places[now ^ 1];
-            find_block(next, &keys, &ranges, at->key + BLOCK_TOKENS, kv_end);
+            const block_places *at = &places[now];
+            const row_parts *next = find_next(places, now, &keys, &ranges, kv_end);
             view_places(&block, at, &ranges, vectors * VECTOR_WIDTH);
             if (started == RUN_BLOCKS) {
                 keep_run(&kept, sums, total, top, rows);
                 started = 0;
             }
-            block_keys converted = {at->at, (next->count > 0 ? next : at)->at, keys_f32, &turner};
+            block_keys converted = {at->at, next, keys_f32, &turner};
             score_block(tiles, rows, &converted, block.count, scores);
             clear_absent(keys_f32, at);
             for (int v = 0; v < vectors; v++) {

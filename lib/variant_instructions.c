@@ -4,6 +4,7 @@
 #include "lib/attend_matrix.h"
 #include "lib/attend_matrix_ring.h"
 #include "lib/attend_wgmma.h"
+#include "lib/rows.h"
 #include "lib/variant_parts.h"
 #include <stdio.h>
 
@@ -44,9 +45,7 @@ static bool is_small_q8(const clmla_shape *shape) {
 // Whether rows take longer to become 16-bit codes than the products save: in vectors of 16 floats, where f32
 // multiply-adds are at eight to nine tenths of what they can be. Quantised rows are codes almost.
 static bool is_sooner_exact(const clmla_device_facts *facts, const clmla_shape *shape) {
-    bool quantised = shape->format == CLMLA_ROWS_Q8 || shape->format == CLMLA_ROWS_Q6 ||
-                     shape->format == CLMLA_ROWS_Q5 || shape->format == CLMLA_ROWS_Q4;
-    return variant_has_long_vectors(facts) && !quantised && shape->format != CLMLA_ROWS_BF16 &&
+    return variant_has_long_vectors(facts) && !rows_are_quantised(shape->format) && shape->format != CLMLA_ROWS_BF16 &&
            shape->head_count != 0 && shape->head_count < INT16_LEAST_HEADS_LONG;
 }
 
