@@ -35,6 +35,7 @@ output_vector(const __global element_t *weights, long weights_offset, long row_s
     for (int value = 0; value < value_dim; value += BLOCK_ROWS_MAX) {
         block.first_row = value;
         block.end_row = min(value_dim, value + BLOCK_ROWS_MAX);
+        block.next_row = block.end_row < value_dim ? block.end_row : value_dim + nope_dim; // the next head's first
         product_block_compute(&block);
     }
 }
