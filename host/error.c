@@ -85,6 +85,12 @@ static const struct {
 };
 // clang-format on
 
+bool host_is_shortage(clmla_status status) {
+    cl_int code = clmla_last_cl_error();
+    return status == CLMLA_E_MEMORY ||
+           (status == CLMLA_E_OPENCL && (code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY));
+}
+
 const char *host_cl_name(cl_int code) {
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (codes[i].code == code) return codes[i].name;

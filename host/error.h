@@ -7,6 +7,7 @@
 #include <clmla/log.h>
 #include <clmla/opencl.h>
 #include <clmla/status.h>
+#include <stdbool.h>
 
 #if defined(__GNUC__) && !defined(_WIN32)
 #define HOST_PRINTF(text, first) __attribute__((format(printf, text, first)))
@@ -46,6 +47,10 @@ static inline clmla_status host_log_failure(const clmla_log *log, clmla_status s
     if (status != CLMLA_OK) host_log(log, CLMLA_LOG_ERROR, "%s", clmla_last_error());
     return status;
 }
+
+// Whether the thread's last failure, which gave `status`, was for want of memory on host or device: what was tried then may
+// go right another time.
+bool host_is_shortage(clmla_status status);
 
 // Inside a function with `clmla_status status = CLMLA_OK;` and a label `out:`.
 #define STATUS_OR_OUT(expression)                                                                                      \

@@ -117,26 +117,35 @@ static clmla_status run_granted(host_context *context, host_instruction instruct
     return status;
 }
 
-static void try_instruction(host_context *context, host_instruction instruction, host_instruction_trial *trial) {
+// Whether something was learnt: not where there was no memory to try.
+static bool try_instruction(host_context *context, host_instruction instruction, host_instruction_trial *trial) {
     host_context quiet = *context; // a trial that fails is no failed call: it leaves one warning
     host_last_failure told;
     quiet.log.callback = NULL;
     quiet.profile.callback = NULL;
     host_last_failure_keep(&told);
-    if (run_granted(&quiet, instruction, trial) != CLMLA_OK) {
+    clmla_status status = run_granted(&quiet, instruction, trial);
+    bool learnt = !host_is_shortage(status);
+    if (status != CLMLA_OK) {
         trial->right = false;
         snprintf(trial->reason, sizeof trial->reason, "a trial of its %s failed: %.100s",
                  host_instruction_name(instruction), clmla_last_error());
     }
     host_last_failure_restore(&told);
     if (trial->reason[0]) host_log(&context->log, CLMLA_LOG_WARNING, "%s: %s", context->facts.name, trial->reason);
+    return learnt;
 }
 
 const host_instruction_trial *host_instruction_try(host_context *context, host_instruction instruction) {
+    static const host_instruction_trial unmade = {.reason = "a trial of its instruction found no memory"};
     host_instructions *all = context->instructions;
     pthread_mutex_lock(&all->lock);
-    if (!all->done[instruction]) try_instruction(context, instruction, &all->trials[instruction]);
-    all->done[instruction] = true;
+    if (!all->done[instruction]) {
+        host_instruction_trial trial = {.right = false}; // no other thread sees one that may be made again
+        all->done[instruction] = try_instruction(context, instruction, &trial);
+        if (all->done[instruction]) all->trials[instruction] = trial;
+    }
+    const host_instruction_trial *found = all->done[instruction] ? &all->trials[instruction] : &unmade;
     pthread_mutex_unlock(&all->lock);
-    return &all->trials[instruction];
+    return found;
 }

@@ -69,8 +69,8 @@ clmla_status host_instructions_create(host_instructions **out, host_context *con
 void host_instructions_destroy(host_instructions **instructions, host_context *context);
 
 // The context's trial of an instruction the facts have, run now if it was not yet: builds a small program and waits for
-// the device some milliseconds. Of AMX it first asks the system for the process (host_amx_permitted). Threads: any.
-// Logs a warning when it fails.
+// the device some milliseconds. Of AMX it first asks the system for the process (host_amx_permitted). One that found no
+// memory is not right either, but is made again with the next question. Threads: any. Logs a warning when it fails.
 const host_instruction_trial *host_instruction_try(host_context *context, host_instruction instruction);
 
 #endif

@@ -11,10 +11,15 @@
 // More than any tile has: what lies beyond changes no choice.
 #define ROWS_PLENTY 65536u
 
+// Query heads that share a row.
+static uint32_t heads_of_kv_head(const clmla_plan_params *params) {
+    return params->head_count / (params->kv_head_count ? params->kv_head_count : 1);
+}
+
 // A step of a plan with a capacity has as many rows as that says; fixed splits must not depend on it.
 static uint32_t expected_rows(const clmla_plan_params *params) {
     const clmla_plan_capacity *capacity = &params->capacity;
-    uint32_t heads = params->head_count / (params->kv_head_count ? params->kv_head_count : 1);
+    uint32_t heads = heads_of_kv_head(params);
     if (capacity->sequences == 0 || params->split_tokens > 0) return heads;
     uint64_t tokens = ((uint64_t)capacity->query_tokens + capacity->sequences - 1) / capacity->sequences;
     return tokens < ROWS_PLENTY / heads ? (uint32_t)(heads * tokens) : ROWS_PLENTY;
@@ -106,7 +111,7 @@ static clmla_status choose_attend(const variant **out, clmla_context *context, c
                          .latent_dim = params->layout.latent_dim,
                          .rope_dim = params->layout.rope_dim,
                          .value_dim = params->value_dim,
-                         .head_count = params->head_count,
+                         .head_count = heads_of_kv_head(params),
                          .compute = params->compute};
     return variant_choose_judged(out, context, CLMLA_OP_ATTEND, &shape, params->attend_variant,
                                  proof_is_wanted(context) ? &proof.base : NULL);

@@ -8,7 +8,7 @@
 bool proof_is_covered(const clmla_device_facts *facts) {
     static const char *const platforms[] = {"Portable Computing Language", "Intel"};
     if (facts->is_interpreter) return true;
-    if (facts->type != CL_DEVICE_TYPE_CPU) return false;
+    if (!(facts->type & CL_DEVICE_TYPE_CPU)) return false;
     for (size_t i = 0; i < sizeof platforms / sizeof *platforms; i++)
         if (strstr(facts->platform_name, platforms[i])) return true;
     return false;
@@ -17,13 +17,6 @@ bool proof_is_covered(const clmla_device_facts *facts) {
 bool proof_is_wanted(const clmla_context *context) {
     if (context->proof != CLMLA_PROOF_AUTO) return context->proof == CLMLA_PROOF_ALWAYS;
     return !proof_is_covered(&context->host.facts);
-}
-
-// A shortage says nothing about the variant: whoever asked is told, and may ask again.
-static bool is_shortage(clmla_status status) {
-    cl_int code = clmla_last_cl_error();
-    return status == CLMLA_E_MEMORY ||
-           (status == CLMLA_E_OPENCL && (code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY));
 }
 
 // In short: a build's sentence has all options before what went wrong.
@@ -45,7 +38,8 @@ static clmla_status run_trial(proof_trial *trial, clmla_context *context,
     trial->context = &quiet;
     clmla_status status = host_queue_create(&trial->queue, &quiet.host, "a proof of a variant");
     if (status == CLMLA_OK) status = run(trial, of, candidate);
-    if (status != CLMLA_OK && trial->subject && !is_shortage(status)) {
+    // A shortage says nothing about the variant: whoever asked is told, and may ask again.
+    if (status != CLMLA_OK && trial->subject && !host_is_shortage(status)) {
         blame(&trial->verdict, status);
         host_log(&context->host.log, CLMLA_LOG_INFO, "a variant that is being proven: %s", clmla_last_error());
         status = CLMLA_OK;
@@ -53,6 +47,17 @@ static clmla_status run_trial(proof_trial *trial, clmla_context *context,
     host_queue_release(&context->host, &trial->queue);
     context_quiet_end(&quiet);
     return status;
+}
+
+// What is wrong once may be a device's single slip: it goes to disk if it is wrong twice. This context does without the variant
+// either way.
+static void confirm(proof_trial *trial, clmla_context *context,
+                    clmla_status (*run)(proof_trial *, const void *, const variant *), const void *of,
+                    const variant *candidate) {
+    proof_trial again = {.verdict = {.kind = HOST_VERDICT_NONE}};
+    if (trial->verdict.kind != HOST_VERDICT_WRONG || !trial->verdict.lasting) return;
+    clmla_status status = run_trial(&again, context, run, of, candidate);
+    trial->verdict.lasting = status == CLMLA_OK && again.verdict.kind == HOST_VERDICT_WRONG && again.verdict.lasting;
 }
 
 static void tell(const clmla_context *context, const char *what, const host_verdict *verdict) {
@@ -76,6 +81,7 @@ static clmla_status prove(host_verdict *out, clmla_context *context, const host_
         return host_fail(&context->host.log, status, clmla_last_cl_error(), "%s cannot be proven: %.900s", what,
                          sentence);
     }
+    confirm(&trial, context, run, of, candidate);
     host_last_failure_restore(&told);
     *out = trial.verdict;
     host_verdict_keep(&context->host, claim, out);

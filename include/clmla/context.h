@@ -25,7 +25,8 @@ typedef struct clmla_context clmla_context;
 // warning is logged, and the next one is taken. It takes the paths that the plan takes: causal or not, with a window, ranks, a
 // capacity or several kv heads, over pages, and over lists of slots where the plan says that it has them
 // (clmla_plan_params.lists). A schedule must be naive's word by word.
-// What was found is kept by the context and, except for failures, in the program folder: a second start proves nothing anew.
+// What was found is kept by the context and, except for failures, in the program folder: a second start proves nothing anew. A
+// result that differs is looked at once more, and kept in the folder if it differs again.
 // Proofs run in clmla_plan_create, clmla_layer_prepare and clmla_variant_list_tried, which then wait for the device and
 // build two to five programs, and as many again for lists; never in an enqueue.
 // Not proven are the other operations: project, rms_norm, rope, append, absorb, merge, output, gather, copy_pages,

@@ -46,7 +46,7 @@ CLMLA_API clmla_status clmla_compute_parse(clmla_compute *out, const char *name)
 typedef struct clmla_shape {
     clmla_type weights;      // project, absorb, output
     clmla_row_format format; // append, attend, gather, copy_pages; convert_rows: what it writes
-    uint32_t latent_dim, rope_dim, value_dim, head_count; // attend_heads: latent_dim is N
+    uint32_t latent_dim, rope_dim, value_dim, head_count; // attend_heads: latent_dim is N; attend: heads of a kv head
     clmla_compute compute; // attend, attend_heads
     uint32_t row_count;    // tokens or rows of the call
     bool recorded;         // it is kept in a recording (recording.h)

@@ -196,6 +196,34 @@ START_TEST(verdicts_last) {
 }
 END_TEST
 
+// One slip of a device does not condemn a variant for good: what differs once and not again is not kept on disk.
+START_TEST(a_slip_does_not_last) {
+    proof_told told[2] = {proof_told_nothing(), proof_told_nothing()};
+    const char *folder = test_folder_make();
+    clmla_plan_params params = proof_small_params(5);
+    params.attend_variant = proof_first_variant();
+    test_case_begin("proof", 5, "a launch lost, %d times", _i + 1);
+    proof_spoil_nothing();
+    proof_dropped = strcmp(proof_first_variant(), "vector") == 0 ? "attend_vector" : "attend_tile";
+    proof_drops = _i + 1;
+    for (int start = 0; start < 2; start++) {
+        clmla_context *context = proof_context(&told[start], CLMLA_PROOF_ALWAYS, folder);
+        clmla_plan *plan = NULL;
+        bool wrong = start == 0 || _i == 1;
+        for (int ask = 0; ask < 2; ask++) { // the context keeps it either way
+            ck_assert_int_eq(clmla_plan_create(&plan, context, &params), wrong ? CLMLA_E_ARGUMENT : CLMLA_OK);
+            clmla_plan_destroy(&plan);
+        }
+        ck_assert_int_eq(told[start].proven, !wrong);
+        ck_assert_int_eq(told[start].refused, wrong);
+        ck_assert_int_eq(told[start].earlier, start == 1 && _i == 1);
+        clmla_context_destroy(&context);
+    }
+    proof_spoil_nothing();
+    test_folder_remove();
+}
+END_TEST
+
 #define THREADS 4
 
 typedef struct worker {
@@ -245,6 +273,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, proofs_are_for_devices_without_tests);
     tcase_add_test(tcase, the_rule_of_devices);
     tcase_add_loop_test(tcase, verdicts_last, 0, 2);
+    tcase_add_loop_test(tcase, a_slip_does_not_last, 0, 2);
     tcase_add_test(tcase, threads_prove_once);
 }
 

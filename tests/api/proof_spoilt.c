@@ -8,6 +8,7 @@
 
 proof_spoilt proof_spoils[PROOF_SPOILT];
 const char *proof_dropped;
+int proof_drops = PROOF_DROPS_ALL;
 
 static cl_program CL_API_CALL spoil_source(cl_context context, cl_uint count, const char **text, const size_t *length,
                                            cl_int *code) {
@@ -33,8 +34,10 @@ static cl_int CL_API_CALL drop_launch(cl_command_queue queue, cl_kernel kernel, 
                                       const cl_event *wait, cl_event *event) {
     char name[64] = "";
     clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, sizeof name, name, NULL);
-    if (proof_dropped && strcmp(name, proof_dropped) == 0)
+    if (proof_dropped && proof_drops != 0 && strcmp(name, proof_dropped) == 0) {
+        if (proof_drops > 0) proof_drops--;
         return clEnqueueMarkerWithWaitList(queue, count, wait, event);
+    }
     return clEnqueueNDRangeKernel(queue, kernel, dimensions, offset, global, local, count, wait, event);
 }
 
@@ -100,6 +103,7 @@ const char *proof_first_word(void) {
 void proof_spoil_nothing(void) {
     memset(proof_spoils, 0, sizeof proof_spoils);
     proof_dropped = NULL;
+    proof_drops = PROOF_DROPS_ALL;
 }
 
 void proof_spoil(const char *word, const char *before) {

@@ -18,8 +18,10 @@ typedef struct proof_spoilt {
 } proof_spoilt;
 #define PROOF_SPOILT 3
 extern proof_spoilt proof_spoils[PROOF_SPOILT];
-// The kernel that is never launched, though the driver says so; NULL: none.
+// The kernel that is never launched, though the driver says so; NULL: none. proof_drops: the launches that are left out, if not all.
 extern const char *proof_dropped;
+extern int proof_drops;
+#define PROOF_DROPS_ALL (-1)
 
 void proof_spoil_nothing(void);
 void proof_spoil(const char *word, const char *before);
