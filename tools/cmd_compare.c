@@ -18,6 +18,7 @@ typedef struct request {
 static bool add_model(request *out, const char *folder, failure *failure) {
     if (out->models.count == COMPARE_MOST_MODELS)
         return failure_set(failure, "--models takes up to %d folders", COMPARE_MOST_MODELS);
+    if (!*folder) return failure_set(failure, "--models: a folder's name is empty");
     out->models.folders[out->models.count++] = folder;
     return true;
 }

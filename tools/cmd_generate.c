@@ -254,6 +254,7 @@ int command_generate(int argc, char **argv) {
     if (parsed == OPTIONS_HELP) return EXIT_PASS;
     bool done = parsed == OPTIONS_GO && model_read_config(&model, request.folder, &failure) &&
                 check_form(&request, &model, &failure) &&
+                (!request.save || file_can_be_written(request.save, &failure)) &&
                 read_cache_choice(&cache, &request, &model.config, &failure) &&
                 session_open_own(&session, request.device, request.verbose, &failure) &&
                 generate(&outcome, &model, &session, &cache, &request, begin, &failure);

@@ -158,6 +158,7 @@ class CommandLine(tool.ToolTest):
         self.assert_refused('generate', self.model, '--prompt', 'And', '--cache', 'q9', says='q9')
         self.assert_refused('generate', self.model, '--prompt', 'And', '-n', 1024, says='max_position_embeddings is 1024')
         self.assert_refused('generate', self.model, '--nll', self.here / 'none', says='none')
+        self.assert_refused('generate', '', '--prompt', 'And', says='MODEL is empty')
         self.assert_refused('generate', self.model, '--nll', 'x', '--load', 'x', says='--load')
         self.assert_refused('generate', self.model, '--nll', 'x', '--save', 'x', says='--save')
         self.assert_refused('generate', self.model, '--prompt', 'And', '--fork', 0, says='--fork')

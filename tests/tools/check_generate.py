@@ -103,12 +103,15 @@ class Generate(tool.ToolTest):
                 self.assertEqual(bytes(written), bytes(whole['tokens']))
 
     def test_a_text_that_cannot_be_saved(self):
-        """It was written nevertheless, and the sentence begins a line of its own."""
+        """That is told before anything is written; what is there already stays."""
         with tempfile.TemporaryDirectory() as folder:
             result = self.run_tool('generate', self.model, '--prompt', 'And ', '-n', 5, '--save', f'{folder}/none/x')
-        self.assertEqual((result.returncode, len(result.stdout)), (2, 6))
-        self.assertTrue(result.stdout.endswith(b'\n'))
-        self.assertIn(b'none/x', result.stderr)
+            self.assertEqual((result.returncode, result.stdout), (2, b''))
+            self.assertIn(b'none/x', result.stderr)
+            kept = pathlib.Path(folder, 'kept')
+            kept.write_bytes(b'of before')
+            result = self.run_tool('generate', self.model, '--prompt', 'And ', '--cache', 'q9', '--save', kept)
+            self.assertEqual((result.returncode, kept.read_bytes()), (2, b'of before'))
 
     def test_a_saved_text_and_a_prompt_behind_it(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -125,7 +128,7 @@ class Generate(tool.ToolTest):
             self.assert_refused('generate', self.model, '--load', folder, says='not a regular file')
             self.assert_refused('generate', self.model, '--load', path, '-n', 1020, says='max_position_embeddings')
             self.assert_refused('generate', self.model, '--prompt', 'A', '-n', 2, '--json', '--save', f'{folder}/no/x',
-                                says='cannot be made')
+                                says='cannot be written')
             data = path.read_bytes()
             path.write_bytes(data[:-1])
             self.assert_refused('generate', self.model, '--load', path, says=[f'after {len(data) - 1} of {len(data)} bytes'])

@@ -14,6 +14,16 @@ char *path_join(const char *folder, const char *name) {
     return path;
 }
 
+bool file_can_be_written(const char *path, failure *failure) {
+    FILE *file = fopen(path, "r+b");
+    bool is_new = !file && errno == ENOENT;
+    if (is_new) file = fopen(path, "ab");
+    if (!file) return failure_set(failure, "%s: cannot be written: %s", path, strerror(errno));
+    fclose(file);
+    if (is_new) remove(path);
+    return true;
+}
+
 bool file_read(char **out, size_t *length, const char *path, size_t limit, failure *failure) {
     FILE *file = fopen(path, "rb");
     if (!file) return failure_set(failure, "%s: %s", path, strerror(errno));

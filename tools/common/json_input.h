@@ -14,6 +14,9 @@ char *path_join(const char *folder, const char *name);
 // A whole file, to be freed, with a NUL behind it. At most `limit` bytes.
 bool file_read(char **out, size_t *length, const char *path, size_t limit, failure *failure);
 
+// Whether a file could be written at a path, before the work that makes it. What is there stays as it is.
+bool file_can_be_written(const char *path, failure *failure);
+
 // Parses a file that holds one JSON object; to be given to cJSON_Delete.
 bool json_read(cJSON **out, const char *path, failure *failure);
 

@@ -97,6 +97,10 @@ options_outcome options_parse(const options *known, int argc, char **argv, failu
         failure_set(failure, "%s is missing; see clmla %s --help", known->argument, known->command);
         return OPTIONS_BAD;
     }
+    if (argument && !*argument) {
+        failure_set(failure, "%s is empty", known->argument);
+        return OPTIONS_BAD;
+    }
     if (known->argument) *known->argument_target = argument;
     return OPTIONS_GO;
 }
