@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// absorb_vector: as absorb_naive; one work-item a group computes a head for up to 8 tokens (common/absorb.clh). For CPU devices:
-// a head's weights are read once for every 8 tokens. With a step, each row is packed for attend_vector, too (common/packed.clh).
-//                                                                                ref: tests/ref/ref_absorb.c, ref_rope.c
+// absorb_vector: as absorb_naive; one work-item a group computes a head for up to 8 tokens (common/absorb.clh). For CPU
+// devices: a head's weights are read once for every 8 tokens. With a step, each row is packed for attend_vector, too
+// (common/packed.clh).
+//                                                                               ref: tests/ref/ref_absorb.c, ref_rope.c
 // grid: global (ceil(token_count / 8), head_count), local (1, 1).   options: ELEMENT_*, VECTOR_WIDTH
 #include "common/vector.clh"
 #include "common/element.clh"
@@ -10,13 +11,12 @@
 #include "common/packed.clh"
 #include "common/rotation.clh"
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-absorb_vector(const __global element_t *weights, long weights_offset, long row_stride, int nope_dim, int value_dim,
-              int columns, const __global float *scales, long scales_offset, int scale_stride, int scale_row,
-              int scale_column, const __global float *query, long query_offset, long query_token_stride,
-              long query_head_stride, __global float *output, long output_offset, long output_token_stride,
-              long output_head_stride, int head_count, int token_count, ROTATION_ARGUMENTS,
-              PACKED_ARGUMENTS) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void absorb_vector(
+    const __global element_t *weights, long weights_offset, long row_stride, int nope_dim, int value_dim, int columns,
+    const __global float *scales, long scales_offset, int scale_stride, int scale_row, int scale_column,
+    const __global float *query, long query_offset, long query_token_stride, long query_head_stride,
+    __global float *output, long output_offset, long output_token_stride, long output_head_stride, int head_count,
+    int token_count, ROTATION_ARGUMENTS, PACKED_ARGUMENTS) {
     int head = get_global_id(1), first_token = get_global_id(0) * ABSORB_TOKENS;
     if (head >= head_count || first_token >= token_count) return;
     absorb_head of;

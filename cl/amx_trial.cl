@@ -5,7 +5,8 @@
 // grid: global and local (1)
 #include "common/amx.clh"
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_sum(const __global uint *in, __global uint *out, int turns) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_sum(const __global uint *in, __global uint *out,
+                                                                       int turns) {
     amx_tiles amx;
     amx_begin(&amx);
     AMX_ZERO(&amx, 0);
@@ -27,7 +28,8 @@ static inline void one_turn(amx_tiles *amx, const __global uint *in) {
     AMX_ADD_BF16(amx, 3, 5, 7);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_rate(const __global uint *in, __global uint *out, int turns) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_rate(const __global uint *in, __global uint *out,
+                                                                        int turns) {
     amx_tiles amx;
     amx_begin(&amx);
     AMX_ZERO(&amx, 0);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // append_group: as append_naive; a group takes a row, whose values it makes in local memory and then stores together
-// (common/row_store_group.clh). For GPUs.                                                      ref: tests/ref/ref_append.c
-// The sum of the norm is made in another order than elsewhere: values, not the bytes made of them, may differ in their last bits.
-// Groups behind the rows norm what is normed beside.
+// (common/row_store_group.clh). For GPUs.                                                   ref: tests/ref/ref_append.c
+// The sum of the norm is made in another order than elsewhere: values, not the bytes made of them, may differ in their
+// last bits. Groups behind the rows norm what is normed beside.
 // local memory: values, ROW_GROUP_WORDS words.   grid: global (GROUP * (kv_head_count + (something is normed
 // beside)) * token_count), local (GROUP)
 // options: ROWS_*, STORE_GROUP, GROUP, SUB_GROUP
@@ -10,7 +10,8 @@
 #include "common/append.clh"
 #include "common/row_store_group.clh"
 
-// Both parts' values as they are cached, in f32; or, if there is a row `beside`, that row normed instead. space: GROUP words.
+// Both parts' values as they are cached, in f32; or, if there is a row `beside`, that row normed instead. space: GROUP
+// words.
 static inline void append_group_load(__local float *latent_values, __local float *rope_values, __local float *space,
                                      const append_latent *of, const __global uchar *rope, const __global float *table,
                                      const __global int *positions, __global float *beside,
@@ -39,7 +40,7 @@ static inline void append_group_load(__local float *latent_values, __local float
 }
 
 SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void append_group(APPEND_ARGUMENTS,
-                                                                                        __local float *values) {
+                                                                                              __local float *values) {
     long row = get_group_id(0), past = row - (long)call.token_count * call.kv_head_count;
     int token = past < 0 ? row / call.kv_head_count : past, kv_head = row % call.kv_head_count;
     __global float *beside = past < 0 ? 0 : normed + call.normed + token * call.normed_stride;
@@ -52,8 +53,8 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
     __local float *rope_values = values + call.latent_dim, *work = rope_values + call.rope_dim;
     append_latent of;
     append_latent_find(&of, latent, norm, &call, token, kv_head);
-    append_group_load(values, rope_values, work, &of, rope, table, positions, beside, normed_weight + call.normed_weight, call,
-                      token, kv_head);
+    append_group_load(values, rope_values, work, &of, rope, table, positions, beside,
+                      normed_weight + call.normed_weight, call, token, kv_head);
     barrier(CLK_LOCAL_MEM_FENCE);
     row_store_group(&at, values, rope_values, (__local uint *)work);
 }

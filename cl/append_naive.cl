@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // append_naive: writes token t, latent and rope part, to its row of a paged cache, one work-item a piece of STORE_GROUP
-// values: first the latent part's pieces, then the rope part's.                                ref: tests/ref/ref_append.c
-// A token without a row (common/place.clh) is skipped. With norm weights the latent part is normed, its factor found anew for
-// each piece; with a rope table the rope part is rotated, in whichever orders.
+// values: first the latent part's pieces, then the rope part's.                             ref: tests/ref/ref_append.c
+// A token without a row (common/place.clh) is skipped. With norm weights the latent part is normed, its factor found
+// anew for each piece; with a rope table the rope part is rotated, in whichever orders.
 // grid: global (pieces * kv_head_count * token_count), local free.   options: ROWS_*, STORE_GROUP
 #include "common/append.clh"
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// append_vector: as append_naive; one work-item a group and row, values in vectors. For CPU devices.   ref: tests/ref/ref_append.c
-// grid: global (kv_head_count + (something is normed beside), token_count), local (1, 1).   options: ROWS_*, STORE_GROUP, VECTOR_WIDTH
+// append_vector: as append_naive; one work-item a group and row, values in vectors. For CPU devices.
+//                                                                                           ref: tests/ref/ref_append.c
+// grid: global (kv_head_count + (something is normed beside), token_count), local (1, 1).   options: ROWS_*,
+// STORE_GROUP, VECTOR_WIDTH
 #include "common/vector.clh"
 #include "common/append.clh"
 #include "common/rms_norm.clh"

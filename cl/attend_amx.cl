@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_amx: absorbed attention by tiles of bf16 values, for CPUs with AMX. Fast, not exact: weights are rounded to bf16, and so
-// are keys of other formats; queries are a bf16 and what that leaves, rounded too; sums are f32.    ref: tests/ref/ref_attend.c
+// attend_amx: absorbed attention by tiles of bf16 values, for CPUs with AMX. Fast, not exact: weights are rounded to
+// bf16, and so are keys of other formats; queries are a bf16 and what that leaves, rounded too; sums are f32.
+//                                                                                           ref: tests/ref/ref_attend.c
 //
-// The frame is attend_vector's: one work-item a group, BLOCK_TOKENS keys at a time, an online softmax. A tile is 16 rows of 32
-// values. For each block
-//   scores   keys times queries, 2 tiles of keys by 2 of rows, or 4 by 1: sums [key][row], so that 16 rows lie in a vector. Two
-//            tiles of keys stay in the first-level cache for all rows
+// The frame is attend_vector's: one work-item a group, BLOCK_TOKENS keys at a time, an online softmax. A tile is 16
+// rows of 32 values. For each block
+//   scores   keys times queries, 2 tiles of keys by 2 of rows, or 4 by 1: sums [key][row], so that 16 rows lie in a
+//            vector. Two tiles of keys stay in the first-level cache for all rows
 //   weights  exp2(s - the largest so far), turned around into tiles [row][key]
-//   values   weights times values, a strip of columns at a time: two keys side by side, once for all rows, in a buffer that stays
-//            in the first-level cache. The running sums are brought to the new largest score before, where that grew
-// bf16 keys are read where they lie when 16 of them lie at equal distances; others are copied, and of other formats rounded to
-// bf16.
+//   values   weights times values, a strip of columns at a time: two keys side by side, once for all rows, in a buffer
+//            that stays in the first-level cache. The running sums are brought to the new largest score before, where
+//            that grew
+// bf16 keys are read where they lie when 16 of them lie at equal distances; others are copied, and of other formats
+// rounded to bf16.
 //
-//   space: packed  [tile][steps][2][16 pairs of columns][16 rows] words of two bf16, written by attend_queries.cl: of each step of
-//                  32 columns the values, then what they leave. Steps of a part are whole ones, filled up with zeros
+//   space: packed  [tile][steps][2][16 pairs of columns][16 rows] words of two bf16, written by attend_queries.cl: of
+//                  each step of 32 columns the values, then what they leave. Steps of a part are whole ones, filled up
+//                  with zeros
 //          sums, states, state_lse, state_max: as for attend_vector. While sums grow, their columns are in the order of
 //          interleave_words(); undo_interleaving() puts them right
 // grid: global (parts, filled up to a multiple of units), local (1)
@@ -30,7 +33,7 @@
 #endif
 #include "common/attend_block.clh"
 
-#define STEP 32                    // columns, or keys, that one product of tiles sums over
+#define STEP 32 // columns, or keys, that one product of tiles sums over
 #define STEP_WORDS (STEP / 2)
 #define LATENT_STEPS (LATENT_DIM / STEP)
 #define ROPE_STEPS ((ROPE_DIM + STEP - 1) / STEP)
@@ -38,7 +41,7 @@
 #define ROPE_WORDS (ROPE_DIM / 2)
 #define KEY_WORDS ((LATENT_STEPS + ROPE_STEPS) * STEP_WORDS)
 #define KEY_BYTES (KEY_WORDS * 4)
-#define QUERY_WORDS (2 * AMX_TILE_WORDS)                           // of a step
+#define QUERY_WORDS (2 * AMX_TILE_WORDS)                       // of a step
 #define TILE_WORDS ((LATENT_STEPS + ROPE_STEPS) * QUERY_WORDS) // from one tile of queries to the next
 #define KEY_STEPS (BLOCK_TOKENS / STEP)
 #define GROUPS (BLOCK_TOKENS / AMX_ROWS)
@@ -105,7 +108,8 @@ static inline void copy_key(uint *words, const row_parts *at, row_turner *turner
         copy_rope(words + LATENT_WORDS, at, turner);
     else
         for (int d = 0; d < ROPE_DIM; d += STEP)
-            store_words(bf16_run(row_rope_vector(at, d), row_rope_vector(at, d + VECTOR_WIDTH)), words + (LATENT_DIM + d) / 2);
+            store_words(bf16_run(row_rope_vector(at, d), row_rope_vector(at, d + VECTOR_WIDTH)),
+                        words + (LATENT_DIM + d) / 2);
 }
 
 #endif
@@ -153,11 +157,12 @@ static inline int load_group(key_block *block, int *present, int group, const ke
     return found;
 }
 
-static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count, row_turner *turner) {
+static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count,
+                            row_turner *turner) {
     int found = 0, group = 0;
     for (; group * AMX_ROWS < count; group++)
-        found += load_group(block, present + group * AMX_ROWS, group, keys, key + group * AMX_ROWS, count - group * AMX_ROWS,
-                            turner);
+        found += load_group(block, present + group * AMX_ROWS, group, keys, key + group * AMX_ROWS,
+                            count - group * AMX_ROWS, turner);
     for (; group % 4 != 0; group++) group_in_block(&block->groups[group], block->zeros, 0);
     return found;
 }
@@ -170,7 +175,8 @@ static inline const __global uint *latent_words(const key_block *block, int key)
 // --- scores
 
 // 32 keys by 32 rows into sums 0 to 3, over `steps` steps of columns.
-static inline void score_square(amx_tiles *amx, const __global uint *q, size_t a, size_t a_stride, size_t b, size_t b_stride, int steps) {
+static inline void score_square(amx_tiles *amx, const __global uint *q, size_t a, size_t a_stride, size_t b,
+                                size_t b_stride, int steps) {
     for (int s = 0; s < steps; s++, q += QUERY_WORDS, a += AMX_ROW_BYTES, b += AMX_ROW_BYTES) {
         AMX_LOAD(amx, 4, a, a_stride);
         AMX_LOAD(amx, 6, q, AMX_ROW_BYTES);
@@ -256,8 +262,8 @@ static inline void score_single(amx_tiles *amx, const __global uint *q, const ke
     AMX_STORE(amx, 3, scores + 3 * SCORE_TILE, SCORE_ROW_BYTES);
 }
 
-static inline void score_block(amx_tiles *amx, const __global uint *q, int tiles, const key_block *block, int count, float *scores,
-                               key_fetch *fetch) {
+static inline void score_block(amx_tiles *amx, const __global uint *q, int tiles, const key_block *block, int count,
+                               float *scores, key_fetch *fetch) {
     int paired = tiles - tiles % 2;
     for (int g = 0; g * AMX_ROWS < count; g += 2) {
         fetch_keys(fetch, 2 * AMX_ROWS);
@@ -270,8 +276,8 @@ static inline void score_block(amx_tiles *amx, const __global uint *q, int tiles
 // --- weights
 
 // Of one tile of rows, into its tiles of weights. top, total, rescale as in attend_vector.
-static inline void soften(float *scores, uint *weights, const block_view *view, int row, float softcap, float *top, float *total,
-                          float *rescale) {
+static inline void soften(float *scores, uint *weights, const block_view *view, int row, float softcap, float *top,
+                          float *total, float *rescale) {
     floatv before = load_floatv(top), now = fmax(before, view_scores(scores, view, row, softcap));
     floatv base = score_base(now), sum = (floatv)0.0f;
     for (int i = view->count; i % STEP != 0; i++) store_floatv((floatv)-INFINITY, scores + i * SCORE_STRIDE);
@@ -294,7 +300,8 @@ static inline void soften(float *scores, uint *weights, const block_view *view, 
 // --- values
 
 static inline __global float *row_sums(row_block *rows, int row) {
-    return row < rows->whole ? rows->sums + row * VALUE_DIM : (__global float *)(size_t)(rows->tail + (row - rows->whole) * VALUE_DIM);
+    return row < rows->whole ? rows->sums + row * VALUE_DIM
+                             : (__global float *)(size_t)(rows->tail + (row - rows->whole) * VALUE_DIM);
 }
 
 static inline void rescale_rows(row_block *rows, const float *rescale) {
@@ -318,7 +325,8 @@ static inline void make_strip(uint *strip, const key_block *block, int count, in
 }
 
 // 16 rows by 64 columns.
-static inline void add_column(amx_tiles *amx, __global float *sums, const uint *strip, const uint *weights, int steps, int started) {
+static inline void add_column(amx_tiles *amx, __global float *sums, const uint *strip, const uint *weights, int steps,
+                              int started) {
     if (started) {
         AMX_LOAD(amx, 0, sums, SUM_BYTES);
         AMX_LOAD(amx, 1, sums + VECTOR_WIDTH, SUM_BYTES);
@@ -343,17 +351,19 @@ static inline void add_column(amx_tiles *amx, __global float *sums, const uint *
     AMX_STORE(amx, 3, sums + 3 * VECTOR_WIDTH, SUM_BYTES);
 }
 
-static inline void add_block(amx_tiles *amx, row_block *rows, const key_block *block, int count, int tiles, int started) {
+static inline void add_block(amx_tiles *amx, row_block *rows, const key_block *block, int count, int tiles,
+                             int started) {
     int steps = (count + STEP - 1) / STEP;
     for (int column = 0; column < LATENT_DIM; column += STRIP) {
         make_strip(rows->strip, block, steps * STEP, column);
         for (int t = 0; t < tiles; t++)
-            add_column(amx, row_sums(rows, t * AMX_ROWS) + column, rows->strip, rows->weights + t * KEY_STEPS * AMX_TILE_WORDS, steps,
-                       started);
+            add_column(amx, row_sums(rows, t * AMX_ROWS) + column, rows->strip,
+                       rows->weights + t * KEY_STEPS * AMX_TILE_WORDS, steps, started);
     }
 }
 
-// Where a row does not see every key, its weight of a hidden one is zero, which a value that is no number must not meet.
+// Where a row does not see every key, its weight of a hidden one is zero, which a value that is no number must not
+// meet.
 static inline int all_finite(const key_block *block, int count) {
     short32 most = (short32)0;
     for (int i = 0; i < count; i++)
@@ -378,8 +388,8 @@ static inline void add_visible(row_block *rows, const key_block *block, const bl
                 uint weight = rows->weights[(tile * AMX_ROWS + r % AMX_ROWS) * STEP_WORDS + i % STEP / 2];
                 uint value = latent_words(block, i)[d / 2];
                 if (!view->present[i]) continue;
-                o = fma(as_float(i % 2 ? weight & 0xffff0000u : weight << 16), as_float(d % 2 ? value & 0xffff0000u : value << 16),
-                        o);
+                o = fma(as_float(i % 2 ? weight & 0xffff0000u : weight << 16),
+                        as_float(d % 2 ? value & 0xffff0000u : value << 16), o);
             }
             *sum = o;
         }
@@ -405,7 +415,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_amx(ATTEND_A
         work_item item = work_item_load(step + call.works, w);
         KEY_SOURCE(keys, item);
         int tiles = (item.row_count + AMX_ROWS - 1) / AMX_ROWS;
-        const __global uint *queries = (const __global uint *)(space + call.packed + (long)item.tile_first * TILE_WORDS);
+        const __global uint *queries =
+            (const __global uint *)(space + call.packed + (long)item.tile_first * TILE_WORDS);
         rows.sums = work_sums(space, &call, &item, part);
         rows.rows = item.row_count;
         rows.whole = item.row_count / AMX_ROWS * AMX_ROWS;
@@ -425,8 +436,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_amx(ATTEND_A
             score_block(&amx, queries, tiles, &block, view.count, scores, &fetch);
             for (int t = 0; t < tiles; t++) {
                 int r = t * AMX_ROWS;
-                soften(scores + r, rows.weights + t * KEY_STEPS * AMX_TILE_WORDS, &view, r, call.softcap, top + r, total + r,
-                       rescale + r);
+                soften(scores + r, rows.weights + t * KEY_STEPS * AMX_TILE_WORDS, &view, r, call.softcap, top + r,
+                       total + r, rescale + r);
             }
             if (started) rescale_rows(&rows, rescale);
             if (view.masked && !all_finite(&block, view.count))

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_bf16_dot: absorbed attention over bf16 rows by dot products of bf16 pairs, for CPUs with AVX512-BF16. Fast, not exact:
-// queries and weights are rounded to bf16; sums are f32.                                       ref: tests/ref/ref_attend.c
+// attend_bf16_dot: absorbed attention over bf16 rows by dot products of bf16 pairs, for CPUs with AVX512-BF16. Fast,
+// not exact: queries and weights are rounded to bf16; sums are f32.                         ref: tests/ref/ref_attend.c
 //
 // The frame is attend_vector's: one work-item a group, BLOCK_TOKENS keys at a time, an online softmax. For each block
-//   scores   pairs of columns, two vectors of queries by 12 keys (common/attend_tiles.clh); the first rows' scores copy the keys, and
-//            lay two side by side for the values of all rows
+//   scores   pairs of columns, two vectors of queries by 12 keys (common/attend_tiles.clh); the first rows' scores copy
+//            the keys, and lay two side by side for the values of all rows
 //   weights  exp2(s - the largest so far), two keys side by side
 //   values   columns in the lanes, VALUE_ROWS rows in registers while pairs of keys stream
 //
-//   space: packed  tiles of BF16_PLACES by VECTOR_WIDTH words, in the order of common/packed_lane.clh: written by attend_queries.cl
-//          sums, states, state_lse, state_max: as for attend_vector. While sums grow, their columns are in the order of
-//          interleave_words(); undo_interleaving() puts them right
+//   space: packed  tiles of BF16_PLACES by VECTOR_WIDTH words, in the order of common/packed_lane.clh: written by
+//          attend_queries.cl sums, states, state_lse, state_max: as for attend_vector. While sums grow, their columns
+//          are in the order of interleave_words(); undo_interleaving() puts them right
 // grid: global (parts, filled up to a multiple of units), local (1)
 // options: ROWS_BF16, SPARSE, VECTOR_WIDTH=16, LATENT_DIM (a multiple of 64), ROPE_DIM (of 2), VALUE_DIM = LATENT_DIM,
 // BLOCK_TOKENS (of 24), ROW_TILE (of 32)
@@ -100,7 +100,8 @@ static inline void clear_odd(uint *values, int count) {
 #define TILE_WIDTH KEY_WORDS
 #include "common/attend_tiles.clh"
 
-static inline void score_block(const __global float *tiles, int rows, const block_keys *keys, int count, float *scores) {
+static inline void score_block(const __global float *tiles, int rows, const block_keys *keys, int count,
+                               float *scores) {
     for (int row = 0, columns; row < rows; row += packed_rows(columns)) {
         columns = packed_columns(row, rows, KEY_WORDS, 0);
         score_tiles(columns, tiles + row * KEY_WORDS, keys, count, scores + row, row == 0);
@@ -110,8 +111,8 @@ static inline void score_block(const __global float *tiles, int rows, const bloc
 // --- weights
 
 // Of one vector of rows. top, total, rescale as in attend_vector.
-static inline void soften(float *scores, uint *weights, const block_view *view, int row, float softcap, float *top, float *total,
-                          float *rescale) {
+static inline void soften(float *scores, uint *weights, const block_view *view, int row, float softcap, float *top,
+                          float *total, float *rescale) {
     floatv before = load_floatv(top), now = fmax(before, view_scores(scores, view, row, softcap));
     floatv base = score_base(now), sum = (floatv)0.0f;
     for (int i = 0; i < view->count; i += 2) {
@@ -130,7 +131,8 @@ static inline void soften(float *scores, uint *weights, const block_view *view, 
 
 // Adds `pairs` pairs of keys to `rows` (1 or VALUE_ROWS, a constant of the caller) rows' sums, over a strip of columns.
 static inline __attribute__((always_inline)) void add_values(const int rows, __global float *sums, const uint *values,
-                                                             const uint *weights, int pairs, const float *rescale, int started) {
+                                                             const uint *weights, int pairs, const float *rescale,
+                                                             int started) {
     floatv o[VALUE_ROWS][VALUE_VECTORS];
 #pragma unroll
     for (int r = 0; r < rows; r++)
@@ -162,19 +164,21 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
         for (int v = 0; v < VALUE_VECTORS; v++) store_global(o[r][v], sums + r * VALUE_DIM + v * VECTOR_WIDTH);
 }
 
-static inline void add_block(__global float *sums, const key_block *block, const uint *weights, int count, const float *rescale,
-                             int rows, int started) {
+static inline void add_block(__global float *sums, const key_block *block, const uint *weights, int count,
+                             const float *rescale, int rows, int started) {
     int pairs = (count + 1) / 2;
     for (int column = 0; column < LATENT_DIM; column += STRIP) {
         const uint *values = block->values + column * PAIRS;
         int r = 0;
         for (; r + VALUE_ROWS <= rows; r += VALUE_ROWS)
             add_values(VALUE_ROWS, sums + r * VALUE_DIM + column, values, weights + r, pairs, rescale + r, started);
-        for (; r < rows; r++) add_values(1, sums + r * VALUE_DIM + column, values, weights + r, pairs, rescale + r, started);
+        for (; r < rows; r++)
+            add_values(1, sums + r * VALUE_DIM + column, values, weights + r, pairs, rescale + r, started);
     }
 }
 
-// Where a row does not see every key, its weight of a hidden one is zero, which a value that is no number must not meet.
+// Where a row does not see every key, its weight of a hidden one is zero, which a value that is no number must not
+// meet.
 static inline int all_finite(const key_block *block, int count) {
     const uint low = 0x7f80u, high = 0x7f800000u;
     for (int i = 0; i < count; i++)
@@ -186,8 +190,8 @@ static inline int all_finite(const key_block *block, int count) {
 }
 
 // The same sums from the keys each row sees alone.
-static inline void add_visible(__global float *sums, const key_block *block, const uint *weights, const block_view *view,
-                               const float *rescale, int rows, int started) {
+static inline void add_visible(__global float *sums, const key_block *block, const uint *weights,
+                               const block_view *view, const float *rescale, int rows, int started) {
     for (int r = 0; r < rows; r++)
         for (int d = 0; d < LATENT_DIM; d++) {
             int lane = d % 32, place = d - lane + lane / 8 * 4 + lane % 4 + (lane % 8 < 4 ? 0 : VECTOR_WIDTH);
@@ -196,8 +200,8 @@ static inline void add_visible(__global float *sums, const key_block *block, con
             for (int i = view->low[r]; i < view->high[r]; i++) {
                 uint weight = weights[i / 2 * ROW_TILE + r], value = block->words[i * KEY_STRIDE + d / 2];
                 if (!view->present[i]) continue;
-                o = fma(as_float(i % 2 ? weight & 0xffff0000u : weight << 16), as_float(d % 2 ? value & 0xffff0000u : value << 16),
-                        o);
+                o = fma(as_float(i % 2 ? weight & 0xffff0000u : weight << 16),
+                        as_float(d % 2 ? value & 0xffff0000u : value << 16), o);
             }
             *sum = started ? fma(*sum, rescale[r], o) : o;
         }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_heads_matrix: as attend_heads_naive, by matrix units, of fast compute: queries, keys, weights and values are rounded
-// to f16 or bf16, sums are f32. A group takes ROW_TILE query tokens of one head through the call's keys, KEY_TILE at a time,
-// with an online softmax; key tiles that no row sees are left out.                          ref: tests/ref/ref_attend_heads.c
+// attend_heads_matrix: as attend_heads_naive, by matrix units, of fast compute: queries, keys, weights and values are
+// rounded to f16 or bf16, sums are f32. A group takes ROW_TILE query tokens of one head through the call's keys,
+// KEY_TILE at a time, with an online softmax; key tiles that no row sees are left out.
+//                                                                                     ref: tests/ref/ref_attend_heads.c
 //
-// A wave has 16 rows, alone or with others: it scores some tiles of keys, and keeps the sums of some tiles of columns in
-// registers through all keys. Scores and weights go through local memory. Every barrier is reached by the whole group.
+// A wave has 16 rows, alone or with others: it scores some tiles of keys, and keeps the sums of some tiles of columns
+// in registers through all keys. Scores and weights go through local memory. Every barrier is reached by the whole
+// group.
 //
 // local memory: HEADS_MATRIX_LOCAL_BYTES
 // grid: global (TILE_GROUP * ceil(token_count / ROW_TILE), head_count), local (TILE_GROUP, 1)
@@ -44,17 +46,17 @@
 
 // What the group shares.
 typedef struct matrix_memory {
-    __local ushort *queries; // [ROW_TILE][KEY_STRIDE]: times scale * log2(e)
-    __local ushort *keys;    // [KEY_TILE][KEY_STRIDE]
-    __local ushort *values;  // [KEY_TILE][VALUE_STRIDE]
-    __local float *scores;   // [ROW_TILE][SCORE_STRIDE]
-    __local ushort *weights; // [ROW_TILE][WEIGHT_STRIDE]
-    __local float *shares;   // [ROW_TILE][SHARE]: largest scores, and at the end totals
-    __local float *top;      // [2][ROW_TILE]: largest scores before and after a tile, by turns
-    __local float *rescale;  // [ROW_TILE]: what older sums are multiplied by
-    __local float *kept;     // [ROW_TILE]: and at the end the output so far
+    __local ushort *queries;  // [ROW_TILE][KEY_STRIDE]: times scale * log2(e)
+    __local ushort *keys;     // [KEY_TILE][KEY_STRIDE]
+    __local ushort *values;   // [KEY_TILE][VALUE_STRIDE]
+    __local float *scores;    // [ROW_TILE][SCORE_STRIDE]
+    __local ushort *weights;  // [ROW_TILE][WEIGHT_STRIDE]
+    __local float *shares;    // [ROW_TILE][SHARE]: largest scores, and at the end totals
+    __local float *top;       // [2][ROW_TILE]: largest scores before and after a tile, by turns
+    __local float *rescale;   // [ROW_TILE]: what older sums are multiplied by
+    __local float *kept;      // [ROW_TILE]: and at the end the output so far
     __local int *first, *end; // [ROW_TILE]: the keys each row sees; neither falls from row to row
-    __local int *odd;        // [2]: whether a tile has values that are no numbers, by turns
+    __local int *odd;         // [2]: whether a tile has values that are no numbers, by turns
 } matrix_memory;
 
 static inline ushort8 round_run(const __global float *from, float factor, int aligned) {
@@ -71,9 +73,9 @@ static inline int is_odd(ushort8 values) {
 
 // Rounds `count` rows of `width` values into columns from `column` on of rows of `stride` in local memory; all four are
 // constants of the caller. Rows from `there` on repeat the last. Answers whether some value is no number.
-static inline ALWAYS_INLINE int stage_rows(__local ushort *to, const int stride, const int column, const __global float *from,
-                                           long from_stride, const int count, const int width, int there, float factor,
-                                           uint t) {
+static inline ALWAYS_INLINE int stage_rows(__local ushort *to, const int stride, const int column,
+                                           const __global float *from, long from_stride, const int count,
+                                           const int width, int there, float factor, uint t) {
     int odd = 0;
     to += column;
     if (width == 0) return 0;
@@ -110,7 +112,8 @@ typedef struct matrix_source {
     int rows;                                             // that are there
 } matrix_source;
 
-static inline void stage_queries(const matrix_memory *m, const matrix_source *s, const attend_heads_call *call, uint t) {
+static inline void stage_queries(const matrix_memory *m, const matrix_source *s, const attend_heads_call *call,
+                                 uint t) {
     float scale = call->scale * LOG2_E;
     stage_rows(m->queries, KEY_STRIDE, 0, s->query, call->query_token, ROW_TILE, KEY_WIDTH, s->rows, scale, t);
     clear_padding(m->queries, KEY_STRIDE, ROW_TILE, KEY_WIDTH, t);
@@ -122,11 +125,12 @@ static inline void stage_queries(const matrix_memory *m, const matrix_source *s,
 static inline void stage_keys(const matrix_memory *m, const matrix_source *s, const attend_heads_call *call, int key,
                               int checked, int turn, uint t) {
     int there = call->key_count - key;
-    stage_rows(m->keys, KEY_STRIDE, 0, s->key + key * call->key_token, call->key_token, KEY_TILE, NOPE_DIM, there, 1.0f, t);
+    stage_rows(m->keys, KEY_STRIDE, 0, s->key + key * call->key_token, call->key_token, KEY_TILE, NOPE_DIM, there, 1.0f,
+               t);
     stage_rows(m->keys, KEY_STRIDE, NOPE_DIM, s->key_rope + key * call->key_rope_token, call->key_rope_token, KEY_TILE,
                ROPE_DIM, there, 1.0f, t);
-    int odd = stage_rows(m->values, VALUE_STRIDE, 0, s->value + key * call->value_token, call->value_token, KEY_TILE, VALUE_DIM,
-                         there, 1.0f, t);
+    int odd = stage_rows(m->values, VALUE_STRIDE, 0, s->value + key * call->value_token, call->value_token, KEY_TILE,
+                         VALUE_DIM, there, 1.0f, t);
     if (odd && checked) atomic_or(m->odd + turn, 1);
 }
 
@@ -153,7 +157,7 @@ static inline ALWAYS_INLINE void store_scores(__local float *scores, const matri
 static inline ALWAYS_INLINE void score_keys(const matrix_memory *m, const matrix_place *at, uint lane) {
     const __local ushort *queries = m->queries + at->row * KEY_STRIDE;
     matrix_c c[KEY_FRAGMENTS];
-#define CLEAR(f) \
+#define CLEAR(f)                                                                                                       \
     if (f < KEY_FRAGMENTS) matrix_clear(&SCORES(f));
     EACH_4(CLEAR)
 #undef CLEAR
@@ -161,16 +165,16 @@ static inline ALWAYS_INLINE void score_keys(const matrix_memory *m, const matrix
     for (int chunk = 0; chunk < MATRIX_CHUNKS(KEY_WIDTH); chunk++) {
         matrix_a a;
         matrix_load_a(&a, queries + chunk * 16, KEY_STRIDE, lane);
-#define MULTIPLY(f)                                                                                                      \
-    if (IS_KEY(f)) {                                                                                                     \
-        matrix_b b;                                                                                                      \
-        matrix_load_b_turned(&b, m->keys + TILE_AT(f) * 16 * KEY_STRIDE + chunk * 16, KEY_STRIDE, lane);                 \
-        matrix_multiply_add(&SCORES(f), &a, &b);                                                                         \
+#define MULTIPLY(f)                                                                                                    \
+    if (IS_KEY(f)) {                                                                                                   \
+        matrix_b b;                                                                                                    \
+        matrix_load_b_turned(&b, m->keys + TILE_AT(f) * 16 * KEY_STRIDE + chunk * 16, KEY_STRIDE, lane);               \
+        matrix_multiply_add(&SCORES(f), &a, &b);                                                                       \
     }
         EACH_4(MULTIPLY)
 #undef MULTIPLY
     }
-#define STORE(f) \
+#define STORE(f)                                                                                                       \
     if (IS_KEY(f)) store_scores(m->scores + at->row * SCORE_STRIDE + TILE_AT(f) * 16, &SCORES(f), lane);
     EACH_4(STORE)
 #undef STORE
@@ -224,30 +228,31 @@ static inline ALWAYS_INLINE void rescale_sums(const __local float *rescale, matr
 }
 
 // As scalars: a key's values that are no numbers must not reach rows that do not see it, not even times zero.
-static inline ALWAYS_INLINE void add_seen(const matrix_memory *m, matrix_c *c, int key, uint row, uint column, uint lane) {
+static inline ALWAYS_INLINE void add_seen(const matrix_memory *m, matrix_c *c, int key, uint row, uint column,
+                                          uint lane) {
 #pragma unroll 1
     for (int index = 0; index < KEY_TILE; index++) {
-#define ADD(i)                                                                                                           \
-    {                                                                                                                    \
-        uint r = row + matrix_row(lane, i);                                                                              \
-        float weight = matrix_number(m->weights[r * WEIGHT_STRIDE + index]);                                             \
-        float value = matrix_number(m->values[index * VALUE_STRIDE + column + matrix_column(lane, i)]);                  \
-        if (key + index >= m->first[r] && key + index < m->end[r])                                                       \
-            matrix_value(c, i) = fma(weight, value, matrix_value(c, i));                                                 \
+#define ADD(i)                                                                                                         \
+    {                                                                                                                  \
+        uint r = row + matrix_row(lane, i);                                                                            \
+        float weight = matrix_number(m->weights[r * WEIGHT_STRIDE + index]);                                           \
+        float value = matrix_number(m->values[index * VALUE_STRIDE + column + matrix_column(lane, i)]);                \
+        if (key + index >= m->first[r] && key + index < m->end[r])                                                     \
+            matrix_value(c, i) = fma(weight, value, matrix_value(c, i));                                               \
     }
         MATRIX_EACH(ADD)
 #undef ADD
     }
 }
 
-static inline ALWAYS_INLINE void add_values(matrix_c *sums, const matrix_memory *m, const matrix_place *at, int key, int odd,
-                                            uint lane) {
-#define RESCALE(f) \
+static inline ALWAYS_INLINE void add_values(matrix_c *sums, const matrix_memory *m, const matrix_place *at, int key,
+                                            int odd, uint lane) {
+#define RESCALE(f)                                                                                                     \
     if (IS_COLUMN(f)) rescale_sums(m->rescale + at->row, &SUMS(f), lane);
     EACH_16(RESCALE)
 #undef RESCALE
     if (odd) {
-#define ADD(f) \
+#define ADD(f)                                                                                                         \
     if (IS_COLUMN(f)) add_seen(m, &SUMS(f), key, at->row, TILE_AT(f) * 16, lane);
         EACH_16(ADD)
 #undef ADD
@@ -256,21 +261,22 @@ static inline ALWAYS_INLINE void add_values(matrix_c *sums, const matrix_memory 
     for (int k = 0; k < KEY_TILES; k++) {
         matrix_a a;
         matrix_load_a(&a, m->weights + at->row * WEIGHT_STRIDE + k * 16, WEIGHT_STRIDE, lane);
-#define ADD(f)                                                                                                           \
-    if (IS_COLUMN(f)) {                                                                                                  \
-        matrix_b b;                                                                                                      \
-        matrix_load_b(&b, m->values + k * 16 * VALUE_STRIDE + TILE_AT(f) * 16, VALUE_STRIDE, lane);                      \
-        matrix_multiply_add(&SUMS(f), &a, &b);                                                                           \
+#define ADD(f)                                                                                                         \
+    if (IS_COLUMN(f)) {                                                                                                \
+        matrix_b b;                                                                                                    \
+        matrix_load_b(&b, m->values + k * 16 * VALUE_STRIDE + TILE_AT(f) * 16, VALUE_STRIDE, lane);                    \
+        matrix_multiply_add(&SUMS(f), &a, &b);                                                                         \
     }
         EACH_16(ADD)
 #undef ADD
     }
 }
 
-// Finishes one row: its log-sum-exp is written, and what its sums and the output so far are to be multiplied by is left in
-// m->rescale and m->kept. The keys before, if there are any, are one more tile: one key of weight 1 at their log-sum-exp.
-static inline void finish_row(const matrix_memory *m, __global float *lse, const attend_heads_call *call, int token, int head,
-                              float top, uint r) {
+// Finishes one row: its log-sum-exp is written, and what its sums and the output so far are to be multiplied by is left
+// in m->rescale and m->kept. The keys before, if there are any, are one more tile: one key of weight 1 at their
+// log-sum-exp.
+static inline void finish_row(const matrix_memory *m, __global float *lse, const attend_heads_call *call, int token,
+                              int head, float top, uint r) {
     float before = heads_before(lse, call, token, head) * LOG2_E, now = fmax(top, before), total = 0.0f;
     float base = now == -INFINITY ? 0.0f : now, rescale = exp2(top - base), kept = exp2(before - base);
 #pragma unroll
@@ -279,25 +285,28 @@ static inline void finish_row(const matrix_memory *m, __global float *lse, const
     int seen = total != 0.0f; // a NaN counts: it must show
     m->rescale[r] = seen ? rescale / total : EMPTY;
     m->kept[r] = seen ? kept / total : 0.0f;
-    if (lse) lse[call->lse + token * call->lse_token + head * call->lse_head] = seen ? (now + log2(total)) * LN_2 : -INFINITY;
+    if (lse)
+        lse[call->lse + token * call->lse_token + head * call->lse_head] =
+            seen ? (now + log2(total)) * LN_2 : -INFINITY;
 }
 
 static inline ALWAYS_INLINE void write_sums(const matrix_memory *m, __global float *out, long out_token, int rows,
-                                            const matrix_c *c, uint row, uint column, uint lane) {
-#define WRITE(i)                                                                                                         \
-    {                                                                                                                    \
-        uint r = row + matrix_row(lane, i), d = column + matrix_column(lane, i);                                         \
-        if ((int)r < rows && d < VALUE_DIM) {                                                                            \
-            float value = m->rescale[r] == EMPTY ? 0.0f : matrix_value(c, i) * m->rescale[r];                            \
-            __global float *to = out + r * out_token + d;                                                                \
-            *to = m->kept[r] > 0.0f ? fma(*to, m->kept[r], value) : value;                                               \
-        }                                                                                                                \
+                                            const matrix_c *c, uint row, uint column, uint lane){
+#define WRITE(i)                                                                                                       \
+    {                                                                                                                  \
+        uint r = row + matrix_row(lane, i), d = column + matrix_column(lane, i);                                       \
+        if ((int)r < rows && d < VALUE_DIM) {                                                                          \
+            float value = m->rescale[r] == EMPTY ? 0.0f : matrix_value(c, i) * m->rescale[r];                          \
+            __global float *to = out + r * out_token + d;                                                              \
+            *to = m->kept[r] > 0.0f ? fma(*to, m->kept[r], value) : value;                                             \
+        }                                                                                                              \
     }
     MATRIX_EACH(WRITE)
 #undef WRITE
 }
 
-MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_heads_matrix(HEADS_ARGUMENTS) {
+MATRIX_SUB_GROUP __kernel
+    __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_heads_matrix(HEADS_ARGUMENTS) {
     __local ushort queries[ROW_TILE * KEY_STRIDE] ALIGNED, keys[KEY_TILE * KEY_STRIDE] ALIGNED;
     __local ushort values[KEY_TILE * VALUE_STRIDE] ALIGNED, weights[ROW_TILE * WEIGHT_STRIDE] ALIGNED;
     __local float scores[ROW_TILE * SCORE_STRIDE] ALIGNED, shares[TILE_GROUP];
@@ -330,7 +339,7 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
     if (t < 2) odd[t] = 0;
     float total = 0.0f; // of a work-item's share of its row
     matrix_c sums[VALUE_FRAGMENTS];
-#define CLEAR(f) \
+#define CLEAR(f)                                                                                                       \
     if (f < VALUE_FRAGMENTS) matrix_clear(&SUMS(f));
     EACH_16(CLEAR)
 #undef CLEAR
@@ -354,7 +363,7 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
     barrier(CLK_LOCAL_MEM_FENCE);
     if ((int)t < rows) finish_row(&m, lse, &call, token + (int)t, head, top[turn * ROW_TILE + t], t);
     barrier(CLK_LOCAL_MEM_FENCE);
-#define WRITE(f) \
+#define WRITE(f)                                                                                                       \
     if (IS_COLUMN(f)) write_sums(&m, out, call.output_token, rows, &SUMS(f), at->row, TILE_AT(f) * 16, lane);
     EACH_16(WRITE)
 #undef WRITE

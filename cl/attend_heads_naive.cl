@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_heads_naive: multi-head attention of one token and head against a call's keys, one work-item each: two passes, first the
-// largest score, then weights and values, which are summed in the output. Every other variant is checked against it.
-//                                                                                       ref: tests/ref/ref_attend_heads.c
-//   query [token][head][N + R], key [key][head][N], key_rope [key][R], value [key][head][V], output [token][head][V], f32, any
-//   strides (include/clmla/attend_heads.h)
+// attend_heads_naive: multi-head attention of one token and head against a call's keys, one work-item each: two passes,
+// first the largest score, then weights and values, which are summed in the output. Every other variant is checked
+// against it.
+//                                                                                     ref: tests/ref/ref_attend_heads.c
+//   query [token][head][N + R], key [key][head][N], key_rope [key][R], value [key][head][V], output [token][head][V],
+//   f32, any strides (include/clmla/attend_heads.h)
 // grid: global (head_count, token_count), local free.
 #include "common/attend_heads.clh"
 
@@ -21,12 +22,13 @@ static inline float heads_product(float score, const __global float *q, const __
 }
 
 // Of the head's keys from `key` on.
-static inline float heads_score(const __global float *q, const __global float *key, const __global float *key_rope, int at,
-                                const attend_heads_call *call) {
+static inline float heads_score(const __global float *q, const __global float *key, const __global float *key_rope,
+                                int at, const attend_heads_call *call) {
     float score = 0.0f;
     if (call->nope_dim) score = heads_product(score, q, key + at * call->key_token, call->nope_dim);
     if (call->rope_dim)
-        score = heads_product(score, q + call->nope_dim, key_rope + call->key_rope + at * call->key_rope_token, call->rope_dim);
+        score = heads_product(score, q + call->nope_dim, key_rope + call->key_rope + at * call->key_rope_token,
+                              call->rope_dim);
     score *= call->scale;
     return call->softcap != 0.0f ? call->softcap * tanh(score / call->softcap) : score;
 }

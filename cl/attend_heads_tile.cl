@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_heads_tile: as attend_heads_naive, for GPUs. A group takes ROW_TILE query tokens of one head through the call's keys,
-// KEY_TILE at a time, with an online softmax; key tiles that no row sees are left out.      ref: tests/ref/ref_attend_heads.c
+// attend_heads_tile: as attend_heads_naive, for GPUs. A group takes ROW_TILE query tokens of one head through the
+// call's keys, KEY_TILE at a time, with an online softmax; key tiles that no row sees are left out.
+//                                                                                     ref: tests/ref/ref_attend_heads.c
 //
-// Work-items stand in ROW_SIDE rows of KEY_SIDE. Item (y, x) scores tokens y + i * ROW_SIDE by keys x + j * KEY_SIDE of a tile,
-// in registers, while DEPTH columns of queries and keys are staged in local memory and the next ones are on their way. Then it
-// sums, for the same tokens, quads x + v * KEY_SIDE of the values, VALUE_KEYS keys staged at a time. What is known of a row
-// (largest score, total) is in the registers of all its work-items; they tell each other through local memory.
-// Every barrier is reached by the whole group: loops that hold one depend on the tile alone.
+// Work-items stand in ROW_SIDE rows of KEY_SIDE. Item (y, x) scores tokens y + i * ROW_SIDE by keys x + j * KEY_SIDE of
+// a tile, in registers, while DEPTH columns of queries and keys are staged in local memory and the next ones are on
+// their way. Then it sums, for the same tokens, quads x + v * KEY_SIDE of the values, VALUE_KEYS keys staged at a time.
+// What is known of a row (largest score, total) is in the registers of all its work-items; they tell each other through
+// local memory. Every barrier is reached by the whole group: loops that hold one depend on the tile alone.
 //
 // local memory: HEADS_LOCAL_BYTES
 // grid: global (TILE_GROUP * ceil(token_count / ROW_TILE), head_count), local (TILE_GROUP, 1)
@@ -37,7 +38,8 @@
 #define ALIGNED __attribute__((aligned(16)))
 #define ALWAYS_INLINE __attribute__((always_inline))
 
-// A tile's tensors in global memory. Past the last row or key that is read again: what comes of it is hidden or not written.
+// A tile's tensors in global memory. Past the last row or key that is read again: what comes of it is hidden or not
+// written.
 typedef struct tile_source {
     const __global float *query, *key, *key_rope, *value; // of the head and the tile's first token
     long query_token, key_token, key_rope_token, value_token;
@@ -97,8 +99,8 @@ static inline float4 load_value(const tile_source *s, int key, int d) {
 // Index i, a constant, of an array of so many: the text of EACH_8 goes on past its end.
 #define AT(i, count) ((i) < (count) ? (i) : 0)
 
-// Where a quad of a staged query or key lies: quads change places with the row of work-items, or its column, that reads them,
-// so that what neighbours read lies in other banks.
+// Where a quad of a staged query or key lies: quads change places with the row of work-items, or its column, that reads
+// them, so that what neighbours read lies in other banks.
 static inline uint turned(uint place, uint quad) {
     return (quad ^ place * DEPTH / 32 % DEPTH_QUADS) * 4;
 }
@@ -115,9 +117,10 @@ static inline uint key_at(uint key, uint quad) {
 #define QUERY(i) queries[AT(i, QUERY_LOADS)]
 #define KEY(i) keys[AT(i, KEY_LOADS)]
 
-static inline ALWAYS_INLINE void fetch_keys(float4 *queries, float4 *keys, const tile_source *s, int key, int d, uint t) {
-#define FETCH(i)                                                                                                         \
-    if (IS_ITEM(i, QUERY_ITEMS)) QUERY(i) = load_query(s, ITEM_ROW(i), d + ITEM_QUAD(i) * 4);                            \
+static inline ALWAYS_INLINE void fetch_keys(float4 *queries, float4 *keys, const tile_source *s, int key, int d,
+                                            uint t) {
+#define FETCH(i)                                                                                                       \
+    if (IS_ITEM(i, QUERY_ITEMS)) QUERY(i) = load_query(s, ITEM_ROW(i), d + ITEM_QUAD(i) * 4);                          \
     if (IS_ITEM(i, KEY_ITEMS)) KEY(i) = load_key(s, key + ITEM_ROW(i), d + ITEM_QUAD(i) * 4);
     EACH_8(FETCH)
 #undef FETCH
@@ -125,23 +128,23 @@ static inline ALWAYS_INLINE void fetch_keys(float4 *queries, float4 *keys, const
 
 static inline ALWAYS_INLINE void put_keys(__local float *staged, const float4 *queries, const float4 *keys, float scale,
                                           uint t) {
-#define PUT(i)                                                                                                           \
-    if (IS_ITEM(i, QUERY_ITEMS)) *(__local float4 *)(staged + query_at(ITEM_ROW(i), ITEM_QUAD(i))) = QUERY(i) * scale;   \
+#define PUT(i)                                                                                                         \
+    if (IS_ITEM(i, QUERY_ITEMS)) *(__local float4 *)(staged + query_at(ITEM_ROW(i), ITEM_QUAD(i))) = QUERY(i) * scale; \
     if (IS_ITEM(i, KEY_ITEMS)) *(__local float4 *)(staged + key_at(ITEM_ROW(i), ITEM_QUAD(i))) = KEY(i);
     EACH_8(PUT)
 #undef PUT
 }
 
 static inline ALWAYS_INLINE void fetch_values(float4 *values, const tile_source *s, int key, uint t) {
-#define FETCH(i)                                                                                                         \
-    if (IS_ITEM(i, VALUE_ITEMS))                                                                                         \
+#define FETCH(i)                                                                                                       \
+    if (IS_ITEM(i, VALUE_ITEMS))                                                                                       \
         values[AT(i, VALUE_LOADS)] = load_value(s, key + ITEM(i) / VALUE_QUADS, ITEM(i) % VALUE_QUADS * 4);
     EACH_8(FETCH)
 #undef FETCH
 }
 
 static inline ALWAYS_INLINE void put_values(__local float *staged, const float4 *values, uint t) {
-#define PUT(i) \
+#define PUT(i)                                                                                                         \
     if (IS_ITEM(i, VALUE_ITEMS)) ((__local float4 *)staged)[ITEM(i)] = values[AT(i, VALUE_LOADS)];
     EACH_8(PUT)
 #undef PUT
@@ -160,8 +163,7 @@ static inline float dot_quad(float sum, float4 a, float4 b) {
 // Adds the products of DEPTH staged columns, which are summed apart: less rounding error in wide heads.
 static inline ALWAYS_INLINE void add_scores(float4 *scores, const __local float *staged, const tile_place *at) {
     float4 run[ITEM_ROWS];
-#define CLEAR(i) \
-    run[i] = (float4)0.0f;
+#define CLEAR(i) run[i] = (float4)0.0f;
     EACH_4(CLEAR)
 #undef CLEAR
 #pragma unroll 1
@@ -171,29 +173,27 @@ static inline ALWAYS_INLINE void add_scores(float4 *scores, const __local float 
         float4 k0 = *(const __local float4 *)k_at, k1 = *(const __local float4 *)(k_at + KEY_SIDE * DEPTH);
         float4 k2 = *(const __local float4 *)(k_at + 2 * KEY_SIDE * DEPTH);
         float4 k3 = *(const __local float4 *)(k_at + 3 * KEY_SIDE * DEPTH);
-#define ADD(i)                                                                                                           \
-    {                                                                                                                    \
-        float4 q = *(const __local float4 *)(q_at + (i)*ROW_SIDE * DEPTH);                                               \
-        run[i].x = dot_quad(run[i].x, q, k0);                                                                            \
-        run[i].y = dot_quad(run[i].y, q, k1);                                                                            \
-        run[i].z = dot_quad(run[i].z, q, k2);                                                                            \
-        run[i].w = dot_quad(run[i].w, q, k3);                                                                            \
+#define ADD(i)                                                                                                         \
+    {                                                                                                                  \
+        float4 q = *(const __local float4 *)(q_at + (i)*ROW_SIDE * DEPTH);                                             \
+        run[i].x = dot_quad(run[i].x, q, k0);                                                                          \
+        run[i].y = dot_quad(run[i].y, q, k1);                                                                          \
+        run[i].z = dot_quad(run[i].z, q, k2);                                                                          \
+        run[i].w = dot_quad(run[i].w, q, k3);                                                                          \
     }
         EACH_4(ADD)
 #undef ADD
     }
-#define ADD(i) \
-    scores[i] += run[i];
+#define ADD(i) scores[i] += run[i];
     EACH_4(ADD)
 #undef ADD
 }
 
 // Scores of the tile's rows by the keys from `key` on, in units of log2(e).
-static inline ALWAYS_INLINE void score_tile(float4 *scores, __local float *staged, const tile_source *s, const tile_place *at,
-                                            int key, uint t) {
+static inline ALWAYS_INLINE void score_tile(float4 *scores, __local float *staged, const tile_source *s,
+                                            const tile_place *at, int key, uint t) {
     float4 queries[QUERY_LOADS], keys[KEY_LOADS];
-#define CLEAR(i) \
-    scores[i] = (float4)0.0f;
+#define CLEAR(i) scores[i] = (float4)0.0f;
     EACH_4(CLEAR)
 #undef CLEAR
     fetch_keys(queries, keys, s, key, 0, t);
@@ -212,10 +212,11 @@ static inline float4 cap_scores(float4 scores, float softcap) {
     return tanh(scores * (LN_2 / softcap)) * (softcap * LOG2_E);
 }
 
-// A row's scores by the keys from `key` on, KEY_SIDE apart, of which it sees [first, end): others become -infinity. Answers a
-// bit for each of these.
+// A row's scores by the keys from `key` on, KEY_SIDE apart, of which it sees [first, end): others become -infinity.
+// Answers a bit for each of these.
 static inline ALWAYS_INLINE uint hide_scores(float4 *scores, int first, int end, int key) {
-    int4 keys = (int4)(key, key + KEY_SIDE, key + 2 * KEY_SIDE, key + 3 * KEY_SIDE), hidden = keys < first || keys >= end;
+    int4 keys = (int4)(key, key + KEY_SIDE, key + 2 * KEY_SIDE, key + 3 * KEY_SIDE),
+         hidden = keys < first || keys >= end;
     *scores = select(*scores, (float4)-INFINITY, hidden);
     hidden &= (int4)(1, 2, 4, 8);
     return hidden.x | hidden.y | hidden.z | hidden.w;
@@ -245,8 +246,8 @@ static inline float share_sum(const __local float *shares) {
 
 // Online softmax of a row: a work-item's scores become weights, KEY_SIDE apart. Answers what the row's sums so far are
 // multiplied by. Of a row that has seen no key yet every difference must be -infinity, not NaN.
-static inline ALWAYS_INLINE float soften_row(__local float *weights, float *top, float *total, float4 scores, uint hidden,
-                                             const __local float *shares) {
+static inline ALWAYS_INLINE float soften_row(__local float *weights, float *top, float *total, float4 scores,
+                                             uint hidden, const __local float *shares) {
     float now = fmax(*top, share_most(shares)), base = now == -INFINITY ? 0.0f : now, rescale = exp2(*top - base);
     float4 w = exp2(scores - base);
     *total = fma(*total, rescale, quad_sum(w));
@@ -269,27 +270,26 @@ static inline float one_of(float4 v, int j) {
 #define SUMS (ITEM_ROWS * QUADS) // at most HEADS_SUMS
 #define SUM_ROW(n) AT((n) / QUADS, ITEM_ROWS)
 
-// Adds VALUE_KEYS staged keys. masked (a constant of the caller): some row does not see some key, which then is not even
-// multiplied by zero, so whatever it holds stays out.
+// Adds VALUE_KEYS staged keys. masked (a constant of the caller): some row does not see some key, which then is not
+// even multiplied by zero, so whatever it holds stays out.
 static inline ALWAYS_INLINE void add_values(float4 *block, const __local float *values, const __local float *weights,
                                             const tile_place *at, const int masked) {
 #pragma unroll 1
     for (int key = 0; key < VALUE_KEYS; key += 4) {
         float4 w[ITEM_ROWS];
-#define LOAD(i) \
-    w[i] = *(const __local float4 *)(weights + (i)*ROW_SIDE * WEIGHT_STRIDE + key);
+#define LOAD(i) w[i] = *(const __local float4 *)(weights + (i)*ROW_SIDE * WEIGHT_STRIDE + key);
         EACH_4(LOAD)
 #undef LOAD
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             const __local float *from = values + (key + j) * VALUE_STRIDE;
             float4 c[QUADS];
-#define LOAD(n) \
+#define LOAD(n)                                                                                                        \
     if (n < QUADS) c[AT(n, QUADS)] = *(const __local float4 *)(from + VALUE_AT(n));
             EACH_16(LOAD)
 #undef LOAD
-#define ADD(n)                                                                                                           \
-    if (n < SUMS && (!masked || !(one_of(w[SUM_ROW(n)], j) < 0.0f)))                                                     \
+#define ADD(n)                                                                                                         \
+    if (n < SUMS && (!masked || !(one_of(w[SUM_ROW(n)], j) < 0.0f)))                                                   \
         block[AT(n, SUMS)] = fma((float4)one_of(w[SUM_ROW(n)], j), c[n % QUADS], block[AT(n, SUMS)]);
             EACH_16(ADD)
 #undef ADD
@@ -299,9 +299,10 @@ static inline ALWAYS_INLINE void add_values(float4 *block, const __local float *
 
 // Sums of the tile's rows over `count` keys from `key` on, by weights in local memory.
 static inline ALWAYS_INLINE void sum_tile(float4 *block, __local float *values, const __local float *weights,
-                                          const tile_source *s, const tile_place *at, int key, int count, int masked, uint t) {
+                                          const tile_source *s, const tile_place *at, int key, int count, int masked,
+                                          uint t) {
     float4 fetched[VALUE_LOADS];
-#define CLEAR(n) \
+#define CLEAR(n)                                                                                                       \
     if (n < SUMS) block[AT(n, SUMS)] = (float4)0.0f;
     EACH_16(CLEAR)
 #undef CLEAR
@@ -359,37 +360,38 @@ static inline ALWAYS_INLINE void find_source(tile_source *s, const __global floa
 
 // Writes the rows of a work-item. The keys before, if there are any, are one more block: one key of weight 1 at their
 // log-sum-exp. All of a row's work-items read that before one of them writes.
-static inline ALWAYS_INLINE void finish_rows(__global float *out, __global float *lse, const float4 *sums, const float *top,
-                                             const float *total, __local float *row_shares, const tile_place *at,
-                                             const attend_heads_call *call, int token, int head, int rows) {
+static inline ALWAYS_INLINE void finish_rows(__global float *out, __global float *lse, const float4 *sums,
+                                             const float *top, const float *total, __local float *row_shares,
+                                             const tile_place *at, const attend_heads_call *call, int token, int head,
+                                             int rows) {
     float rescale[ITEM_ROWS], kept[ITEM_ROWS]; // what sums, and the output so far, are multiplied by
-#define SHARE(i)                                                                                                         \
-    {                                                                                                                    \
-        row_shares[i * ROW_SIDE * KEY_SIDE + at->x] = total[i];                                                          \
-        kept[i] = (int)ROW(i) < rows ? heads_before(lse, call, token + ROW(i), head) * LOG2_E : -INFINITY;               \
+#define SHARE(i)                                                                                                       \
+    {                                                                                                                  \
+        row_shares[i * ROW_SIDE * KEY_SIDE + at->x] = total[i];                                                        \
+        kept[i] = (int)ROW(i) < rows ? heads_before(lse, call, token + ROW(i), head) * LOG2_E : -INFINITY;             \
     }
     EACH_4(SHARE)
 #undef SHARE
     barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-#define FINISH(i)                                                                                                        \
-    {                                                                                                                    \
-        float now = fmax(top[i], kept[i]), base = now == -INFINITY ? 0.0f : now;                                         \
-        rescale[i] = exp2(top[i] - base);                                                                                \
-        kept[i] = exp2(kept[i] - base);                                                                                  \
-        float sum = fma(share_sum(row_shares + i * ROW_SIDE * KEY_SIDE), rescale[i], kept[i]);                           \
-        int seen = sum != 0.0f; /* a NaN counts: it must show */                                                         \
-        rescale[i] = seen ? rescale[i] / sum : HIDDEN;                                                                   \
-        kept[i] /= sum;                                                                                                  \
-        if (lse && at->x == 0 && (int)ROW(i) < rows)                                                                     \
-            lse[call->lse + (token + ROW(i)) * call->lse_token + head * call->lse_head] =                                \
-                seen ? (now + log2(sum)) * LN_2 : -INFINITY;                                                             \
+#define FINISH(i)                                                                                                      \
+    {                                                                                                                  \
+        float now = fmax(top[i], kept[i]), base = now == -INFINITY ? 0.0f : now;                                       \
+        rescale[i] = exp2(top[i] - base);                                                                              \
+        kept[i] = exp2(kept[i] - base);                                                                                \
+        float sum = fma(share_sum(row_shares + i * ROW_SIDE * KEY_SIDE), rescale[i], kept[i]);                         \
+        int seen = sum != 0.0f; /* a NaN counts: it must show */                                                       \
+        rescale[i] = seen ? rescale[i] / sum : HIDDEN;                                                                 \
+        kept[i] /= sum;                                                                                                \
+        if (lse && at->x == 0 && (int)ROW(i) < rows)                                                                   \
+            lse[call->lse + (token + ROW(i)) * call->lse_token + head * call->lse_head] =                              \
+                seen ? (now + log2(sum)) * LN_2 : -INFINITY;                                                           \
     }
     EACH_4(FINISH)
 #undef FINISH
-#define WRITE(n)                                                                                                         \
-    if (n < SUMS && (int)ROW(SUM_ROW(n)) < rows)                                                                         \
-        write_sums(out + ROW(SUM_ROW(n)) * call->output_token, SUM_COLUMN(n), sums[AT(n, SUMS)],                         \
-                   rescale[SUM_ROW(n)], kept[SUM_ROW(n)]);
+#define WRITE(n)                                                                                                       \
+    if (n < SUMS && (int)ROW(SUM_ROW(n)) < rows)                                                                       \
+        write_sums(out + ROW(SUM_ROW(n)) * call->output_token, SUM_COLUMN(n), sums[AT(n, SUMS)], rescale[SUM_ROW(n)],  \
+                   kept[SUM_ROW(n)]);
     EACH_16(WRITE)
 #undef WRITE
 }
@@ -400,7 +402,8 @@ static inline ALWAYS_INLINE void finish_rows(__global float *out, __global float
 #define SUB_GROUP_WIDTH
 #endif
 
-SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_heads_tile(HEADS_ARGUMENTS) {
+SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_heads_tile(
+    HEADS_ARGUMENTS) {
     __local float shared[HEADS_SHARED(TILE_GROUP, KEY_SIDE, DEPTH)] ALIGNED; // queries and keys, or weights
     __local float values[2 * VALUE_KEYS * VALUE_STRIDE] ALIGNED;
     __local float shares[ROW_TILE * KEY_SIDE] ALIGNED;
@@ -428,11 +431,10 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
     const __local int *row_first = first + place.y, *row_end = end + place.y;
     float4 sums[SUMS];
     float top[ITEM_ROWS], total[ITEM_ROWS], rescale[ITEM_ROWS]; // total: of the work-item's keys alone
-#define BEGIN(i) \
-    top[i] = -INFINITY, total[i] = 0.0f;
+#define BEGIN(i) top[i] = -INFINITY, total[i] = 0.0f;
     EACH_4(BEGIN)
 #undef BEGIN
-#define BEGIN(n) \
+#define BEGIN(n)                                                                                                       \
     if (n < SUMS) sums[AT(n, SUMS)] = (float4)0.0f;
     EACH_16(BEGIN)
 #undef BEGIN
@@ -442,22 +444,23 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
         float4 scores[ITEM_ROWS], block[SUMS];
         uint hidden = 0;
         score_tile(scores, shared, &s, at, first_key, t);
-#define FINISH(i)                                                                                                        \
-    {                                                                                                                    \
-        if (call.softcap != 0.0f) scores[i] = cap_scores(scores[i], call.softcap);                                       \
-        if (masked) hidden |= hide_scores(&scores[i], row_first[i * ROW_SIDE], row_end[i * ROW_SIDE], own_key) << i * 4; \
-        row_shares[i * ROW_SIDE * KEY_SIDE + at->x] = quad_most(scores[i]);                                              \
+#define FINISH(i)                                                                                                      \
+    {                                                                                                                  \
+        if (call.softcap != 0.0f) scores[i] = cap_scores(scores[i], call.softcap);                                     \
+        if (masked)                                                                                                    \
+            hidden |= hide_scores(&scores[i], row_first[i * ROW_SIDE], row_end[i * ROW_SIDE], own_key) << i * 4;       \
+        row_shares[i * ROW_SIDE * KEY_SIDE + at->x] = quad_most(scores[i]);                                            \
     }
         EACH_4(FINISH)
 #undef FINISH
         barrier(CLK_LOCAL_MEM_FENCE);
-#define SOFTEN(i)                                                                                                        \
-        rescale[i] = soften_row(row_weights + i * ROW_SIDE * WEIGHT_STRIDE + at->x, &top[i], &total[i], scores[i],       \
-                                hidden >> i * 4, row_shares + i * ROW_SIDE * KEY_SIDE);
+#define SOFTEN(i)                                                                                                      \
+    rescale[i] = soften_row(row_weights + i * ROW_SIDE * WEIGHT_STRIDE + at->x, &top[i], &total[i], scores[i],         \
+                            hidden >> i * 4, row_shares + i * ROW_SIDE * KEY_SIDE);
         EACH_4(SOFTEN)
 #undef SOFTEN
         sum_tile(block, values, row_weights, &s, at, first_key, min(KEY_TILE, most.end - first_key), masked, t);
-#define ADD(n) \
+#define ADD(n)                                                                                                         \
     if (n < SUMS) sums[AT(n, SUMS)] = fma(sums[AT(n, SUMS)], (float4)rescale[SUM_ROW(n)], block[AT(n, SUMS)]);
         EACH_16(ADD)
 #undef ADD

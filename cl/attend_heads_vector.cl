@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_heads_vector: as attend_heads_naive; one work-item a group takes ROW_TILE tokens of one head through the call's keys,
-// BLOCK_KEYS at a time, with an online softmax. For CPU devices.                         ref: tests/ref/ref_attend_heads.c
+// attend_heads_vector: as attend_heads_naive; one work-item a group takes ROW_TILE tokens of one head through the
+// call's keys, BLOCK_KEYS at a time, with an online softmax. For CPU devices.         ref: tests/ref/ref_attend_heads.c
 //
 // Tokens are rows of a tile. For each block: keys (their rope parts behind) and values are copied together; scores keep
-// VECTOR_WIDTH rows in a vector, 2 vectors and SCORE_KEYS keys in registers while the width streams (the key is broadcast); the
-// value product keeps columns in vectors and VALUE_ROWS rows in registers while the keys stream. What no row of a vector sees
-// is not scored. Tried and no faster on PoCL: asking for the next block's lines, reading keys and values where they lie.
+// VECTOR_WIDTH rows in a vector, 2 vectors and SCORE_KEYS keys in registers while the width streams (the key is
+// broadcast); the value product keeps columns in vectors and VALUE_ROWS rows in registers while the keys stream. What
+// no row of a vector sees is not scored. Tried and no faster on PoCL: asking for the next block's lines, reading keys
+// and values where they lie.
 //
 // private memory: 4 bytes * ((ROW_TILE + BLOCK_KEYS) * (NOPE_DIM + ROPE_DIM + VALUE_DIM) + BLOCK_KEYS * ROW_TILE)
 // grid: global (ceil(token_count / ROW_TILE), head_count), local (1, 1)
-// options: VECTOR_WIDTH, NOPE_DIM, ROPE_DIM, VALUE_DIM, ROW_TILE (a multiple of 32 and of VALUE_ROWS), BLOCK_KEYS (of SCORE_KEYS)
+// options: VECTOR_WIDTH, NOPE_DIM, ROPE_DIM, VALUE_DIM, ROW_TILE (a multiple of 32 and of VALUE_ROWS), BLOCK_KEYS (of
+// SCORE_KEYS)
 #include "common/vector.clh"
 #include "common/attend_heads.clh"
 #if !defined(NOPE_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(ROW_TILE) || !defined(BLOCK_KEYS)
@@ -29,7 +31,7 @@
 #define VALUE_ROWS 6
 #define VALUE_VECTORS 2
 #endif
-#define SCORE_RUN 96  // products that are summed apart; so long a run of queries stays in the first-level cache
+#define SCORE_RUN 96 // products that are summed apart; so long a run of queries stays in the first-level cache
 
 // PoCL stores a vector at any alignment in four parts.
 #define store_aligned(value, pointer) (*(floatv *)(pointer) = (value))
@@ -135,13 +137,14 @@ static inline heads_range seen_by(const block_ranges *block, int row, int count)
     return seen;
 }
 
-static inline void score_block(float *scores, const float *packed, const float *keys, const block_ranges *block, int rows) {
+static inline void score_block(float *scores, const float *packed, const float *keys, const block_ranges *block,
+                               int rows) {
     for (int row = 0; row < rows; row += SCORE_ROWS) {
         heads_range seen = seen_by(block, row, SCORE_ROWS);
         for (int d = 0; d < KEY_WIDTH; d += SCORE_RUN)
             for (int i = seen.first / SCORE_KEYS * SCORE_KEYS; i < seen.end; i += SCORE_KEYS)
-                add_scores(scores + i * ROW_TILE + row, packed + row * KEY_WIDTH + d * VECTOR_WIDTH, keys + i * KEY_WIDTH + d,
-                           min(SCORE_RUN, KEY_WIDTH - d), d == 0);
+                add_scores(scores + i * ROW_TILE + row, packed + row * KEY_WIDTH + d * VECTOR_WIDTH,
+                           keys + i * KEY_WIDTH + d, min(SCORE_RUN, KEY_WIDTH - d), d == 0);
     }
 }
 
@@ -159,11 +162,12 @@ static inline floatv view_scores(float *scores, const block_ranges *block, heads
     return most;
 }
 
-// Online softmax of one vector of rows over a block: scores become weights. Of a row that has seen no key yet every difference
-// must be -infinity, not NaN.
+// Online softmax of one vector of rows over a block: scores become weights. Of a row that has seen no key yet every
+// difference must be -infinity, not NaN.
 static inline void soften(float *scores, tile_state *state, const block_ranges *block, int row, float softcap) {
     heads_range seen = seen_by(block, row, VECTOR_WIDTH);
-    floatv before = load_floatv(state->top + row), now = fmax(before, view_scores(scores + row, block, seen, row, softcap));
+    floatv before = load_floatv(state->top + row),
+           now = fmax(before, view_scores(scores + row, block, seen, row, softcap));
     floatv base = select(now, (floatv)0.0f, now == (floatv)-INFINITY), factor = exp2(before - base), sum = (floatv)0.0f;
     for (int i = seen.first; i < seen.end; i++) {
         floatv weight = exp2(load_floatv(scores + i * ROW_TILE + row) - base);
@@ -175,10 +179,11 @@ static inline void soften(float *scores, tile_state *state, const block_ranges *
     store_aligned(factor, state->rescale + row);
 }
 
-// Adds keys [low, high) to `rows` rows' sums over `vectors` vectors of columns, both constants of the caller; the block is summed
-// apart. rescale: what the sums so far are multiplied by, one factor a row.
-static inline __attribute__((always_inline)) void add_values(const int rows, const int vectors, float *sums, const float *values,
-                                                      const float *weights, int low, int high, const float *rescale) {
+// Adds keys [low, high) to `rows` rows' sums over `vectors` vectors of columns, both constants of the caller; the block
+// is summed apart. rescale: what the sums so far are multiplied by, one factor a row.
+static inline __attribute__((always_inline)) void add_values(const int rows, const int vectors, float *sums,
+                                                             const float *values, const float *weights, int low,
+                                                             int high, const float *rescale) {
     floatv o[VALUE_ROWS][VALUE_VECTORS];
 #pragma unroll
     for (int r = 0; r < rows; r++)
@@ -204,24 +209,27 @@ static inline __attribute__((always_inline)) void add_values(const int rows, con
         }
 }
 
-// A row takes its own keys alone: one that is hidden from it is not even multiplied by zero, so whatever it holds stays out.
-// VALUE_ROWS rows take together what all of them see, then each what is left of its own: no row's range falls behind the one
-// before.
+// A row takes its own keys alone: one that is hidden from it is not even multiplied by zero, so whatever it holds stays
+// out. VALUE_ROWS rows take together what all of them see, then each what is left of its own: no row's range falls
+// behind the one before.
 static inline __attribute__((always_inline)) void add_rows(const int vectors, float *sums, const float *values,
-                                                    const float *weights, const block_ranges *block, int row,
-                                                    const float *rescale) {
+                                                           const float *weights, const block_ranges *block, int row,
+                                                           const float *rescale) {
     const float one = 1.0f;
     int last = row + VALUE_ROWS - 1, low = block->low[last], high = max(low, block->high[row]);
     add_values(VALUE_ROWS, vectors, sums, values, weights, low, high, rescale);
     if (!block->masked) return;
     for (int r = 0; r < VALUE_ROWS; r++) {
         int own_low = block->low[row + r], own_high = block->high[row + r];
-        if (own_low < low) add_values(1, vectors, sums + r * VALUE_DIM, values, weights + r, own_low, min(low, own_high), &one);
-        if (own_high > high) add_values(1, vectors, sums + r * VALUE_DIM, values, weights + r, max(high, own_low), own_high, &one);
+        if (own_low < low)
+            add_values(1, vectors, sums + r * VALUE_DIM, values, weights + r, own_low, min(low, own_high), &one);
+        if (own_high > high)
+            add_values(1, vectors, sums + r * VALUE_DIM, values, weights + r, max(high, own_low), own_high, &one);
     }
 }
 
-static inline void add_block(tile_state *state, const float *values, const float *weights, const block_ranges *block, int rows) {
+static inline void add_block(tile_state *state, const float *values, const float *weights, const block_ranges *block,
+                             int rows) {
     for (int row = 0; row < rows; row += VALUE_ROWS) {
         float *sums = state->sums + row * VALUE_DIM;
         const float *rescale = state->rescale + row;
@@ -269,7 +277,8 @@ static inline void finish_rows(__global float *output, __global float *lse, cons
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_heads_vector(HEADS_ARGUMENTS) {
-    float packed[ROW_TILE * KEY_WIDTH] ALIGNED, keys[BLOCK_KEYS * KEY_WIDTH] ALIGNED, values[BLOCK_KEYS * VALUE_DIM] ALIGNED;
+    float packed[ROW_TILE * KEY_WIDTH] ALIGNED, keys[BLOCK_KEYS * KEY_WIDTH] ALIGNED,
+        values[BLOCK_KEYS * VALUE_DIM] ALIGNED;
     float scores[BLOCK_KEYS * ROW_TILE] ALIGNED;
     tile_state state;
     tile_ranges ranges;

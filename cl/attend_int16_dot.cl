@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_int16_dot: absorbed attention over rows of any format by products of pairs of 16-bit codes, for CPUs that make them faster than
-// f32 multiply-adds. Fast, not exact: queries, rows and weights are rounded to codes; sums of products are exact.
-//                                                                                               ref: tests/ref/ref_attend.c
+// attend_int16_dot: absorbed attention over rows of any format by products of pairs of 16-bit codes, for CPUs that make
+// them faster than f32 multiply-adds. Fast, not exact: queries, rows and weights are rounded to codes; sums of products
+// are exact.
+//                                                                                           ref: tests/ref/ref_attend.c
 //
 // The frame is attend_vector's: one work-item a group, BLOCK_TOKENS keys at a time, an online softmax. For each block
-//   keys     codes with a unit for the latent part and one for the rope part (common/dot16.clh), once for all rows: of quantised rows
-//            made of their own codes (common/row_codes.clh), of others by way of f32
+//   keys     codes with a unit for the latent part and one for the rope part (common/dot16.clh), once for all rows: of
+//            quantised rows made of their own codes (common/row_codes.clh), of others by way of f32
 //   scores   pairs of columns: VECTOR_WIDTH rows in a vector, a key's pair broadcast
-//   weights  exp2(s - the largest so far) times the unit of a key's latent part, as codes with a unit for the row and block; two keys
-//            side by side
-//   values   a strip of columns at a time: two keys side by side, once for all rows, in a buffer that stays in the first-level cache
+//   weights  exp2(s - the largest so far) times the unit of a key's latent part, as codes with a unit for the row and
+//            block; two keys side by side
+//   values   a strip of columns at a time: two keys side by side, once for all rows, in a buffer that stays in the
+//            first-level cache
 //
-//   space: packed  [tile][ROW_WIDTH][VECTOR_WIDTH], of which the first are used: KEY_WORDS words of each of VECTOR_WIDTH rows, then units of
-//                  their latent and of their rope parts, written by attend_queries.cl
+//   space: packed  [tile][ROW_WIDTH][VECTOR_WIDTH], of which the first are used: KEY_WORDS words of each of
+//                  VECTOR_WIDTH rows, then units of their latent and of their rope parts, written by attend_queries.cl
 //          sums, states, state_lse, state_max: as for attend_vector
 // grid: global (parts, filled up to a multiple of units), local (1)
-// options: ROWS_*, SPARSE, VECTOR_WIDTH (8 or 16), LATENT_DIM (a multiple of 64), ROPE_DIM, VALUE_DIM = LATENT_DIM, BLOCK_TOKENS (of 24),
-// ROW_TILE (of 2 * VECTOR_WIDTH)
+// options: ROWS_*, SPARSE, VECTOR_WIDTH (8 or 16), LATENT_DIM (a multiple of 64), ROPE_DIM, VALUE_DIM = LATENT_DIM,
+// BLOCK_TOKENS (of 24), ROW_TILE (of 2 * VECTOR_WIDTH)
 #include "common/vector.clh"
 #include "common/work.clh"
 #include "common/result.clh"
@@ -36,10 +38,11 @@
 #define ROPE_WORDS (ROPE_COLUMNS / 2)
 #define KEY_WORDS (LATENT_WORDS + ROPE_WORDS)
 #define TILE_WORDS (ROW_WIDTH * VECTOR_WIDTH) // from one tile of queries to the next
-// Sums in registers: 3 keys by 4 vectors of rows, 6 by 2 or 12 by 1; 3 rows by 4 vectors of columns. The loop alone made 4.75 G products
-// of vectors a second that way on a core (Zen 3), 4.25 with 4 by 2 and all operands in registers.
+// Sums in registers: 3 keys by 4 vectors of rows, 6 by 2 or 12 by 1; 3 rows by 4 vectors of columns. The loop alone
+// made 4.75 G products of vectors a second that way on a core (Zen 3), 4.25 with 4 by 2 and all operands in registers.
 #define SCORE_SUMS 12
-#define SCORE_RUN(vectors) (512 / (vectors)) // words of queries that stay in the first-level cache for all keys of a block
+// words of queries that stay in the first-level cache for all keys of a block
+#define SCORE_RUN(vectors) (512 / (vectors))
 #define PAIRS (BLOCK_TOKENS / 2)
 #define VALUE_ROWS 3
 #define VALUE_VECTORS 4
@@ -50,7 +53,7 @@
 #else
 #define KEY_GROUP 4
 #endif
-#define UNIT_COLUMNS 32                      // and columns
+#define UNIT_COLUMNS 32 // and columns
 #define SQUARES (UNIT_COLUMNS / VECTOR_WIDTH)
 
 typedef struct key_block {
@@ -67,8 +70,8 @@ typedef struct key_row {
     floatv latent, rope;
 } key_row;
 
-// The latent part; UNIT_COLUMNS of its columns at a time have their squares summed by column. Rows that are decoded a unit at a time need
-// the registers for that, and are read again.
+// The latent part; UNIT_COLUMNS of its columns at a time have their squares summed by column. Rows that are decoded a
+// unit at a time need the registers for that, and are read again.
 static inline void decode_latent(float *out, const row_parts *at, floatv *squares) {
 #ifdef row_latent_unit
     for (int d = 0; d < LATENT_DIM; d += QUANTISED_UNIT) row_latent_unit(at, d / QUANTISED_UNIT, out + d);
@@ -140,7 +143,8 @@ static inline void code_group(key_block *block, int first, const key_row *rows) 
     }
 }
 
-static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count, row_turner *turner) {
+static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count,
+                            row_turner *turner) {
     int found = 0, end = (count + SCORE_SUMS - 1) / SCORE_SUMS * SCORE_SUMS;
     for (int first = 0; first < end; first += KEY_GROUP) {
         key_row rows[KEY_GROUP];
@@ -179,14 +183,16 @@ static inline float code_rope_floats(uint *words, const row_parts *at, row_turne
     return code_floats(words, values, ROPE_COLUMNS);
 }
 
-static inline void code_key(key_block *block, int i, const row_parts *at, const float *squares, const float *factors, row_turner *turner) {
+static inline void code_key(key_block *block, int i, const row_parts *at, const float *squares, const float *factors,
+                            row_turner *turner) {
     uint *words = block->words + i * KEY_WORDS;
     float unit = squares[0] != 0.0f ? row_latent_codes(words, at, factors[0]) : code_latent_floats(words, at);
     block->latent[i] = unit;
     block->values[i] = isnan(unit) ? 0.0f : unit;
 #if ROPE_DIM > 0
     words += LATENT_WORDS;
-    block->rope[i] = squares[KEY_GROUP] != 0.0f ? row_rope_codes(words, at, factors[KEY_GROUP]) : code_rope_floats(words, at, turner);
+    block->rope[i] = squares[KEY_GROUP] != 0.0f ? row_rope_codes(words, at, factors[KEY_GROUP])
+                                                : code_rope_floats(words, at, turner);
 #endif
 }
 
@@ -195,7 +201,8 @@ static inline void clear_key(key_block *block, int i) {
     block->latent[i] = block->rope[i] = block->values[i] = 0.0f;
 }
 
-static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count, row_turner *turner) {
+static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count,
+                            row_turner *turner) {
     int found = 0, end = (count + SCORE_SUMS - 1) / SCORE_SUMS * SCORE_SUMS;
     for (int first = 0; first < end; first += KEY_GROUP) {
         row_parts at[KEY_GROUP];
@@ -237,9 +244,10 @@ typedef struct score_run {
     int width, first;
 } score_run;
 
-// Adds the products of `vectors` vectors of rows by `count` keys (constants of the caller, their product SCORE_SUMS), times both units,
-// to the scores; of the first run they are the scores.
-static inline __attribute__((always_inline)) void score_tile(const int vectors, const int count, score_run run, float *scores) {
+// Adds the products of `vectors` vectors of rows by `count` keys (constants of the caller, their product SCORE_SUMS),
+// times both units, to the scores; of the first run they are the scores.
+static inline __attribute__((always_inline)) void score_tile(const int vectors, const int count, score_run run,
+                                                             float *scores) {
     intv sums[SCORE_SUMS];
 #pragma unroll
     for (int i = 0; i < SCORE_SUMS; i++) sums[i] = (intv)0;
@@ -250,7 +258,8 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
         for (int i = 0; i < count; i++) {
             uintv k = (uintv)run.words[i * KEY_WORDS + w];
 #pragma unroll
-            for (int v = 0; v + 1 < vectors; v++) sums[i * vectors + v] = dot_add_global(sums[i * vectors + v], k, q + v * TILE_WORDS);
+            for (int v = 0; v + 1 < vectors; v++)
+                sums[i * vectors + v] = dot_add_global(sums[i * vectors + v], k, q + v * TILE_WORDS);
             sums[(i + 1) * vectors - 1] = dot_add(sums[(i + 1) * vectors - 1], k, last);
         }
     }
@@ -259,13 +268,15 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
 #pragma unroll
         for (int v = 0; v < vectors; v++) {
             float *score = scores + (v * BLOCK_TOKENS + i) * VECTOR_WIDTH;
-            floatv part = VECTOR_NAME(convert_float)(sums[i * vectors + v]) * (load_floatv(run.q_units + v * TILE_WORDS) * run.units[i]);
+            floatv part = VECTOR_NAME(convert_float)(sums[i * vectors + v]) *
+                          (load_floatv(run.q_units + v * TILE_WORDS) * run.units[i]);
             store_floatv(run.first ? part : load_floatv(score) + part, score);
         }
 }
 
 // Of all keys of the block.
-static inline __attribute__((always_inline)) void score_keys(const int vectors, score_run run, int count, float *scores, key_fetch *fetch) {
+static inline __attribute__((always_inline)) void score_keys(const int vectors, score_run run, int count, float *scores,
+                                                             key_fetch *fetch) {
     const int step = SCORE_SUMS / vectors;
     for (int i = 0; i < count; i += step) {
         fetch_keys(fetch, (step + 1) / 2);
@@ -275,8 +286,9 @@ static inline __attribute__((always_inline)) void score_keys(const int vectors, 
     }
 }
 
-static inline __attribute__((always_inline)) void score_rows(const int vectors, const __global uint *q, const key_block *block, int count,
-                                                             float *scores, key_fetch *fetch) {
+static inline __attribute__((always_inline)) void score_rows(const int vectors, const __global uint *q,
+                                                             const key_block *block, int count, float *scores,
+                                                             key_fetch *fetch) {
     score_run run;
     run.q_units = (const __global float *)(q + KEY_WORDS * VECTOR_WIDTH);
     for (int w = 0; w < LATENT_WORDS; w += SCORE_RUN(vectors)) {
@@ -298,12 +310,15 @@ static inline __attribute__((always_inline)) void score_rows(const int vectors, 
 #endif
 }
 
-static inline void score_block(const __global uint *tiles, int vectors, const key_block *block, int count, float *scores,
-                               key_fetch *fetch) {
+static inline void score_block(const __global uint *tiles, int vectors, const key_block *block, int count,
+                               float *scores, key_fetch *fetch) {
     int v = 0;
-    for (; v + 4 <= vectors; v += 4) score_rows(4, tiles + v * TILE_WORDS, block, count, scores + v * BLOCK_TOKENS * VECTOR_WIDTH, fetch);
-    for (; v + 2 <= vectors; v += 2) score_rows(2, tiles + v * TILE_WORDS, block, count, scores + v * BLOCK_TOKENS * VECTOR_WIDTH, fetch);
-    if (v < vectors) score_rows(1, tiles + v * TILE_WORDS, block, count, scores + v * BLOCK_TOKENS * VECTOR_WIDTH, fetch);
+    for (; v + 4 <= vectors; v += 4)
+        score_rows(4, tiles + v * TILE_WORDS, block, count, scores + v * BLOCK_TOKENS * VECTOR_WIDTH, fetch);
+    for (; v + 2 <= vectors; v += 2)
+        score_rows(2, tiles + v * TILE_WORDS, block, count, scores + v * BLOCK_TOKENS * VECTOR_WIDTH, fetch);
+    if (v < vectors)
+        score_rows(1, tiles + v * TILE_WORDS, block, count, scores + v * BLOCK_TOKENS * VECTOR_WIDTH, fetch);
 }
 
 // --- weights
@@ -328,12 +343,13 @@ static inline floatv code_weights(const float *weighted, uint *weights, int coun
 }
 
 // Of one vector of rows. top, total, rescale as in attend_vector; `unit` is what a weight's code stands for.
-static inline void soften(float *scores, uint *weights, const key_block *block, const block_view *view, int row, float softcap,
-                          float *top, float *total, float *rescale, float *unit) {
+static inline void soften(float *scores, uint *weights, const key_block *block, const block_view *view, int row,
+                          float softcap, float *top, float *total, float *rescale, float *unit) {
     floatv before = load_floatv(top), now = fmax(before, view_scores(scores, view, row, softcap));
     floatv base = score_base(now), sum = (floatv)0.0f, weighted_sum = (floatv)0.0f, most = (floatv)0.0f;
     for (int i = 0; i < view->count; i++) {
-        floatv weight = weight_exp2(load_floatv(scores + i * VECTOR_WIDTH) - base), weighted = weight * block->values[i];
+        floatv weight = weight_exp2(load_floatv(scores + i * VECTOR_WIDTH) - base),
+               weighted = weight * block->values[i];
         sum += weight;
         weighted_sum += weighted;
         most = weighted > most ? weighted : most;
@@ -360,10 +376,11 @@ static inline void make_strip(uint *strip, const key_block *block, int count, in
         }
 }
 
-// Adds `pairs` pairs of keys to `rows` (1 to VALUE_ROWS, a constant of the caller) rows' sums, over a strip of columns. rescale NULL:
-// there are no sums yet.
-static inline __attribute__((always_inline)) void add_values(const int rows, __global float *sums, const uint *strip, const uint *weights,
-                                                             int pairs, const float *rescale, const float *unit) {
+// Adds `pairs` pairs of keys to `rows` (1 to VALUE_ROWS, a constant of the caller) rows' sums, over a strip of columns.
+// rescale NULL: there are no sums yet.
+static inline __attribute__((always_inline)) void add_values(const int rows, __global float *sums, const uint *strip,
+                                                             const uint *weights, int pairs, const float *rescale,
+                                                             const float *unit) {
     intv o[VALUE_ROWS][VALUE_VECTORS];
 #pragma unroll
     for (int r = 0; r < rows; r++)
@@ -378,7 +395,8 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
         for (int r = 0; r < rows; r++) {
             uintv weight = (uintv)weights[r * PAIRS + j];
 #pragma unroll
-            for (int v = 0; v < VALUE_VECTORS - 1; v++) o[r][v] = dot_add_private(o[r][v], weight, strip + v * VECTOR_WIDTH);
+            for (int v = 0; v < VALUE_VECTORS - 1; v++)
+                o[r][v] = dot_add_private(o[r][v], weight, strip + v * VECTOR_WIDTH);
             o[r][VALUE_VECTORS - 1] = dot_add(o[r][VALUE_VECTORS - 1], weight, last);
         }
     }
@@ -392,8 +410,8 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
         }
 }
 
-static inline void add_block(__global float *sums, const key_block *block, const uint *weights, int count, const float *rescale,
-                             const float *unit, int rows, key_fetch *fetch) {
+static inline void add_block(__global float *sums, const key_block *block, const uint *weights, int count,
+                             const float *rescale, const float *unit, int rows, key_fetch *fetch) {
     uint strip[PAIRS * STRIP] ALIGNED;
     int pairs = (count + 1) / 2;
     for (int column = 0; column < LATENT_DIM; column += STRIP) {
@@ -449,7 +467,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_int16_dot(AT
             score_block(tiles, vectors, &block, view.count, scores, &fetch);
             for (int v = 0; v < vectors; v++) {
                 int r = v * VECTOR_WIDTH;
-                soften(scores + r * BLOCK_TOKENS, weights, &block, &view, r, call.softcap, top + r, total + r, rescale + r, unit + r);
+                soften(scores + r * BLOCK_TOKENS, weights, &block, &view, r, call.softcap, top + r, total + r,
+                       rescale + r, unit + r);
             }
             add_block(sums, &block, weights, view.count, started ? rescale : (const float *)0, unit, rows, &fetch);
             started = 1;

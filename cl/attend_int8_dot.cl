@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_int8_dot: absorbed attention over q8 rows by dot products of bytes, for CPUs with AVX-512 VNNI. Fast, not exact: queries,
-// weights and a block's values are rounded to 8 bits.                                          ref: tests/ref/ref_attend.c
+// attend_int8_dot: absorbed attention over q8 rows by dot products of bytes, for CPUs with AVX-512 VNNI. Fast, not
+// exact: queries, weights and a block's values are rounded to 8 bits.                       ref: tests/ref/ref_attend.c
 //
 // The frame is attend_vector's: one work-item a group, BLOCK_TOKENS keys at a time, an online softmax. For each block
-//   scores   codes of keys (as they are cached, plus 128) times codes of queries, summed exactly over groups of 32 columns; each
-//            group's sum is scaled by the key's scale and the query's. 16 rows in a vector, keys broadcast
+//   scores   codes of keys (as they are cached, plus 128) times codes of queries, summed exactly over groups of 32
+//            columns; each group's sum is scaled by the key's scale and the query's. 16 rows in a vector, keys
+//            broadcast
 //   values   brought to one scale for each group of columns in the block, once for all rows; four keys side by side
 //   weights  exp2(s - the block's largest) as a byte, four keys side by side
 //   sums     weights times values, exact within the block; scaled when they are added to the running sums
@@ -13,8 +14,8 @@
 //          sums, states, state_lse, state_max: as for attend_vector. While sums grow, their columns are in the order of
 //          interleave_words(); undo_interleaving() puts them right
 // grid: global (parts, filled up to a multiple of units), local (1)
-// options: ROWS_Q8, SPARSE, VECTOR_WIDTH=16, LATENT_DIM (a multiple of 64), ROPE_DIM, VALUE_DIM = LATENT_DIM, BLOCK_TOKENS (a
-// multiple of 12), ROW_TILE (of 32)
+// options: ROWS_Q8, SPARSE, VECTOR_WIDTH=16, LATENT_DIM (a multiple of 64), ROPE_DIM, VALUE_DIM = LATENT_DIM,
+// BLOCK_TOKENS (a multiple of 12), ROW_TILE (of 32)
 #include "common/vector.clh"
 #include "common/work.clh"
 #include "common/result.clh"
@@ -30,22 +31,24 @@
 #define ROPE_GROUPS ((ROPE_DIM + INT8_GROUP - 1) / INT8_GROUP)
 #define GROUPS (LATENT_GROUPS + ROPE_GROUPS)
 #define TILE_WORDS (ROW_WIDTH * VECTOR_WIDTH) // from one tile to the next; groups fill the first of them
-#define CODE_WORDS (GROUPS * INT8_STEPS) // four codes each
+#define CODE_WORDS (GROUPS * INT8_STEPS)      // four codes each
 #define ZERO_CODES 0x80808080u
 #define SCORE_SUMS 12 // registers: 6 keys by 2 vectors of rows, or 12 by 1; each an exact sum and a scaled one
 #define QUADS (BLOCK_TOKENS / 4)
 #define VALUE_ROWS 4
 #define VALUE_VECTORS 4
-#define STRIP (VALUE_VECTORS * VECTOR_WIDTH) // columns: their values lie together, whose rows would else fall into few sets of a cache
+// columns: their values lie together, whose rows would else fall into few sets of a cache
+#define STRIP (VALUE_VECTORS * VECTOR_WIDTH)
 #define STRIP_GROUPS (STRIP / INT8_GROUP)
 #define WEIGHT_MOST 255.0f
-#define WHOLE 0x1p23f // added to less than that: the nearest whole number in the lowest bits, where drivers make 20 instructions of rint
+// added to less than that: the nearest whole number in the lowest bits, where drivers make 20 instructions of rint
+#define WHOLE 0x1p23f
 
 typedef struct key_block {
     uint codes[BLOCK_TOKENS * CODE_WORDS] ALIGNED; // + 128
     float scales[BLOCK_TOKENS * GROUPS] ALIGNED;
     uint values[LATENT_DIM / STRIP * QUADS * STRIP] ALIGNED; // [strip][quad][column]: four keys' bytes
-    float value_scales[LATENT_GROUPS];       // 0: all values of the group are 0
+    float value_scales[LATENT_GROUPS];                       // 0: all values of the group are 0
 } key_block;
 
 // --- keys
@@ -79,7 +82,8 @@ static inline void load_turned(uint *codes, float *scales, const row_parts *at, 
 }
 #endif
 
-static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count, row_turner *turner) {
+static inline int load_keys(key_block *block, int *present, const key_source *keys, int key, int count,
+                            row_turner *turner) {
     int found = 0;
     for (int i = 0; i < BLOCK_TOKENS; i++) {
         row_parts at;
@@ -108,8 +112,9 @@ static inline int load_keys(key_block *block, int *present, const key_source *ke
 // --- scores
 
 // Of `vectors` vectors of rows by `count` keys (constants of the caller, their product SCORE_SUMS).
-static inline __attribute__((always_inline)) void score_tile(const int vectors, const int count, const __global int *tiles,
-                                                             const key_block *block, int key, float *scores, key_fetch *fetch) {
+static inline __attribute__((always_inline)) void score_tile(const int vectors, const int count,
+                                                             const __global int *tiles, const key_block *block, int key,
+                                                             float *scores, key_fetch *fetch) {
     floatv s[SCORE_SUMS];
 #pragma unroll
     for (int i = 0; i < SCORE_SUMS; i++) s[i] = (floatv)0.0f;
@@ -125,8 +130,7 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
         for (int d = 0; d < INT8_STEPS; d++) {
             uintv a[2];
 #pragma unroll
-            for (int v = 0; v < vectors; v++)
-                a[v] = as_uint16(vload16(0, q + v * TILE_WORDS + d * INT8_ROWS));
+            for (int v = 0; v < vectors; v++) a[v] = as_uint16(vload16(0, q + v * TILE_WORDS + d * INT8_ROWS));
 #pragma unroll
             for (int i = 0; i < count; i++) {
                 uintv k = (uintv)codes[i * CODE_WORDS + d];
@@ -144,7 +148,8 @@ static inline __attribute__((always_inline)) void score_tile(const int vectors, 
         }
     }
 #pragma unroll
-    for (int i = 0; i < SCORE_SUMS; i++) store_floatv(s[i], scores + i / vectors * ROW_TILE + i % vectors * VECTOR_WIDTH);
+    for (int i = 0; i < SCORE_SUMS; i++)
+        store_floatv(s[i], scores + i / vectors * ROW_TILE + i % vectors * VECTOR_WIDTH);
 }
 
 static inline void score_block(const __global int *tiles, int vectors, const key_block *block, int count, float *scores,
@@ -164,10 +169,10 @@ static inline void score_block(const __global int *tiles, int vectors, const key
 
 // --- weights
 
-// Of one vector of rows. total, top as in attend_vector; `rescale` is what older sums are multiplied by, `weight_scale` what a
-// weight's byte stands for.
-static inline void soften(float *scores, uint *weights, const block_view *view, int row, float softcap, float *top, float *total,
-                          float *rescale, float *weight_scale) {
+// Of one vector of rows. total, top as in attend_vector; `rescale` is what older sums are multiplied by, `weight_scale`
+// what a weight's byte stands for.
+static inline void soften(float *scores, uint *weights, const block_view *view, int row, float softcap, float *top,
+                          float *total, float *rescale, float *weight_scale) {
     floatv most = view_scores(scores, view, row, softcap), before = load_floatv(top);
     floatv now = fmax(before, most), base = score_base(now), block_base = score_base(most), sum = (floatv)0.0f;
     for (int i = 0; i < view->count; i += 4) {
@@ -206,7 +211,8 @@ static inline void make_values(key_block *block, int count) {
     for (int i = 0; i < count; i++)
         for (int g = 0; g < LATENT_GROUPS; g++)
             block->value_scales[g] = fmax(block->value_scales[g], block->scales[i * GROUPS + g]);
-    for (int g = 0; g < LATENT_GROUPS; g++) inverse[g] = block->value_scales[g] > 0.0f ? 32767.0f / block->value_scales[g] : 0.0f;
+    for (int g = 0; g < LATENT_GROUPS; g++)
+        inverse[g] = block->value_scales[g] > 0.0f ? 32767.0f / block->value_scales[g] : 0.0f;
     for (int i = 0; i < count; i += 4) {
         short ratios[4][LATENT_GROUPS];
         for (int k = 0; k < 4; k++)
@@ -214,16 +220,18 @@ static inline void make_values(key_block *block, int count) {
                 ratios[k][g] = (short)(int)(block->scales[(i + k) * GROUPS + g] * inverse[g] + 0.5f);
         const uint *codes = block->codes + i * CODE_WORDS;
         for (int g = 0; g < LATENT_GROUPS; g++, codes += INT8_STEPS)
-            interleave(block->values + (g / STRIP_GROUPS * QUADS + i / 4) * STRIP + g % STRIP_GROUPS * INT8_GROUP, scaled_codes(codes, ratios[0][g]),
-                       scaled_codes(codes + CODE_WORDS, ratios[1][g]), scaled_codes(codes + 2 * CODE_WORDS, ratios[2][g]),
+            interleave(block->values + (g / STRIP_GROUPS * QUADS + i / 4) * STRIP + g % STRIP_GROUPS * INT8_GROUP,
+                       scaled_codes(codes, ratios[0][g]), scaled_codes(codes + CODE_WORDS, ratios[1][g]),
+                       scaled_codes(codes + 2 * CODE_WORDS, ratios[2][g]),
                        scaled_codes(codes + 3 * CODE_WORDS, ratios[3][g]));
     }
 }
 
-// Adds `quads` times four keys to `rows` (1 or VALUE_ROWS, a constant of the caller) rows' sums, over VALUE_VECTORS vectors of
-// columns, two groups.
-static inline __attribute__((always_inline)) void add_values(const int rows, __global float *sums, const key_block *block,
-                                                             const uint *weights, int quads, int column, const float *rescale,
+// Adds `quads` times four keys to `rows` (1 or VALUE_ROWS, a constant of the caller) rows' sums, over VALUE_VECTORS
+// vectors of columns, two groups.
+static inline __attribute__((always_inline)) void add_values(const int rows, __global float *sums,
+                                                             const key_block *block, const uint *weights, int quads,
+                                                             int column, const float *rescale,
                                                              const float *weight_scale, int started) {
     const uint *values = block->values + column * QUADS;
     intv o[VALUE_ROWS][VALUE_VECTORS];
@@ -247,7 +255,8 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
     }
     floatv scale[VALUE_VECTORS];
 #pragma unroll
-    for (int v = 0; v < VALUE_VECTORS; v++) scale[v] = (floatv)block->value_scales[(column + v * VECTOR_WIDTH) / INT8_GROUP];
+    for (int v = 0; v < VALUE_VECTORS; v++)
+        scale[v] = (floatv)block->value_scales[(column + v * VECTOR_WIDTH) / INT8_GROUP];
 #pragma unroll
     for (int r = 0; r < rows; r++) {
         floatv factor = (floatv)(started ? rescale[r] : 0.0f), weight = (floatv)weight_scale[r];
@@ -260,8 +269,8 @@ static inline __attribute__((always_inline)) void add_values(const int rows, __g
     }
 }
 
-static inline void add_block(__global float *sums, const key_block *block, const uint *weights, int count, const float *rescale,
-                             const float *weight_scale, int rows, int started) {
+static inline void add_block(__global float *sums, const key_block *block, const uint *weights, int count,
+                             const float *rescale, const float *weight_scale, int rows, int started) {
     int quads = (count + 3) / 4;
     for (int column = 0; column < LATENT_DIM; column += STRIP) {
         int r = 0;
@@ -269,7 +278,8 @@ static inline void add_block(__global float *sums, const key_block *block, const
             add_values(VALUE_ROWS, sums + r * VALUE_DIM + column, block, weights + r, quads, column, rescale + r,
                        weight_scale + r, started);
         for (; r < rows; r++)
-            add_values(1, sums + r * VALUE_DIM + column, block, weights + r, quads, column, rescale + r, weight_scale + r, started);
+            add_values(1, sums + r * VALUE_DIM + column, block, weights + r, quads, column, rescale + r,
+                       weight_scale + r, started);
     }
 }
 
@@ -307,7 +317,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_int8_dot(ATT
             make_values(&block, view.count);
             for (int v = 0; v < vectors; v++) {
                 int r = v * VECTOR_WIDTH;
-                soften(scores + r, weights + r, &view, r, call.softcap, top + r, total + r, rescale + r, weight_scale + r);
+                soften(scores + r, weights + r, &view, r, call.softcap, top + r, total + r, rescale + r,
+                       weight_scale + r);
             }
             add_block(sums, &block, weights, view.count, rescale, weight_scale, rows, started);
             started = 1;

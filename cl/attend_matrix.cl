@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_matrix: absorbed attention by matrix units. In fast compute queries and weights are rounded to the rows' own 16-bit format; in
-// exact compute they are sums of PARTS such values, and each product is made PARTS times. Sums are f32. A group takes ROW_TILE rows
-// (heads of one or more query tokens) through a range of keys with an online softmax, KEY_TILE keys at a time, staged once in local
-// memory for both products.                                                                    ref: tests/ref/ref_attend.c
+// attend_matrix: absorbed attention by matrix units. In fast compute queries and weights are rounded to the rows' own
+// 16-bit format; in exact compute they are sums of PARTS such values, and each product is made PARTS times. Sums are
+// f32. A group takes ROW_TILE rows (heads of one or more query tokens) through a range of keys with an online softmax,
+// KEY_TILE keys at a time, staged once in local memory for both products.                   ref: tests/ref/ref_attend.c
 //
-// Scores: a wave has one tile of rows, a run of key tiles and one share of the width; the shares' partial scores are summed by
-// way of local memory. Values: a wave keeps the sums of some tiles of columns, for all rows, in registers through all keys.
-// Every barrier is reached by the whole group: loops that hold one depend on the work alone.
+// Scores: a wave has one tile of rows, a run of key tiles and one share of the width; the shares' partial scores are
+// summed by way of local memory. Values: a wave keeps the sums of some tiles of columns, for all rows, in registers
+// through all keys. Every barrier is reached by the whole group: loops that hold one depend on the work alone.
 //
-//   space: packed  [tile][ROW_TILE / 16][CHUNKS][PARTS][256] 16-bit queries times scale * log2(e), zeros behind, each tile in
-//                  matrix_load_a_packed's order; in exact compute times 2^-e of each row, and behind each tile [ROW_TILE] f32 2^e;
-//                  by attend_pack_matrix and attend_pack_matrix_parts
+//   space: packed  [tile][ROW_TILE / 16][CHUNKS][PARTS][256] 16-bit queries times scale * log2(e), zeros behind, each
+//                  tile in matrix_load_a_packed's order; in exact compute times 2^-e of each row, and behind each tile
+//                  [ROW_TILE] f32 2^e; by attend_pack_matrix and attend_pack_matrix_parts
 //          sums    [part][ROW_TILE][SUM_COLUMNS] f32 of long pieces in exact compute (common/sum_run.h)
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
 // local memory: MATRIX_LOCAL_BYTES.   grid: global (parts * TILE_GROUP), local (TILE_GROUP)
-// options: MATRIX_* (common/matrix.clh), ROWS_F16 or ROWS_BF16, EXACT (common/parts.clh), SPARSE, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to
-// ROW_WIDTH), and common/attend_matrix.h's TILE_GROUP (at least ROW_TILE and KEY_TILE), ROW_TILE, KEY_TILE, PARTIALS
+// options: MATRIX_* (common/matrix.clh), ROWS_F16 or ROWS_BF16, EXACT (common/parts.clh), SPARSE, LATENT_DIM, ROPE_DIM,
+// VALUE_DIM (LATENT_DIM to ROW_WIDTH), and common/attend_matrix.h's TILE_GROUP (at least ROW_TILE and KEY_TILE),
+// ROW_TILE, KEY_TILE, PARTIALS
 #include "common/work.clh"
 #include "common/result.clh"
 #include "common/attend_matrix.h"
@@ -69,14 +70,15 @@ typedef struct key_place {
 
 // What the group shares.
 typedef struct matrix_memory {
-    __local ushort *staged;   // [KEY_TILE][KEY_STRIDE]
+    __local ushort *staged;    // [KEY_TILE][KEY_STRIDE]
     __local key_place *places; // [KEY_TILE]
-    __local int *there;       // [KEY_TILE]
-    __local float *scores;    // [PARTIALS][ROW_TILE][SCORE_STRIDE]; the first then holds their sums
-    __local ushort *weights;  // [PARTS][ROW_TILE][WEIGHT_STRIDE], times WEIGHT_SCALE
-    __local float *shares;    // [ROW_TILE][SHARE]: largest scores, and at the end totals
-    __local float *top;       // [2][ROW_TILE]: largest scores before and after a block, by turns
-    __local float *rescale;   // [ROW_TILE]: what older sums are multiplied by; at the end largest scores, then what the finished sums are
+    __local int *there;        // [KEY_TILE]
+    __local float *scores;     // [PARTIALS][ROW_TILE][SCORE_STRIDE]; the first then holds their sums
+    __local ushort *weights;   // [PARTS][ROW_TILE][WEIGHT_STRIDE], times WEIGHT_SCALE
+    __local float *shares;     // [ROW_TILE][SHARE]: largest scores, and at the end totals
+    __local float *top;        // [2][ROW_TILE]: largest scores before and after a block, by turns
+    // [ROW_TILE]: what older sums are multiplied by; at the end largest scores, then what the finished sums are
+    __local float *rescale;
     __local int *first, *end; // [ROW_TILE]: the keys each row sees; none past the work's rows
     __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
     __local int *odd;         // [2]: whether a block has values that are no numbers, by turns
@@ -102,7 +104,8 @@ static inline void place_keys(const matrix_memory *m, const key_source *keys, in
 #define EXPONENT 0x7c00
 #endif
 
-// Stages the keys that were placed; those that are not there become zero rows. checked: whether a value is no number is told.
+// Stages the keys that were placed; those that are not there become zero rows. checked: whether a value is no number is
+// told.
 #if LATENT_DIM % 8 == 0 && ROPE_DIM % 8 == 0
 
 #define ROW_RUNS (ROW_WIDTH / 8)
@@ -177,8 +180,8 @@ static inline ALWAYS_INLINE void store_scores(__local float *scores, const matri
 #undef STORE
 }
 
-// c += a b, of all parts of a. Sums of matrix units are cut off, not rounded: the more of them are made one after the other, the farther
-// they fall behind. In exact compute a tile's product is summed apart, and added as f32 numbers are.
+// c += a b, of all parts of a. Sums of matrix units are cut off, not rounded: the more of them are made one after the
+// other, the farther they fall behind. In exact compute a tile's product is summed apart, and added as f32 numbers are.
 static inline ALWAYS_INLINE void multiply_add(matrix_c *c, const matrix_a *a, const matrix_b *b) {
 #ifdef EXACT
     matrix_c sum;
@@ -195,12 +198,13 @@ static inline ALWAYS_INLINE void multiply_add(matrix_c *c, const matrix_a *a, co
 }
 
 // Partial scores of a tile of rows by a run of key tiles.
-static inline ALWAYS_INLINE void score_run(const matrix_memory *m, const __global ushort *queries, uint job, uint lane) {
+static inline ALWAYS_INLINE void score_run(const matrix_memory *m, const __global ushort *queries, uint job,
+                                           uint lane) {
     uint row = job % ROW_TILES, run = job / ROW_TILES % KEY_RUNS, partial = job / (ROW_TILES * KEY_RUNS);
     const __local ushort *keys = m->staged + run * RUN_TILES * 16 * KEY_STRIDE;
     __local float *scores = m->scores + (partial * ROW_TILE + row * 16) * SCORE_STRIDE + run * RUN_TILES * 16;
     matrix_c c[8];
-#define CLEAR(k) \
+#define CLEAR(k)                                                                                                       \
     if (k < RUN_TILES) matrix_clear(&c[k]);
     EACH_8(CLEAR)
 #undef CLEAR
@@ -210,16 +214,16 @@ static inline ALWAYS_INLINE void score_run(const matrix_memory *m, const __globa
 #define LOAD(p) matrix_load_a_packed(&a[p], queries + ((row * CHUNKS + chunk) * PARTS + p) * 256, lane);
         PARTS_EACH(LOAD)
 #undef LOAD
-#define MULTIPLY(k)                                                                                                      \
-    if (k < RUN_TILES) {                                                                                                 \
-        matrix_b b;                                                                                                      \
-        matrix_load_b_turned(&b, keys + k * 16 * KEY_STRIDE + chunk * 16, KEY_STRIDE, lane);                             \
-        multiply_add(&c[k], a, &b);                                                                                      \
+#define MULTIPLY(k)                                                                                                    \
+    if (k < RUN_TILES) {                                                                                               \
+        matrix_b b;                                                                                                    \
+        matrix_load_b_turned(&b, keys + k * 16 * KEY_STRIDE + chunk * 16, KEY_STRIDE, lane);                           \
+        multiply_add(&c[k], a, &b);                                                                                    \
     }
         EACH_8(MULTIPLY)
 #undef MULTIPLY
     }
-#define STORE(k) \
+#define STORE(k)                                                                                                       \
     if (k < RUN_TILES) store_scores(scores + k * 16, &c[k], lane);
     EACH_8(STORE)
 #undef STORE
@@ -271,10 +275,10 @@ static inline float weight_at(const __local ushort *at) {
 #endif
 
 // What a row's sums of the runs before are to be multiplied by, in the padding behind its scores.
-#define kept_factor(m, row) ((m)->scores + (row) * SCORE_STRIDE + KEY_TILE)
+#define kept_factor(m, row) ((m)->scores + (row)*SCORE_STRIDE + KEY_TILE)
 
-// Online softmax: scores become weights, in fast compute as rounded. Answers the total of the work-item's share. begins: a run of blocks
-// does, of exact compute.
+// Online softmax: scores become weights, in fast compute as rounded. Answers the total of the work-item's share.
+// begins: a run of blocks does, of exact compute.
 static inline float soften(const matrix_memory *m, float total, int turn, int begins, uint t) {
     uint row = t / SHARE;
     float old = m->top[turn * ROW_TILE + row], now = old, sum = 0.0f;
@@ -310,15 +314,16 @@ static inline ALWAYS_INLINE void rescale_sums(const matrix_memory *m, matrix_c *
 }
 
 // As scalars: a key's values that are no numbers must not reach rows that do not see it, not even times zero.
-static inline ALWAYS_INLINE void add_seen(const matrix_memory *m, matrix_c *c, int key, int row, int column, uint lane) {
+static inline ALWAYS_INLINE void add_seen(const matrix_memory *m, matrix_c *c, int key, int row, int column,
+                                          uint lane) {
 #pragma unroll 1
     for (int index = 0; index < KEY_TILE; index++) {
-#define ADD(i)                                                                                                           \
-    {                                                                                                                    \
-        int r = row + matrix_row(lane, i), seen = key + index >= m->first[r] && key + index < m->end[r];                 \
-        float weight = weight_at(m->weights + r * WEIGHT_STRIDE + index);                                                \
-        float value = matrix_number(m->staged[index * KEY_STRIDE + column + matrix_column(lane, i)]);                    \
-        matrix_value(c, i) = seen ? fma(weight, value, matrix_value(c, i)) : matrix_value(c, i);                         \
+#define ADD(i)                                                                                                         \
+    {                                                                                                                  \
+        int r = row + matrix_row(lane, i), seen = key + index >= m->first[r] && key + index < m->end[r];               \
+        float weight = weight_at(m->weights + r * WEIGHT_STRIDE + index);                                              \
+        float value = matrix_number(m->staged[index * KEY_STRIDE + column + matrix_column(lane, i)]);                  \
+        matrix_value(c, i) = seen ? fma(weight, value, matrix_value(c, i)) : matrix_value(c, i);                       \
     }
         MATRIX_EACH(ADD)
 #undef ADD
@@ -330,13 +335,14 @@ static inline ALWAYS_INLINE void add_seen(const matrix_memory *m, matrix_c *c, i
 #define FRAGMENT_TILE(f) (wave + (f) / ROW_TILES * WAVES)
 #define FRAGMENT_THERE(f) ((f) < ROW_TILES * COLUMN_TILES && FRAGMENT_TILE(f) < VALUE_TILES)
 
-static inline ALWAYS_INLINE void add_values(matrix_c *sums, const matrix_memory *m, int key, int odd, uint wave, uint lane) {
-#define RESCALE(f) \
+static inline ALWAYS_INLINE void add_values(matrix_c *sums, const matrix_memory *m, int key, int odd, uint wave,
+                                            uint lane) {
+#define RESCALE(f)                                                                                                     \
     if (FRAGMENT_THERE(f)) rescale_sums(m, &sums[f], FRAGMENT_ROW(f), lane);
     EACH_16(RESCALE)
 #undef RESCALE
     if (odd) {
-#define ADD(f) \
+#define ADD(f)                                                                                                         \
     if (FRAGMENT_THERE(f)) add_seen(m, &sums[f], key, FRAGMENT_ROW(f), FRAGMENT_TILE(f) * 16, lane);
         EACH_16(ADD)
 #undef ADD
@@ -345,66 +351,70 @@ static inline ALWAYS_INLINE void add_values(matrix_c *sums, const matrix_memory 
     for (int k = 0; k < KEY_TILES; k++) {
         matrix_a a[4 * PARTS]; // row tile by row tile
         matrix_b b;
-#define LOAD(i)                                                                                                          \
-    if (i < ROW_TILES * PARTS)                                                                                           \
-        matrix_load_a(&a[i], m->weights + (i % PARTS * ROW_TILE + i / PARTS * 16) * WEIGHT_STRIDE + k * 16, WEIGHT_STRIDE, lane);
-        EACH_8(LOAD) LOAD(8) LOAD(9) LOAD(10) LOAD(11)
+#define LOAD(i)                                                                                                        \
+    if (i < ROW_TILES * PARTS)                                                                                         \
+        matrix_load_a(&a[i], m->weights + (i % PARTS * ROW_TILE + i / PARTS * 16) * WEIGHT_STRIDE + k * 16,            \
+                      WEIGHT_STRIDE, lane);
+        EACH_8(LOAD)
+        LOAD(8) LOAD(9) LOAD(10) LOAD(11)
 #undef LOAD
-#define ADD(f)                                                                                                           \
-    if (FRAGMENT_THERE(f)) {                                                                                             \
-        if (f % ROW_TILES == 0)                                                                                          \
-            matrix_load_b(&b, m->staged + k * 16 * KEY_STRIDE + FRAGMENT_TILE(f) * 16, KEY_STRIDE, lane);                \
-        multiply_add(&sums[f], a + f % ROW_TILES * PARTS, &b);                                                           \
+#define ADD(f)                                                                                                         \
+    if (FRAGMENT_THERE(f)) {                                                                                           \
+        if (f % ROW_TILES == 0)                                                                                        \
+            matrix_load_b(&b, m->staged + k * 16 * KEY_STRIDE + FRAGMENT_TILE(f) * 16, KEY_STRIDE, lane);              \
+        multiply_add(&sums[f], a + f % ROW_TILES * PARTS, &b);                                                         \
     }
-        EACH_16(ADD)
+            EACH_16(ADD)
 #undef ADD
     }
 }
 
 #ifdef EXACT
 
-// The part's kept sums. Volatile, both: sums are read one after the other, and where they are is found anew each time. Otherwise compilers
-// keep all of it in registers, the addresses through all keys.
-static inline volatile __global float *kept_sums(__global float *space, const attend_call *call, const matrix_memory *m) {
+// The part's kept sums. Volatile, both: sums are read one after the other, and where they are is found anew each time.
+// Otherwise compilers keep all of it in registers, the addresses through all keys.
+static inline volatile __global float *kept_sums(__global float *space, const attend_call *call,
+                                                 const matrix_memory *m) {
     int part = *(volatile __local int *)m->part;
     return space + call->sums + (long)part * ROW_TILE * SUM_COLUMNS;
 }
 
-// Of a fragment's sums: keeps them with those of the runs before, for the next to begin with nothing. first: there are none.
-static inline ALWAYS_INLINE void keep_sums(volatile __global float *kept, matrix_c *c, const matrix_memory *m, int row, int column,
-                                           int first, uint lane) {
-#define KEEP(i)                                                                                                          \
-    {                                                                                                                    \
-        int r = row + matrix_row(lane, i), at = r * SUM_COLUMNS + column + matrix_column(lane, i);                       \
-        kept[at] = first ? matrix_value(c, i) : fma(kept[at], *kept_factor(m, r), matrix_value(c, i));                           \
+// Of a fragment's sums: keeps them with those of the runs before, for the next to begin with nothing. first: there are
+// none.
+static inline ALWAYS_INLINE void keep_sums(volatile __global float *kept, matrix_c *c, const matrix_memory *m, int row,
+                                           int column, int first, uint lane) {
+#define KEEP(i)                                                                                                        \
+    {                                                                                                                  \
+        int r = row + matrix_row(lane, i), at = r * SUM_COLUMNS + column + matrix_column(lane, i);                     \
+        kept[at] = first ? matrix_value(c, i) : fma(kept[at], *kept_factor(m, r), matrix_value(c, i));                 \
     }
     MATRIX_EACH(KEEP)
 #undef KEEP
     matrix_clear(c);
 }
-static inline ALWAYS_INLINE void add_kept(const volatile __global float *kept, matrix_c *c, const matrix_memory *m, int row, int column,
-                                          uint lane) {
-#define ADD(i)                                                                                                           \
-    {                                                                                                                    \
-        int r = row + matrix_row(lane, i);                                                                               \
-        float before = kept[r * SUM_COLUMNS + column + matrix_column(lane, i)];                                          \
-        matrix_value(c, i) = fma(before, *kept_factor(m, r), matrix_value(c, i));                                                \
+static inline ALWAYS_INLINE void add_kept(const volatile __global float *kept, matrix_c *c, const matrix_memory *m,
+                                          int row, int column, uint lane) {
+#define ADD(i)                                                                                                         \
+    {                                                                                                                  \
+        int r = row + matrix_row(lane, i);                                                                             \
+        float before = kept[r * SUM_COLUMNS + column + matrix_column(lane, i)];                                        \
+        matrix_value(c, i) = fma(before, *kept_factor(m, r), matrix_value(c, i));                                      \
     }
     MATRIX_EACH(ADD)
 #undef ADD
 }
 
 // The same of all the wave's fragments.
-static inline ALWAYS_INLINE void keep_all(volatile __global float *kept, matrix_c *sums, const matrix_memory *m, int first, uint wave,
-                                          uint lane) {
-#define KEEP(f) \
+static inline ALWAYS_INLINE void keep_all(volatile __global float *kept, matrix_c *sums, const matrix_memory *m,
+                                          int first, uint wave, uint lane) {
+#define KEEP(f)                                                                                                        \
     if (FRAGMENT_THERE(f)) keep_sums(kept, &sums[f], m, FRAGMENT_ROW(f), FRAGMENT_TILE(f) * 16, first, lane);
     EACH_16(KEEP)
 #undef KEEP
 }
-static inline ALWAYS_INLINE void add_all_kept(const volatile __global float *kept, matrix_c *sums, const matrix_memory *m, uint wave,
-                                              uint lane) {
-#define ADD(f) \
+static inline ALWAYS_INLINE void add_all_kept(const volatile __global float *kept, matrix_c *sums,
+                                              const matrix_memory *m, uint wave, uint lane) {
+#define ADD(f)                                                                                                         \
     if (FRAGMENT_THERE(f)) add_kept(kept, &sums[f], m, FRAGMENT_ROW(f), FRAGMENT_TILE(f) * 16, lane);
     EACH_16(ADD)
 #undef ADD
@@ -425,13 +435,14 @@ static inline float total_of(const matrix_memory *m, uint row) {
 #define row_total(m, r) total_of(m, r)
 #include "common/finish_row.clh"
 
-static inline ALWAYS_INLINE void write_sums(const matrix_memory *m, __global uchar *out, int type, int rows, const matrix_c *c,
-                                            int row, int column, uint lane) {
-#define WRITE(i)                                                                                                         \
-    {                                                                                                                    \
-        int r = row + matrix_row(lane, i), d = column + matrix_column(lane, i);                                          \
-        if (r < rows && d < VALUE_DIM)                                                                                   \
-            number_store(out, type, m->rows[r] + d, m->rescale[r] == EMPTY ? 0.0f : matrix_value(c, i) * m->rescale[r]); \
+static inline ALWAYS_INLINE void write_sums(const matrix_memory *m, __global uchar *out, int type, int rows,
+                                            const matrix_c *c, int row, int column, uint lane){
+#define WRITE(i)                                                                                                       \
+    {                                                                                                                  \
+        int r = row + matrix_row(lane, i), d = column + matrix_column(lane, i);                                        \
+        if (r < rows && d < VALUE_DIM)                                                                                 \
+            number_store(out, type, m->rows[r] + d,                                                                    \
+                         m->rescale[r] == EMPTY ? 0.0f : matrix_value(c, i) * m->rescale[r]);                          \
     }
     MATRIX_EACH(WRITE)
 #undef WRITE
@@ -453,7 +464,8 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
     __local float *scales = 0;
 #define OWN_PART 0
 #endif
-    matrix_memory m = {staged, places, there, scores, weights, shares, top, rescale, first, end, row_at, odd, scales, OWN_PART};
+    matrix_memory m = {staged,  places, there, scores, weights, shares, top,
+                       rescale, first,  end,   row_at, odd,     scales, OWN_PART};
 
     int part = get_group_id(0);
     uint t = get_local_id(0), wave = t / MATRIX_WAVE, lane = t % MATRIX_WAVE;
@@ -470,7 +482,7 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
         if (t == 0) own_part = part;
 #endif
         matrix_c sums[16];
-#define CLEAR(f) \
+#define CLEAR(f)                                                                                                       \
     if (f < ROW_TILES * COLUMN_TILES) matrix_clear(&sums[f]);
         EACH_16(CLEAR)
 #undef CLEAR
@@ -532,7 +544,7 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
         barrier(CLK_LOCAL_MEM_FENCE);
         __global uchar *out = output ? output + call.output : output;
         if (item.state_first >= 0) out = (__global uchar *)(space + call.states);
-#define WRITE(f) \
+#define WRITE(f)                                                                                                       \
     if (FRAGMENT_THERE(f)) write_sums(&m, out, type, rows, &sums[f], FRAGMENT_ROW(f), FRAGMENT_TILE(f) * 16, lane);
         if (out && type == NUMBER_F32) {
             const int type = NUMBER_F32;
@@ -549,10 +561,11 @@ MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))
 
 #define PACK_SHARE (TILE_GROUP / 16) // work-items a row has
 
-// Tiles for attend_matrix of exact compute, a group for 16 rows.   grid: global (ROW_TILES * TILE_GROUP, tiles), local (TILE_GROUP, 1)
-__kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void
-attend_pack_matrix_parts(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
-                   __global float *space, float factor, attend_call call) {
+// Tiles for attend_matrix of exact compute, a group for 16 rows.   grid: global (ROW_TILES * TILE_GROUP, tiles), local
+// (TILE_GROUP, 1)
+__kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_pack_matrix_parts(
+    const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
+    float factor, attend_call call) {
     __local float largest[TILE_GROUP];
     __local int exponents[16];
     uint t = get_local_id(0), row_tile = get_group_id(0);
@@ -586,8 +599,8 @@ attend_pack_matrix_parts(const __global uchar *query, const __global uchar *quer
 #else
 
 // Tiles for attend_matrix of fast compute.   grid: global (256 * CHUNKS, ROW_TILES, tiles), local free.
-__kernel void attend_pack_matrix(const __global uchar *query, const __global uchar *query_rope, const __global int *step,
-                                 __global float *space, float factor, attend_call call) {
+__kernel void attend_pack_matrix(const __global uchar *query, const __global uchar *query_rope,
+                                 const __global int *step, __global float *space, float factor, attend_call call) {
     uint p = get_global_id(0) % 256, chunk = get_global_id(0) / 256, row_tile = get_global_id(1);
     long tile = get_global_id(2);
     if (chunk >= CHUNKS || row_tile >= ROW_TILES || tile >= step[call.header + HEADER_TILES]) return;

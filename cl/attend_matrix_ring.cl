@@ -1,43 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_matrix_ring: absorbed attention by mma.sync of NVIDIA's GPUs from sm_80 on, whose rows come into a ring of blocks in local memory by
-// cp.async while the units multiply. In fast compute queries and weights are rounded to the rows' own 16-bit format, sums are f32. A group of 8
-// waves takes 32 rows (heads of one or more query tokens) through a range of keys with an online softmax, KEY_TILE keys at a time.
-//                                                                                                ref: tests/ref/ref_attend.c
+// attend_matrix_ring: absorbed attention by mma.sync of NVIDIA's GPUs from sm_80 on, whose rows come into a ring of
+// blocks in local memory by cp.async while the units multiply. In fast compute queries and weights are rounded to the
+// rows' own 16-bit format, sums are f32. A group of 8 waves takes 32 rows (heads of one or more query tokens) through a
+// range of keys with an online softmax, KEY_TILE keys at a time.
+//                                                                                           ref: tests/ref/ref_attend.c
 //
-// In exact compute a query or a weight is the sum of two f16 values (common/parts.clh), and the 32 rows of a product are those of 16 rows of
-// work: rows r and r + 8 of a tile of 16 are the parts of one, so that a work-item adds them up by itself. Sums of products are cut off, not
-// rounded: chains are short (a share of the width, a block of keys), and are added as f32 numbers are.
+// In exact compute a query or a weight is the sum of two f16 values (common/parts.clh), and the 32 rows of a product
+// are those of 16 rows of work: rows r and r + 8 of a tile of 16 are the parts of one, so that a work-item adds them up
+// by itself. Sums of products are cut off, not rounded: chains are short (a share of the width, a block of keys), and
+// are added as f32 numbers are.
 //
-// Scores: a wave has all rows, half of the block's keys and a quarter of the width (every fourth chunk of 16 columns), and keeps its share of
-// the queries in registers through all keys. The four shares of a score are summed by way of local memory, each wave summing a quarter
-// of them. Values: a wave has all rows and an eighth of the columns, whose sums stay in registers through all keys; weights come by way of
+// Scores: a wave has all rows, half of the block's keys and a quarter of the width (every fourth chunk of 16 columns),
+// and keeps its share of the queries in registers through all keys. The four shares of a score are summed by way of
+// local memory, each wave summing a quarter of them. Values: a wave has all rows and an eighth of the columns, whose
+// sums stay in registers through all keys; weights come by way of
 // local memory, where the partial scores were.
 //
-// Why this tile. A product (m16n8k16: 2048 multiply-adds) takes a multiprocessor 2 cycles on sm_80, and on sm_86, sm_89 and sm_120 4 to 8, of
-// which 128 bytes a cycle come from local memory: 256 bytes a product on sm_80, 512 to 1024 on the others. Of a block of k keys, rows of
-// 512 + 64, in bytes a product as it takes them out of local memory:
-//   scores  32 rows by k/2 keys: 9 k products, keys alone, each read for 2 tiles of rows                             128
-//   values  32 rows by 64 columns: 8 k products, weights for 8 tiles of columns, values for 2 of rows                192
+// Why this tile. A product (m16n8k16: 2048 multiply-adds) takes a multiprocessor 2 cycles on sm_80, and on sm_86, sm_89
+// and sm_120 4 to 8, of which 128 bytes a cycle come from local memory: 256 bytes a product on sm_80, 512 to 1024 on
+// the others. Of a block of k keys, rows of 512 + 64, in bytes a product as it takes them out of local memory:
+//   scores  32 rows by k/2 keys: 9 k products, keys alone, each read for 2 tiles of rows                            128
+//   values  32 rows by 64 columns: 8 k products, weights for 8 tiles of columns, values for 2 of rows               192
 //   and once a block 1152 k bytes staged, 384 k bytes written and as many read of partial scores, 64 k of weights
-// that is 4672 k bytes, 36.5 k cycles, beside 34 k cycles of products on sm_80 (68 k to 136 k on the others). Instructions are no bound: ptxas 13.0
-// makes 221 of a wave's block of 16 keys for sm_80, 34 of them products (15 in 100), and 313 of one of 32 keys, 68 of them products (22 in 100),
-// which four schedulers issue in 442 and 626 cycles, beside 544 and 1088 of products. All overlap but for the softmax, an estimated 350 cycles a
-// block between barriers in which the units have nothing. Predicted shares of the units' peak, not measured:
+// that is 4672 k bytes, 36.5 k cycles, beside 34 k cycles of products on sm_80 (68 k to 136 k on the others).
+// Instructions are no bound: ptxas 13.0 makes 221 of a wave's block of 16 keys for sm_80, 34 of them products (15 in
+// 100), and 313 of one of 32 keys, 68 of them products (22 in 100), which four schedulers issue in 442 and 626 cycles,
+// beside 544 and 1088 of products. All overlap but for the softmax, an estimated 350 cycles a block between barriers in
+// which the units have nothing. Predicted shares of the units' peak, not measured:
 //   sm_80: 34 k / (36.5 k + 350)           16 keys 0.58, 32 keys 0.72 (not taken of 512 columns: they spilled)
 //   of 4 cycles: 68 k / (68 k + 350)               0.76,         0.86       of 8 cycles:  0.86, 0.93
-// Reading of rows: 1152 k bytes in that time are 20 to 24 bytes a cycle for each multiprocessor of sm_80, whose second-level cache gives
-// 47. 64 rows would halve them, but their queries do not fit the registers beside the sums: out of local memory, scores take 384 bytes a product,
-// so that on sm_80 they come out the same, and 72 KiB of queries and a ring are more than OpenCL tells of.
-// Registers: 64 of sums, 72 of queries, 8 or 16 of scores; all else is found anew or kept in local memory.
+// Reading of rows: 1152 k bytes in that time are 20 to 24 bytes a cycle for each multiprocessor of sm_80, whose
+// second-level cache gives 47. 64 rows would halve them, but their queries do not fit the registers beside the sums:
+// out of local memory, scores take 384 bytes a product, so that on sm_80 they come out the same, and 72 KiB of queries
+// and a ring are more than OpenCL tells of. Registers: 64 of sums, 72 of queries, 8 or 16 of scores; all else is found
+// anew or kept in local memory.
 //
-//   space: packed  [tile][2][CHUNKS][256] 16-bit queries times scale * log2(e), in the order of ring_query_load; in exact compute times 2^-e of
-//                  each row, and behind each tile [ROW_TILE] f32 2^e; by attend_pack_ring and attend_pack_ring_parts
+//   space: packed  [tile][2][CHUNKS][256] 16-bit queries times scale * log2(e), in the order of ring_query_load; in
+//                  exact compute times 2^-e of each row, and behind each tile [ROW_TILE] f32 2^e; by attend_pack_ring
+//                  and attend_pack_ring_parts
 //          sums    [part][ROW_TILE][SUM_COLUMNS] f32 of long pieces in exact compute (common/sum_run.h)
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
 // local memory: RING_LOCAL_BYTES (common/attend_matrix_ring.h).   grid: global (parts * 256), local (256)
-// options: MATRIX_NVIDIA or MATRIX_PORTABLE, ROWS_F16 or ROWS_BF16, EXACT (of f16 alone), SPARSE, LATENT_DIM = VALUE_DIM (128, 256, 384 or
-// 512), ROPE_DIM (their sum a multiple of 64), KEY_TILE (16 or 32), STAGES (2 to 4)
+// options: MATRIX_NVIDIA or MATRIX_PORTABLE, ROWS_F16 or ROWS_BF16, EXACT (of f16 alone), SPARSE, LATENT_DIM =
+// VALUE_DIM (128, 256, 384 or 512), ROPE_DIM (their sum a multiple of 64), KEY_TILE (16 or 32), STAGES (2 to 4)
 #include "common/work.clh"
 #include "common/result.clh"
 #include "common/attend_matrix_ring.h"
@@ -96,7 +102,8 @@
 #endif
 #define ROW_SHARES (HOLDERS * RING_QUAD)
 
-// What the group knows of a work. It is kept in local memory and read anew for each block: registers are for sums and queries.
+// What the group knows of a work. It is kept in local memory and read anew for each block: registers are for sums and
+// queries.
 typedef struct ring_work {
     int number; // among the step's works
     work_item item;
@@ -108,19 +115,23 @@ typedef struct ring_work {
 // What the group shares.
 typedef struct ring_memory {
     __local ring_work *work;
-    __local ushort *blocks;   // [STAGES][KEY_TILE][RUNS] runs as ring_at has them
-    __local float *exchange;  // [RING_KEY_RUNS][to RING_SHARES][from RING_SHARES - 1][KEPT][32]: partial scores
-    __local ushort *weights;  // in their place: [32 rows of a product][WEIGHT_RUNS] runs as ring_at has them, times WEIGHT_SCALE
+    __local ushort *blocks;  // [STAGES][KEY_TILE][RUNS] runs as ring_at has them
+    __local float *exchange; // [RING_KEY_RUNS][to RING_SHARES][from RING_SHARES - 1][KEPT][32]: partial scores
+    // in their place: [32 rows of a product][WEIGHT_RUNS] runs as ring_at has them, times WEIGHT_SCALE
+    __local ushort *weights;
     __local float *shares;    // [ROW_TILE][ROW_SHARES]: what those that hold a row's scores found
     __local int *first, *end; // [ROW_TILE]: the keys each row sees; none past the work's rows
     __local int *facts;       // [RING_FACT_SLOTS][KEY_TILE]: KEY_*, of as many blocks, by turns
-    __local int *slow;        // [RING_FACT_SLOTS]: some keys of a block are not there, not in whole runs of 16 bytes, or hidden from some rows
+    // [RING_FACT_SLOTS]: some keys of a block are not there, not in whole runs of 16 bytes, or hidden from some rows
+    __local int *slow;
     __local ring_place *places; // [KEY_TILE]: where the keys of the block lie that is staged next
-    __local int4 *finding;    // [KEY_TILE]: what was read to find a key, and where its block begins; of the work-item that finds it alone
-    __local float *rescale;   // [ROW_TILE]: what older sums are multiplied by; at the end bases, then what the finished sums are
-    __local float *tops;      // [ROW_TILE]: largest scores, when they are known
-    __local long *rows;       // [ROW_TILE]: where a finished row begins in the states or the output, in values
-    __local float *scales;    // [ROW_TILE]: what the scores of a row are multiplied by; exact compute alone
+    // [KEY_TILE]: what was read to find a key, and where its block begins; of the work-item that finds it alone
+    __local int4 *finding;
+    // [ROW_TILE]: what older sums are multiplied by; at the end bases, then what the finished sums are
+    __local float *rescale;
+    __local float *tops;   // [ROW_TILE]: largest scores, when they are known
+    __local long *rows;    // [ROW_TILE]: where a finished row begins in the states or the output, in values
+    __local float *scales; // [ROW_TILE]: what the scores of a row are multiplied by; exact compute alone
 } ring_memory;
 
 // Which part of the work is the work-item's.
@@ -138,17 +149,17 @@ static inline ring_lane lane_of(uint t) {
     return l;
 }
 
-static inline ALWAYS_INLINE void load_queries(ring_query held[2 * OWN_CHUNKS], const __global ushort *packed, const ring_lane *l) {
+static inline ALWAYS_INLINE void load_queries(ring_query held[2 * OWN_CHUNKS], const __global ushort *packed,
+                                              const ring_lane *l) {
     RING_UNROLL
-    for (int i = 0; i < OWN_CHUNKS; i++)
-        RING_UNROLL
-        for (int tile = 0; tile < 2; tile++)
-            ring_query_load(&held[2 * i + tile], packed + (tile * CHUNKS + i * RING_SHARES + l->share) * 256, l->lane);
+    for (int i = 0; i < OWN_CHUNKS; i++) RING_UNROLL
+    for (int tile = 0; tile < 2; tile++)
+        ring_query_load(&held[2 * i + tile], packed + (tile * CHUNKS + i * RING_SHARES + l->share) * 256, l->lane);
 }
 
 // Partial scores of all rows by the wave's keys, of its share of the width.
-static inline ALWAYS_INLINE void score_keys(float4 c[2][KEY_COLUMNS], const ring_query held[2 * OWN_CHUNKS], const __local ushort *block,
-                                            const ring_lane *l) {
+static inline ALWAYS_INLINE void score_keys(float4 c[2][KEY_COLUMNS], const ring_query held[2 * OWN_CHUNKS],
+                                            const __local ushort *block, const ring_lane *l) {
     ring_view keys = ring_columns(block, RUNS, l->key_run * RUN_KEYS, l->share * 2, l->lane);
     RING_UNROLL
     for (int n = 0; n < KEY_COLUMNS; n++) c[0][n] = c[1][n] = (float4)0.0f;
@@ -184,7 +195,8 @@ static inline __local float *exchange_at(const ring_memory *m, const ring_lane *
 }
 
 // Keeps the wave's own part of s and gives the others theirs.
-static inline ALWAYS_INLINE void give_scores(float s[KEPT], float4 c[2][KEY_COLUMNS], const ring_memory *m, const ring_lane *l) {
+static inline ALWAYS_INLINE void give_scores(float s[KEPT], float4 c[2][KEY_COLUMNS], const ring_memory *m,
+                                             const ring_lane *l) {
     RING_UNROLL
     for (int to = 0; to < RING_SHARES; to++) {
         __local float *at = exchange_at(m, l, to, l->share < (uint)to ? l->share : l->share - 1);
@@ -212,8 +224,8 @@ static inline ALWAYS_INLINE void take_scores(float s[KEPT], const ring_memory *m
 #endif
 }
 
-static inline ALWAYS_INLINE void mask_scores(float s[KEPT], const ring_memory *m, int key, float softcap, int masked, const __local int *facts,
-                                             const ring_lane *l) {
+static inline ALWAYS_INLINE void mask_scores(float s[KEPT], const ring_memory *m, int key, float softcap, int masked,
+                                             const __local int *facts, const ring_lane *l) {
     if (softcap != 0.0f) {
         float by = LN_2 * ring_reciprocal(softcap);
         RING_UNROLL
@@ -255,8 +267,9 @@ static inline ALWAYS_INLINE void share_top(const float s[KEPT], const ring_memor
     share_number(m, ring_most(top), l);
 }
 
-// What a work-item knows of the row whose scores it holds. Weights are powers of two from `base`, which follows the largest score, `top`, only
-// when that has left it behind by BASE_LAG: until then they are larger than 1, and older sums need no factor.
+// What a work-item knows of the row whose scores it holds. Weights are powers of two from `base`, which follows the
+// largest score, `top`, only when that has left it behind by BASE_LAG: until then they are larger than 1, and older
+// sums need no factor.
 typedef struct ring_row {
     float top, base, total; // base: -inf while the row has seen no key; total: of the weights the work-item made
 } ring_row;
@@ -339,19 +352,19 @@ static inline ALWAYS_INLINE void rescale_sums(ring_sums *sums, const ring_memory
     sums->kept_factor[1] *= by[1];
 #endif
     RING_UNROLL
-    for (int n = 0; n < WAVE_COLUMNS / 8; n++)
-        RING_UNROLL
-        for (int tile = 0; tile < 2; tile++) {
+    for (int n = 0; n < WAVE_COLUMNS / 8; n++) RING_UNROLL
+    for (int tile = 0; tile < 2; tile++) {
 #ifdef EXACT
-            sums->v[tile][n] *= by[tile];
+        sums->v[tile][n] *= by[tile];
 #else
-            sums->v[tile][n] *= (float4)(by[2 * tile], by[2 * tile], by[2 * tile + 1], by[2 * tile + 1]);
+        sums->v[tile][n] *= (float4)(by[2 * tile], by[2 * tile], by[2 * tile + 1], by[2 * tile + 1]);
 #endif
-        }
+    }
 }
 
 // Adds what a block's weights make of its values, 16 columns after the other.
-static inline ALWAYS_INLINE void add_values(ring_sums *sums, const ring_memory *m, const __local ushort *block, const ring_lane *l) {
+static inline ALWAYS_INLINE void add_values(ring_sums *sums, const ring_memory *m, const __local ushort *block,
+                                            const ring_lane *l) {
     ring_view weights = ring_rows(m->weights, WEIGHT_RUNS, 0, 0, l->lane);
     ring_view values = ring_rows(block, RUNS, 0, l->wave * (WAVE_COLUMNS / 8), l->lane);
     ring_a a[KEY_TILE / 16][2];
@@ -390,7 +403,8 @@ static inline ALWAYS_INLINE void add_values(ring_sums *sums, const ring_memory *
 
 #ifdef EXACT
 
-// The lane's share of the part's kept sums, to be read one after the other, not into as many registers: of row lane / 4 of the first tile, and of the wave's columns.
+// The lane's share of the part's kept sums, to be read one after the other, not into as many registers: of row lane / 4
+// of the first tile, and of the wave's columns.
 static inline volatile __global float *kept_sums(__global float *space, const attend_call *call, const ring_lane *l) {
     long row = (long)ring_anew(get_group_id(0)) * ROW_TILE + SUM_ROW(l->lane, 0);
     return space + call->sums + row * SUM_COLUMNS + l->wave * WAVE_COLUMNS + l->lane % 4 * 2;
@@ -400,20 +414,18 @@ static inline volatile __global float *kept_sums(__global float *space, const at
 // Keeps a run's sums with those before, for the next to begin with nothing. first: there are none.
 static inline ALWAYS_INLINE void keep_sums(volatile __global float *kept, ring_sums *sums, int first) {
     RING_UNROLL
-    for (int n = 0; n < WAVE_COLUMNS / 8; n++)
-        RING_UNROLL
-        for (int tile = 0; tile < 2; tile++) {
-            volatile __global float2 *at = KEPT_AT(kept, tile, n);
-            *at = first ? sums->v[tile][n] : fma(*at, (float2)sums->kept_factor[tile], sums->v[tile][n]);
-        }
+    for (int n = 0; n < WAVE_COLUMNS / 8; n++) RING_UNROLL
+    for (int tile = 0; tile < 2; tile++) {
+        volatile __global float2 *at = KEPT_AT(kept, tile, n);
+        *at = first ? sums->v[tile][n] : fma(*at, (float2)sums->kept_factor[tile], sums->v[tile][n]);
+    }
     clear_sums(sums);
 }
 static inline ALWAYS_INLINE void add_kept(const volatile __global float *kept, ring_sums *sums) {
     RING_UNROLL
-    for (int n = 0; n < WAVE_COLUMNS / 8; n++)
-        RING_UNROLL
-        for (int tile = 0; tile < 2; tile++)
-            sums->v[tile][n] = fma(*KEPT_AT(kept, tile, n), (float2)sums->kept_factor[tile], sums->v[tile][n]);
+    for (int n = 0; n < WAVE_COLUMNS / 8; n++) RING_UNROLL
+    for (int tile = 0; tile < 2; tile++)
+        sums->v[tile][n] = fma(*KEPT_AT(kept, tile, n), (float2)sums->kept_factor[tile], sums->v[tile][n]);
 }
 
 #endif
@@ -424,27 +436,27 @@ static inline ALWAYS_INLINE void add_kept(const volatile __global float *kept, r
 #define row_total(m, r) sum_of_shares(m, r)
 #include "common/finish_row.clh"
 
-static inline ALWAYS_INLINE void write_pair(const ring_memory *m, __global uchar *out, int type, int rows, float2 sums, int row, int column) {
+static inline ALWAYS_INLINE void write_pair(const ring_memory *m, __global uchar *out, int type, int rows, float2 sums,
+                                            int row, int column) {
     float factor = m->rescale[row];
     if (row >= rows) return;
     number_store(out, type, m->rows[row] + column, factor == EMPTY ? 0.0f : sums.x * factor);
     number_store(out, type, m->rows[row] + column + 1, factor == EMPTY ? 0.0f : sums.y * factor);
 }
 
-static inline ALWAYS_INLINE void write_sums(const ring_memory *m, __global uchar *out, int type, int rows, const ring_sums *sums,
-                                            const ring_lane *l) {
+static inline ALWAYS_INLINE void write_sums(const ring_memory *m, __global uchar *out, int type, int rows,
+                                            const ring_sums *sums, const ring_lane *l) {
     RING_UNROLL
-    for (int n = 0; n < WAVE_COLUMNS / 8; n++)
-        RING_UNROLL
-        for (int tile = 0; tile < 2; tile++) {
-            int column = l->wave * WAVE_COLUMNS + n * 8 + l->lane % 4 * 2;
+    for (int n = 0; n < WAVE_COLUMNS / 8; n++) RING_UNROLL
+    for (int tile = 0; tile < 2; tile++) {
+        int column = l->wave * WAVE_COLUMNS + n * 8 + l->lane % 4 * 2;
 #ifdef EXACT
-            write_pair(m, out, type, rows, sums->v[tile][n], SUM_ROW(l->lane, tile), column);
+        write_pair(m, out, type, rows, sums->v[tile][n], SUM_ROW(l->lane, tile), column);
 #else
-            write_pair(m, out, type, rows, sums->v[tile][n].xy, SUM_ROW(l->lane, 2 * tile), column);
-            write_pair(m, out, type, rows, sums->v[tile][n].zw, SUM_ROW(l->lane, 2 * tile + 1), column);
+        write_pair(m, out, type, rows, sums->v[tile][n].xy, SUM_ROW(l->lane, 2 * tile), column);
+        write_pair(m, out, type, rows, sums->v[tile][n].zw, SUM_ROW(l->lane, 2 * tile + 1), column);
 #endif
-        }
+    }
 }
 
 static inline void begin_rows(const ring_memory *m, const attend_call *call, const work_item *item, uint t) {
@@ -457,8 +469,8 @@ static inline void begin_rows(const ring_memory *m, const attend_call *call, con
 }
 
 // Answers the first key.
-static inline int begin_work(const ring_memory *m, const attend_call *call, const work_item *item, const key_source *keys, int number,
-                             uint t) {
+static inline int begin_work(const ring_memory *m, const attend_call *call, const work_item *item,
+                             const key_source *keys, int number, uint t) {
     key_range least = work_visible(call, item, item->row_begin);
     key_range most = work_visible(call, item, item->row_begin + item->row_count - 1);
     int key = max(item->kv_begin, least.first);
@@ -492,15 +504,15 @@ static inline ALWAYS_INLINE void keys_of_work(key_source *keys, const ring_memor
     keys->kv_head = of->kv_head;
 }
 #ifdef SPARSE
-#define KEYS_OF_WORK(keys, m)                                                                                            \
-    key_source keys;                                                                                                     \
-    keys.rows[0] = ROW_MEMORY(rows);                                                                                     \
-    keys.rows[1] = ROW_MEMORY(more);                                                                                     \
+#define KEYS_OF_WORK(keys, m)                                                                                          \
+    key_source keys;                                                                                                   \
+    keys.rows[0] = ROW_MEMORY(rows);                                                                                   \
+    keys.rows[1] = ROW_MEMORY(more);                                                                                   \
     keys_of_work(&keys, m)
 #else
-#define KEYS_OF_WORK(keys, m)                                                                                            \
-    key_source keys;                                                                                                     \
-    keys.rows = ROW_MEMORY(rows);                                                                                        \
+#define KEYS_OF_WORK(keys, m)                                                                                          \
+    key_source keys;                                                                                                   \
+    keys.rows = ROW_MEMORY(rows);                                                                                      \
     keys_of_work(&keys, m)
 #endif
 
@@ -548,8 +560,9 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
 #else
     __local float *scales = 0;
 #endif
-    ring_memory m = {&work, blocks, exchange, (__local ushort *)exchange, shares, first, end,
-                     facts, slow, places, finding, rescale, tops, row_at, scales};
+    ring_memory m = {
+        &work, blocks, exchange, (__local ushort *)exchange, shares, first, end, facts, slow, places, finding, rescale,
+        tops,  row_at, scales};
 
     if ((int)get_group_id(0) >= step[call.header + HEADER_PARTS]) return;
     for (int w = step[call.parts + get_group_id(0)]; w < step[call.parts + ring_anew(get_group_id(0)) + 1];) {
@@ -563,7 +576,8 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
             work_item_fill(&item, step + call.works, w);
             KEY_SOURCE(keys, item);
             key = begin_work(&m, &call, &item, &keys, w, l.t);
-            const __global ushort *packed = (const __global ushort *)(space + call.packed) + (long)item.tile_first * PACKED_VALUES;
+            const __global ushort *packed =
+                (const __global ushort *)(space + call.packed) + (long)item.tile_first * PACKED_VALUES;
             load_queries(held, packed, &l);
 #ifdef EXACT
             if (l.t < ROW_TILE) scales[l.t] = ((const __global float *)(packed + TILE_VALUES))[l.t];
@@ -592,7 +606,8 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
             float4 c[2][KEY_COLUMNS];
             float s[KEPT];
             ring_wait(STAGES - 2);
-            barrier(CLK_LOCAL_MEM_FENCE); // the block is staged, and nobody needs the one before any more, in whose place another comes
+            // the block is staged, and nobody needs the one before any more, in whose place another comes
+            barrier(CLK_LOCAL_MEM_FENCE);
             stage_block(&m, b + STAGES - 1, ring_anew(l.t));
             if (l.t < KEY_TILE) {
                 KEYS_OF_WORK(keys, &m);
@@ -618,7 +633,8 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
             add_values(&sums, &m, BLOCK_OF(&m, b), &l);
             b++;
 #ifdef EXACT
-            if (b % RUN_BLOCKS == 0 && key < work.kv_end) keep_sums(kept_sums(space, &call, &l), &sums, b == RUN_BLOCKS);
+            if (b % RUN_BLOCKS == 0 && key < work.kv_end)
+                keep_sums(kept_sums(space, &call, &l), &sums, b == RUN_BLOCKS);
 #endif
         }
 #ifdef EXACT
@@ -653,7 +669,8 @@ __kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_mat
 #include "common/pack_parts.clh"
 
 // Tiles for attend_matrix_ring of exact compute, a group for each.   grid: global (256, tiles), local (256, 1)
-__kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_pack_ring_parts(PACK_TENSORS, attend_call call) {
+__kernel __attribute__((reqd_work_group_size(RING_GROUP, 1, 1))) void attend_pack_ring_parts(PACK_TENSORS,
+                                                                                             attend_call call) {
     __local float largest[RING_GROUP];
     pack_parts(largest, query, query_rope, step, space, factor, &call);
 }
@@ -669,7 +686,8 @@ __kernel void attend_pack_ring(const __global uchar *query, const __global uchar
     const __global int *of = step + call.tiles + 4 * tile;
     int row = of[1] + (int)row_tile * 16 + ring_packed_row(p), column = (int)chunk * 16 + ring_packed_depth(p);
     __global ushort *out = (__global ushort *)(space + call.packed) + tile * PACKED_VALUES;
-    out[(row_tile * CHUNKS + chunk) * 256 + p] = matrix_round(query_value(query, query_rope, of, &call, row, column) * factor);
+    out[(row_tile * CHUNKS + chunk) * 256 + p] =
+        matrix_round(query_value(query, query_rope, of, &call, row, column) * factor);
 }
 
 #endif

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Joins the states of rows whose keys were cut into pieces by their log-sum-exp, applies the sink and writes the results, for
-// rows of an item (lib/plan_schedule.h).
+// Joins the states of rows whose keys were cut into pieces by their log-sum-exp, applies the sink and writes the
+// results, for rows of an item (lib/plan_schedule.h).
 //   attend_merge       one work-item a row; the sum grows in the first piece's state
 //   attend_merge_wide  for attend_tile: a group a row, whose work-items have 4 columns each at a time
 // options: VECTOR_WIDTH (CPU devices: attend_merge) or none
-//                                                                                               ref: tests/ref/ref_attend.c
+//                                                                                           ref: tests/ref/ref_attend.c
 #ifdef VECTOR_WIDTH
 #include "common/vector.clh"
 #endif
@@ -13,7 +13,8 @@
 #define ITEM_INTS 8
 
 // sums = first_weight * sums + weight * values
-static inline void merge_add(__global float *sums, float first_weight, const __global float *values, float weight, int count) {
+static inline void merge_add(__global float *sums, float first_weight, const __global float *values, float weight,
+                             int count) {
     int i = 0;
 #ifdef VECTOR_WIDTH
     for (; i + VECTOR_WIDTH <= count; i += VECTOR_WIDTH)
@@ -53,8 +54,9 @@ __kernel void attend_merge(const __global int *step, __global float *space, RESU
         total += weight;
     }
     int seen = total != 0.0f;
-    result_write(RESULT_PASS, &call, (long)of[0] + row / call.group_heads, of[3] * call.group_heads + row % call.group_heads, sums,
-                 seen ? kept / total : 0.0f, seen ? top + log(total) : -INFINITY, row_max);
+    result_write(RESULT_PASS, &call, (long)of[0] + row / call.group_heads,
+                 of[3] * call.group_heads + row % call.group_heads, sums, seen ? kept / total : 0.0f,
+                 seen ? top + log(total) : -INFINITY, row_max);
 }
 
 #ifndef VECTOR_WIDTH

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_naive: absorbed attention of one row against ranges of keys, one work-item a row of a part: two passes, first the
-// largest score, then weights and values. Every other variant is checked against it.          ref: tests/ref/ref_attend.c
+// attend_naive: absorbed attention of one row against ranges of keys, one work-item a row of a part: two passes, first
+// the largest score, then weights and values. Every other variant is checked against it.    ref: tests/ref/ref_attend.c
 //   query [token][head][latent_dim] and query_rope [token][head][rope_dim], or both in one tensor; any type and strides
-//   space: sums [part][sum_rows][value_dim] f32, of long pieces twice the rows (common/sum_run.h); states (lib/plan_schedule.h)     output, lse, max_logit: common/result.clh
+//   space: sums [part][sum_rows][value_dim] f32, of long pieces twice the rows (common/sum_run.h); states
+//   (lib/plan_schedule.h)     output, lse, max_logit: common/result.clh
 // grid: global (most rows of a work, parts), local free.
 // options: ROWS_*, SPARSE
 #include "common/work.clh"
@@ -38,10 +39,10 @@ static inline float attend_value(const row_parts *at, int d, int latent_dim) {
     return d < latent_dim ? row_latent(at, d) : row_turned(at, d - latent_dim);
 }
 
-// Sums weights times values of keys [first, end) into sums, KEY_RUN keys at a time; answers the weights' total. kept: the sums of runs of
-// blocks (common/sum_run.h), but for the last.
-static inline float attend_sum(__global float *sums, __global float *kept, const query_row *q, const key_source *keys, int first, int end,
-                               float top, const attend_call *call) {
+// Sums weights times values of keys [first, end) into sums, KEY_RUN keys at a time; answers the weights' total. kept:
+// the sums of runs of blocks (common/sum_run.h), but for the last.
+static inline float attend_sum(__global float *sums, __global float *kept, const query_row *q, const key_source *keys,
+                               int first, int end, float top, const attend_call *call) {
     float total = 0.0f, kept_total = 0.0f;
     int blocks = 0;
     for (int d = 0; d < call->value_dim; d++) sums[d] = 0.0f;
@@ -95,9 +96,11 @@ __kernel void attend_naive(ATTEND_ARGUMENTS) {
             if (key_at(&at, &keys, key)) top = fmax(top, attend_score(&q, &at, &call));
 
         long state = (long)item.state_first + r;
-        __global float *sums = space + (item.state_first >= 0 ? call.states + state * call.value_dim
-                                                              : call.sums + ((long)part * call.sum_rows + r) * call.value_dim);
-        __global float *kept = space + call.sums + ((long)part * call.sum_rows + call.sum_rows / 2 + r) * call.value_dim;
+        __global float *sums =
+            space + (item.state_first >= 0 ? call.states + state * call.value_dim
+                                           : call.sums + ((long)part * call.sum_rows + r) * call.value_dim);
+        __global float *kept =
+            space + call.sums + ((long)part * call.sum_rows + call.sum_rows / 2 + r) * call.value_dim;
         float total = attend_sum(sums, kept, &q, &keys, first, end, top, &call);
         int seen = total != 0.0f; // a NaN counts: it must show
         float factor = seen ? 1.0f / total : 0.0f, row_lse = seen ? top + log(total) : -INFINITY;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Queries made ready for the attend kernels.                                                   ref: tests/ref/ref_attend.c
+// Queries made ready for the attend kernels.                                                ref: tests/ref/ref_attend.c
 //   attend_absorb   queries that are not absorbed yet: q_nope through W_UK, with the rotated values behind it: absorbed
 //                   [token][head][L + R] f32; attend_absorb_heads the same for CPU devices, as absorb_vector does
-//   attend_pack     tiles of VECTOR_WIDTH rows for attend_vector: f32 in the order of common/packed_lane.clh, times factor
-//   attend_pack_bf16, attend_pack_int16, attend_pack_int8, attend_pack_amx   the same for the kernels of these products: each tells its own
+//   attend_pack     tiles of VECTOR_WIDTH rows for attend_vector: f32 in the order of common/packed_lane.clh, times
+//                   factor
+//   attend_pack_bf16, attend_pack_int16, attend_pack_int8, attend_pack_amx
+//                   the same for the kernels of these products: each tells its own
 //   attend_pack_rows  tiles of whole rows for attend_tile: packed [tile][row_tile][stride] f32, times factor
-// tiles[i] = {first token of the sequence, first row, rows of this sequence and kv head, kv head}; rows past a tile's end are
-// zero.   options: ELEMENT_* of the weights; VECTOR_WIDTH (of CPU devices, all but attend_pack_rows) or none
+// tiles[i] = {first token of the sequence, first row, rows of this sequence and kv head, kv head}; rows past a tile's
+// end are zero.   options: ELEMENT_* of the weights; VECTOR_WIDTH (of CPU devices, all but attend_pack_rows) or none
 #ifdef VECTOR_WIDTH
 #include "common/vector.clh"
 #endif
@@ -49,8 +51,8 @@ static inline tile_lane tile_lane_at(const __global int *step, const attend_call
 }
 
 // The values of one part of a row, whose first is its value d, times factor.
-static inline void pack_part(__global float *tile, packed_lane at, int width, int d, const __global uchar *values, int type, long first,
-                             int count, float factor) {
+static inline void pack_part(__global float *tile, packed_lane at, int width, int d, const __global uchar *values,
+                             int type, long first, int count, float factor) {
     for (int done = 0; done < count; done += PACKED_RUN) {
         float run[PACKED_RUN] __attribute__((aligned(64)));
         int i = 0, most = min(PACKED_RUN, count - done);
@@ -62,9 +64,11 @@ static inline void pack_part(__global float *tile, packed_lane at, int width, in
 }
 
 // grid: global (tiles), local (1).
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-attend_pack(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
-            float factor, attend_call call) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_pack(const __global uchar *query,
+                                                                         const __global uchar *query_rope,
+                                                                         const __global int *step,
+                                                                         __global float *space, float factor,
+                                                                         attend_call call) {
     int tile = get_global_id(0), width = call.latent_dim + call.rope_dim;
     if (tile >= step[call.header + HEADER_TILES]) return;
     const __global int *of = step + call.tiles + 4 * tile;
@@ -88,25 +92,30 @@ attend_pack(const __global uchar *query, const __global uchar *query_rope, const
 #define CODES_WIDEST 2048 // of a row, as lib/variants.c has it
 
 // One part of a row as codes, `apart` words from one to the next; a row that is not there is zeros. Answers its unit.
-static inline float pack_codes(__global uint *out, int apart, const __global uchar *values, int type, long first, int count, int there) {
+static inline float pack_codes(__global uint *out, int apart, const __global uchar *values, int type, long first,
+                               int count, int there) {
     float all[CODES_WIDEST + CODE_COLUMNS] __attribute__((aligned(64)));
     uint words[(CODES_WIDEST + CODE_COLUMNS) / 2] __attribute__((aligned(64)));
     int columns = (count + CODE_COLUMNS - 1) / CODE_COLUMNS * CODE_COLUMNS;
     int d = 0;
-    for (; there && d + VECTOR_WIDTH <= count; d += VECTOR_WIDTH) store_floatv(number_load_vector(values, type, first + d), all + d);
+    for (; there && d + VECTOR_WIDTH <= count; d += VECTOR_WIDTH)
+        store_floatv(number_load_vector(values, type, first + d), all + d);
     for (; d < columns; d++) all[d] = there && d < count ? number_load(values, type, first + d) : 0.0f;
-    float unit = code_unit(code_square(all, columns), all, columns, CODE_QUERY_NORM), of_largest = largest_size(all, columns) / CODE_MOST;
+    float unit = code_unit(code_square(all, columns), all, columns, CODE_QUERY_NORM),
+          of_largest = largest_size(all, columns) / CODE_MOST;
     unit = of_largest > unit ? of_largest : unit; // which a NaN stays
     code_values(words, all, columns, unit);
     for (int w = 0; w < columns / 2; w++) out[w * apart] = words[w];
     return unit;
 }
 
-// Tiles for attend_int16_dot: of attend_pack's places the first ones hold [word][row], the latent part's and then the rope part's, and
-// behind them units of both, times factor.   grid: as attend_pack
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-attend_pack_int16(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
-                  float factor, attend_call call) {
+// Tiles for attend_int16_dot: of attend_pack's places the first ones hold [word][row], the latent part's and then the
+// rope part's, and behind them units of both, times factor.   grid: as attend_pack
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_pack_int16(const __global uchar *query,
+                                                                               const __global uchar *query_rope,
+                                                                               const __global int *step,
+                                                                               __global float *space, float factor,
+                                                                               attend_call call) {
     int tile = get_global_id(0), width = call.latent_dim + call.rope_dim, latent_words = call.latent_dim / 2;
     int words = latent_words + (call.rope_dim + CODE_COLUMNS - 1) / CODE_COLUMNS * VECTOR_WIDTH;
     if (tile >= step[call.header + HEADER_TILES]) return;
@@ -114,10 +123,12 @@ attend_pack_int16(const __global uchar *query, const __global uchar *query_rope,
         tile_lane lane = tile_lane_at(step, &call, tile, l);
         __global float *out = space + call.packed + (long)tile * width * VECTOR_WIDTH + l;
         __global uint *codes = (__global uint *)out;
-        float latent = pack_codes(codes, VECTOR_WIDTH, query + call.query, call.query_type,
-                                  lane.token * call.query_token + lane.head * call.query_head, call.latent_dim, lane.there);
-        float rope = pack_codes(codes + latent_words * VECTOR_WIDTH, VECTOR_WIDTH, query_rope + call.query_rope, call.query_type,
-                                lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, lane.there);
+        float latent =
+            pack_codes(codes, VECTOR_WIDTH, query + call.query, call.query_type,
+                       lane.token * call.query_token + lane.head * call.query_head, call.latent_dim, lane.there);
+        float rope = pack_codes(codes + latent_words * VECTOR_WIDTH, VECTOR_WIDTH, query_rope + call.query_rope,
+                                call.query_type, lane.token * call.query_rope_token + lane.head * call.query_rope_head,
+                                call.rope_dim, lane.there);
         out[words * VECTOR_WIDTH] = latent * factor;
         out[(words + 1) * VECTOR_WIDTH] = rope * factor;
     }
@@ -148,7 +159,8 @@ static inline void load_two(floatv *a, floatv *b, const __global uchar *values, 
 }
 
 // 32 values from `first` on, times factor; those past `count` are zeros.
-static inline void load_pairs(value_pairs *pairs, const __global uchar *values, int type, long first, int count, float factor) {
+static inline void load_pairs(value_pairs *pairs, const __global uchar *values, int type, long first, int count,
+                              float factor) {
     floatv a, b;
     load_two(&a, &b, values, type, first, count);
     pairs->even = (floatv)(a.even, b.even) * factor;
@@ -175,10 +187,10 @@ static inline void pack_words(__global uint *out, const uintv *rows) {
     for (int p = 0; p < PAIR_ROWS; p++) vstore16(vload16(p, turned), p, out);
 }
 
-// One part of a tile's rows, step by step: [pair of columns][row], and behind each step what the rounding left. Answers how many words
-// that is.
-static inline int pack_steps(__global uint *out, const __global uchar *values, int type, const long *first, const int *there,
-                             int count, float factor) {
+// One part of a tile's rows, step by step: [pair of columns][row], and behind each step what the rounding left. Answers
+// how many words that is.
+static inline int pack_steps(__global uint *out, const __global uchar *values, int type, const long *first,
+                             const int *there, int count, float factor) {
     __global uint *at = out;
     for (int d = 0; d < count; d += 2 * PAIR_ROWS, at += 2 * PAIR_ROWS * PAIR_ROWS) {
         uintv rows[PAIR_ROWS], left[PAIR_ROWS];
@@ -210,8 +222,8 @@ static inline void pack_tile(const __global uchar *query, const __global uchar *
 }
 
 // One part of a row as pairs of columns, from word w on; the last one's second may be a zero.
-static inline void pack_pairs(__global float *tile, packed_lane at, int width, int w, const __global uchar *values, int type, long first,
-                              int count, float factor) {
+static inline void pack_pairs(__global float *tile, packed_lane at, int width, int w, const __global uchar *values,
+                              int type, long first, int count, float factor) {
     for (int d = 0; d < count; d += 2 * PAIR_ROWS) {
         value_pairs pairs;
         float words[PAIR_ROWS] __attribute__((aligned(64)));
@@ -222,9 +234,11 @@ static inline void pack_pairs(__global float *tile, packed_lane at, int width, i
 }
 
 // Tiles for attend_bf16_dot, of BF16_PLACES(..) pairs of columns a row.   grid: as attend_pack
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-attend_pack_bf16(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
-                 float factor, attend_call call) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_pack_bf16(const __global uchar *query,
+                                                                              const __global uchar *query_rope,
+                                                                              const __global int *step,
+                                                                              __global float *space, float factor,
+                                                                              attend_call call) {
     int tile = get_global_id(0), width = BF16_PLACES(call.latent_dim, call.rope_dim);
     int words = call.latent_dim / 2 + (call.rope_dim + 1) / 2;
     const float zeros[4] = {0.0f, 0.0f, 0.0f, 0.0f};
@@ -238,8 +252,8 @@ attend_pack_bf16(const __global uchar *query, const __global uchar *query_rope, 
             packed_clear(out, at, width);
             continue;
         }
-        pack_pairs(out, at, width, 0, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
-                   call.latent_dim, factor);
+        pack_pairs(out, at, width, 0, query + call.query, call.query_type,
+                   lane.token * call.query_token + lane.head * call.query_head, call.latent_dim, factor);
         pack_pairs(out, at, width, call.latent_dim / 2, query_rope + call.query_rope, call.query_type,
                    lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
         packed_store(out, at, width, words, zeros, width - words); // what no pair goes to
@@ -247,23 +261,27 @@ attend_pack_bf16(const __global uchar *query, const __global uchar *query_rope, 
 }
 
 // Tiles for attend_amx, in which each step is followed by what its rounding left.   grid: as attend_pack
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-attend_pack_amx(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
-                float factor, attend_call call) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_pack_amx(const __global uchar *query,
+                                                                             const __global uchar *query_rope,
+                                                                             const __global int *step,
+                                                                             __global float *space, float factor,
+                                                                             attend_call call) {
     int tile = get_global_id(0), width = call.latent_dim + (call.rope_dim + 31) / 32 * 32;
     if (tile >= step[call.header + HEADER_TILES]) return;
     __global uint *out = (__global uint *)(space + call.packed + (long)tile * width * VECTOR_WIDTH);
     pack_tile(query, query_rope, step, out, factor, &call, tile);
 }
 
-// The nearest whole numbers of what is less than 2^22, either way: the sum's lowest bits have them, where drivers make 20 instructions of rint.
+// The nearest whole numbers of what is less than 2^22, either way: the sum's lowest bits have them, where drivers make
+// 20 instructions of rint.
 static inline intv nearest(floatv x) {
     const float whole = 0x1.8p23f;
     return as_intv(x + whole) - as_int(whole);
 }
 
 // Signed codes of up to INT8_GROUP values, the rest 0; their scale and correction beside them.
-static inline void pack_group(__global int *out, const __global uchar *values, int type, long first, int count, float factor) {
+static inline void pack_group(__global int *out, const __global uchar *values, int type, long first, int count,
+                              float factor) {
     floatv a, b;
     load_two(&a, &b, values, type, first, count);
     a *= factor;
@@ -281,15 +299,18 @@ static inline void pack_group(__global int *out, const __global uchar *values, i
     out[(INT8_STEPS + 1) * INT8_ROWS] = -128 * (sum4.x + sum4.y + sum4.z + sum4.w);
 }
 
-static inline void pack_groups(__global int *out, const __global uchar *values, int type, long first, int count, float factor) {
+static inline void pack_groups(__global int *out, const __global uchar *values, int type, long first, int count,
+                               float factor) {
     for (int d = 0; d < count; d += INT8_GROUP, out += INT8_GROUP_WORDS)
         pack_group(out, values, type, first + d, min(INT8_GROUP, count - d), factor);
 }
 
 // Tiles for attend_int8_dot: common/int8_call.h.   grid: as attend_pack
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-attend_pack_int8(const __global uchar *query, const __global uchar *query_rope, const __global int *step, __global float *space,
-                 float factor, attend_call call) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_pack_int8(const __global uchar *query,
+                                                                              const __global uchar *query_rope,
+                                                                              const __global int *step,
+                                                                              __global float *space, float factor,
+                                                                              attend_call call) {
     int tile = get_global_id(0), width = call.latent_dim + call.rope_dim, latent_groups = call.latent_dim / INT8_GROUP;
     int groups = latent_groups + (call.rope_dim + INT8_GROUP - 1) / INT8_GROUP;
     if (tile >= step[call.header + HEADER_TILES]) return;
@@ -300,8 +321,8 @@ attend_pack_int8(const __global uchar *query, const __global uchar *query_rope, 
             for (int i = 0; i < groups * (INT8_STEPS + 2); i++) out[i * INT8_ROWS + l] = 0;
             continue;
         }
-        pack_groups(out + l, query + call.query, call.query_type, lane.token * call.query_token + lane.head * call.query_head,
-                    call.latent_dim, factor);
+        pack_groups(out + l, query + call.query, call.query_type,
+                    lane.token * call.query_token + lane.head * call.query_head, call.latent_dim, factor);
         pack_groups(out + l + latent_groups * INT8_GROUP_WORDS, query_rope + call.query_rope, call.query_type,
                     lane.token * call.query_rope_token + lane.head * call.query_rope_head, call.rope_dim, factor);
     }
@@ -309,11 +330,11 @@ attend_pack_int8(const __global uchar *query, const __global uchar *query_rope, 
 
 #endif
 
-// grid: global (ceil(tokens / ABSORB_TOKENS), head_count), local (1, 1). Past the last token the last one is computed again,
-// into the same place.
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-attend_absorb_heads(const __global uchar *query, const __global uchar *query_rope, const __global int *step, ABSORB_ARGUMENTS,
-                    __global float *absorbed, attend_call call) {
+// grid: global (ceil(tokens / ABSORB_TOKENS), head_count), local (1, 1). Past the last token the last one is computed
+// again, into the same place.
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attend_absorb_heads(
+    const __global uchar *query, const __global uchar *query_rope, const __global int *step, ABSORB_ARGUMENTS,
+    __global float *absorbed, attend_call call) {
     int head = get_global_id(1), width = call.latent_dim + call.rope_dim, tokens = step[call.header + HEADER_TOKENS];
     int first_token = get_global_id(0) * ABSORB_TOKENS;
     if (head >= call.head_count || first_token >= tokens) return;
@@ -334,7 +355,8 @@ attend_absorb_heads(const __global uchar *query, const __global uchar *query_rop
     for (int n = 0; n == 0 || n < absorb.nope_dim; n += ABSORB_RUN) { // without values the sums are zeros
         absorb_head_rows(&of, weights + absorb.weights, head, absorb.nope_dim, absorb.value_dim, n);
         for (int t = 0; t < absorb_tile_tokens(of.token_count); t++)
-            for (int i = 0; i < of.count; i++) of.q[t][i] = number_load(query + call.query, call.query_type, q[t] + n + i);
+            for (int i = 0; i < of.count; i++)
+                of.q[t][i] = number_load(query + call.query, call.query_type, q[t] + n + i);
         absorb_head_add(&of);
     }
 }
@@ -373,7 +395,8 @@ __kernel void attend_pack_rows(const __global uchar *query, const __global uchar
     int head = of[3] * call.group_heads + row % call.group_heads;
     float value = 0.0f;
     if (there && column < call.latent_dim)
-        value = number_load(query + call.query, call.query_type, token * call.query_token + head * call.query_head + column);
+        value = number_load(query + call.query, call.query_type,
+                            token * call.query_token + head * call.query_head + column);
     else if (there && column < call.latent_dim + call.rope_dim)
         value = number_load(query_rope + call.query_rope, call.query_type,
                             token * call.query_rope_token + head * call.query_rope_head + column - call.latent_dim);

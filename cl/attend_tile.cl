@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_tile: absorbed attention for GPUs. A group takes up to ROW_TILE rows (heads of one or more query tokens) through a
-// range of keys with an online softmax, KEY_TILE keys at a time, each of them staged in local memory once for all rows: 16-bit
-// values as they are, others as f32.                                                            ref: tests/ref/ref_attend.c
+// attend_tile: absorbed attention for GPUs. A group takes up to ROW_TILE rows (heads of one or more query tokens)
+// through a range of keys with an online softmax, KEY_TILE keys at a time, each of them staged in local memory once for
+// all rows: 16-bit values as they are, others as f32.                                       ref: tests/ref/ref_attend.c
 //
-// Scores: a work-item holds SCORE_ROWS rows by 4 keys in registers and goes through one slice of the width; the slices' partial
-// scores are summed in local memory. Values: a work-item keeps VALUE_ROWS rows of some columns in registers through all keys.
-// Every barrier is reached by the whole group: loops that hold one depend on the work alone.
+// Scores: a work-item holds SCORE_ROWS rows by 4 keys in registers and goes through one slice of the width; the slices'
+// partial scores are summed in local memory. Values: a work-item keeps VALUE_ROWS rows of some columns in registers
+// through all keys. Every barrier is reached by the whole group: loops that hold one depend on the work alone.
 //
-//   space: packed  [tile][ROW_TILE][QUERY_STRIDE] f32: queries times scale * log2(e), zeros behind; by attend_queries.cl
+//   space: packed  [tile][ROW_TILE][QUERY_STRIDE] f32: queries times scale * log2(e), zeros behind; by
+//          attend_queries.cl
 //          sums    [part][ROW_TILE][SUM_COLUMNS] f32 of long pieces (common/sum_run.h)
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
 // local memory: TILE_LOCAL_BYTES.   grid: global (parts * TILE_GROUP), local (TILE_GROUP)
-// options: ROWS_*, SPARSE, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to ROW_WIDTH), and common/attend_tile.h's TILE_GROUP (at
-// least ROW_TILE and KEY_TILE), ROW_TILE, KEY_TILE, SCORE_ROWS, PARTIALS; SUB_GROUP: the width asked for, or none
+// options: ROWS_*, SPARSE, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to ROW_WIDTH), and common/attend_tile.h's
+// TILE_GROUP (at least ROW_TILE and KEY_TILE), ROW_TILE, KEY_TILE, SCORE_ROWS, PARTIALS; SUB_GROUP: the width asked
+// for, or none
 #define VECTOR_WIDTH 4
 #include "common/vector.clh"
 #include "common/work.clh"
@@ -77,15 +79,16 @@ typedef float staged_t;
 
 // What the group shares.
 typedef struct tile_memory {
-    __local staged_t *staged;           // [KEY_TILE][KEY_STRIDE]
-    __local row_parts *places;          // [KEY_TILE]
-    __local int *there;                 // [KEY_TILE]
-    __local float *partials;            // [ROW_TILE][KEY_GROUPS][PARTIAL_STRIDE][4]; then the scores, in place of the first
-    __local float *weights;             // [KEY_TILE][WEIGHT_STRIDE]
-    __local float *rescale;             // [WEIGHT_STRIDE]: what older sums are multiplied by
-    __local float *top;                 // [2][ROW_TILE]: largest scores before and after a block, by turns
-    __local int *part;                  // the group's
-    __local int *first, *end;           // [ROW_TILE]: the keys each row sees
+    __local staged_t *staged;  // [KEY_TILE][KEY_STRIDE]
+    __local row_parts *places; // [KEY_TILE]
+    __local int *there;        // [KEY_TILE]
+    // [ROW_TILE][KEY_GROUPS][PARTIAL_STRIDE][4]; then the scores, in place of the first
+    __local float *partials;
+    __local float *weights;   // [KEY_TILE][WEIGHT_STRIDE]
+    __local float *rescale;   // [WEIGHT_STRIDE]: what older sums are multiplied by
+    __local float *top;       // [2][ROW_TILE]: largest scores before and after a block, by turns
+    __local int *part;        // the group's
+    __local int *first, *end; // [ROW_TILE]: the keys each row sees
 } tile_memory;
 
 // Where keys [key, key + KEY_TILE) lie, of which `count` are to be read.
@@ -113,7 +116,8 @@ static inline uint4 stage_run(const __local row_parts *at, int run) {
 // Rows whose positions have shifted are rare: each value then finds its own angle.
 static inline float4 stage_rope(const row_parts *at, int d) {
 #ifdef ROW_TURNS
-    if (at->delta != 0) return (float4)(row_turned(at, d), row_turned(at, d + 1), row_turned(at, d + 2), row_turned(at, d + 3));
+    if (at->delta != 0)
+        return (float4)(row_turned(at, d), row_turned(at, d + 1), row_turned(at, d + 2), row_turned(at, d + 3));
 #endif
     return row_rope_vector(at, d);
 }
@@ -184,14 +188,15 @@ static inline void score_keys(const tile_memory *m, const __global float *querie
         const __global float *q = queries + row_group * SCORE_ROWS * QUERY_STRIDE;
         for (int quad = slice; quad < ROW_QUADS; quad += SLICES) {
             float4 k0 = staged_quad(keys + quad * 4), k1 = staged_quad(keys + KEY_STRIDE + quad * 4);
-            float4 k2 = staged_quad(keys + 2 * KEY_STRIDE + quad * 4), k3 = staged_quad(keys + 3 * KEY_STRIDE + quad * 4);
-#define SCORE_ROW(r)                                                                                                     \
-    if (r < SCORE_ROWS) {                                                                                                \
-        float4 a = *(const __global float4 *)(q + r * QUERY_STRIDE + quad * 4);                                          \
-        sums[r].x = add_product(sums[r].x, a, k0);                                                                       \
-        sums[r].y = add_product(sums[r].y, a, k1);                                                                       \
-        sums[r].z = add_product(sums[r].z, a, k2);                                                                       \
-        sums[r].w = add_product(sums[r].w, a, k3);                                                                       \
+            float4 k2 = staged_quad(keys + 2 * KEY_STRIDE + quad * 4),
+                   k3 = staged_quad(keys + 3 * KEY_STRIDE + quad * 4);
+#define SCORE_ROW(r)                                                                                                   \
+    if (r < SCORE_ROWS) {                                                                                              \
+        float4 a = *(const __global float4 *)(q + r * QUERY_STRIDE + quad * 4);                                        \
+        sums[r].x = add_product(sums[r].x, a, k0);                                                                     \
+        sums[r].y = add_product(sums[r].y, a, k1);                                                                     \
+        sums[r].z = add_product(sums[r].z, a, k2);                                                                     \
+        sums[r].w = add_product(sums[r].w, a, k3);                                                                     \
     }
             EACH_8(SCORE_ROW)
 #undef SCORE_ROW
@@ -203,8 +208,9 @@ static inline void score_keys(const tile_memory *m, const __global float *querie
         if (!busy || slice / PARTIALS != pass) continue;
         __local float4 *out = (__local float4 *)m->partials + slice % PARTIALS +
                               (row_group * SCORE_ROWS * KEY_GROUPS + key_group) * PARTIAL_STRIDE;
-#define STORE_ROW(r)                                                                                                     \
-    if (r < SCORE_ROWS) out[r * KEY_GROUPS * PARTIAL_STRIDE] = pass > 0 ? out[r * KEY_GROUPS * PARTIAL_STRIDE] + sums[r] : sums[r];
+#define STORE_ROW(r)                                                                                                   \
+    if (r < SCORE_ROWS)                                                                                                \
+        out[r * KEY_GROUPS * PARTIAL_STRIDE] = pass > 0 ? out[r * KEY_GROUPS * PARTIAL_STRIDE] + sums[r] : sums[r];
         EACH_8(STORE_ROW)
 #undef STORE_ROW
     }
@@ -296,11 +302,11 @@ static inline void place_values(value_place *at, int t) {
     at->column = t % COLUMNS;
 }
 
-// Adds the staged keys to the sums of `count` rows (a constant of the caller) from `row` on. A block is summed apart first, which
-// keeps the rounding error of long contexts small. masked: some row does not see some key, which then is not even multiplied by
-// zero, so whatever it holds stays out.
-static inline __attribute__((always_inline)) void add_values(float4 *sums, const tile_memory *m, int row, const int count,
-                                                             int column, const int masked) {
+// Adds the staged keys to the sums of `count` rows (a constant of the caller) from `row` on. A block is summed apart
+// first, which keeps the rounding error of long contexts small. masked: some row does not see some key, which then is
+// not even multiplied by zero, so whatever it holds stays out.
+static inline __attribute__((always_inline)) void add_values(float4 *sums, const tile_memory *m, int row,
+                                                             const int count, int column, const int masked) {
     float4 block[16];
 #define CLEAR(i) block[i] = (float4)0.0f;
     EACH_16(CLEAR)
@@ -311,14 +317,14 @@ static inline __attribute__((always_inline)) void add_values(float4 *sums, const
         const __local float *weights = m->weights + index * WEIGHT_STRIDE + row;
         float4 c[16], w[4];
         // Past the last column, the last again.
-#define LOAD_COLUMN(v) \
+#define LOAD_COLUMN(v)                                                                                                 \
     if (v < QUADS) c[v] = staged_quad(key + min(column + v * COLUMNS, VALUE_QUADS - 1) * 4);
         EACH_16(LOAD_COLUMN)
 #undef LOAD_COLUMN
         w[0] = load_weights(weights);
         if (count > 4) w[1] = load_weights(weights + 4);
-#define ADD(i)                                                                                                           \
-    if (i < count * QUADS && (!masked || !(row_of(w, i / QUADS) < 0.0f)))                                                \
+#define ADD(i)                                                                                                         \
+    if (i < count * QUADS && (!masked || !(row_of(w, i / QUADS) < 0.0f)))                                              \
         block[i] = fma((float4)row_of(w, i / QUADS), c[i % QUADS], block[i]);
         EACH_16(ADD)
 #undef ADD
@@ -326,26 +332,27 @@ static inline __attribute__((always_inline)) void add_values(float4 *sums, const
     float4 rescale[2];
     rescale[0] = load_weights(m->rescale + row);
     if (count > 4) rescale[1] = load_weights(m->rescale + row + 4);
-#define RESCALE(i) \
+#define RESCALE(i)                                                                                                     \
     if (i < count * QUADS) sums[i] = fma(sums[i], (float4)row_of(rescale, i / QUADS), block[i]);
     EACH_16(RESCALE)
 #undef RESCALE
 }
 
-static inline __attribute__((always_inline)) void add_block(float4 *sums, const tile_memory *m, const value_place *at, int rows,
-                                                            const int masked) {
-#define ADD_RUN(i)                                                                                                       \
-    if (i * VALUE_RUN < VALUE_ROWS && at->row + i * VALUE_RUN < rows)                                                    \
-        add_values(sums + i * VALUE_RUN * QUADS, m, at->row + i * VALUE_RUN,                                             \
-                   VALUE_ROWS - i * VALUE_RUN < VALUE_RUN ? VALUE_ROWS - i * VALUE_RUN : VALUE_RUN, at->column, masked);
+static inline __attribute__((always_inline)) void add_block(float4 *sums, const tile_memory *m, const value_place *at,
+                                                            int rows, const int masked) {
+#define ADD_RUN(i)                                                                                                     \
+    if (i * VALUE_RUN < VALUE_ROWS && at->row + i * VALUE_RUN < rows)                                                  \
+        add_values(sums + i * VALUE_RUN * QUADS, m, at->row + i * VALUE_RUN,                                           \
+                   VALUE_ROWS - i * VALUE_RUN < VALUE_RUN ? VALUE_ROWS - i * VALUE_RUN : VALUE_RUN, at->column,        \
+                   masked);
     if (at->busy) {
         EACH_16(ADD_RUN)
     }
 #undef ADD_RUN
 }
 
-// The work-item's share of the part's kept sums. Volatile, both: sums are read one after the other, and where they are is found anew each time.
-// Otherwise compilers keep all of it in registers, the addresses through all keys.
+// The work-item's share of the part's kept sums. Volatile, both: sums are read one after the other, and where they are
+// is found anew each time. Otherwise compilers keep all of it in registers, the addresses through all keys.
 static inline volatile __global float *kept_sums(__global float *space, const attend_call *call, const tile_memory *m,
                                                  const value_place *at) {
     int part = *(volatile __local int *)m->part;
@@ -354,11 +361,13 @@ static inline volatile __global float *kept_sums(__global float *space, const at
 #define KEPT_AT(kept, i) ((volatile __global float4 *)((kept) + i / QUADS * SUM_COLUMNS + i % QUADS * COLUMNS * 4))
 
 // Keeps a run's sums with those before, for the next to begin with nothing. first: there are none.
-static inline __attribute__((always_inline)) void keep_sums(volatile __global float *kept, float4 *sums, const tile_memory *m,
-                                                            const value_place *at, int rows, int first) {
-#define KEEP(i)                                                                                                          \
-    if (i < VALUE_ROWS * QUADS && at->row + i / QUADS < rows && at->column + i % QUADS * COLUMNS < VALUE_QUADS)          \
-        *KEPT_AT(kept, i) = first ? sums[i] : fma(*KEPT_AT(kept, i), (float4)*kept_factor(m, at->row + i / QUADS), sums[i]);     \
+static inline __attribute__((always_inline)) void keep_sums(volatile __global float *kept, float4 *sums,
+                                                            const tile_memory *m, const value_place *at, int rows,
+                                                            int first) {
+#define KEEP(i)                                                                                                        \
+    if (i < VALUE_ROWS * QUADS && at->row + i / QUADS < rows && at->column + i % QUADS * COLUMNS < VALUE_QUADS)        \
+        *KEPT_AT(kept, i) =                                                                                            \
+            first ? sums[i] : fma(*KEPT_AT(kept, i), (float4)*kept_factor(m, at->row + i / QUADS), sums[i]);           \
     sums[i] = (float4)0.0f;
     if (at->busy) {
         EACH_16(KEEP)
@@ -366,8 +375,8 @@ static inline __attribute__((always_inline)) void keep_sums(volatile __global fl
 #undef KEEP
 }
 
-// Finishes one row: its numbers are written, and what its sums are to be multiplied by is left in m->rescale; 0 when the row is
-// empty, which HIDDEN tells.
+// Finishes one row: its numbers are written, and what its sums are to be multiplied by is left in m->rescale; 0 when
+// the row is empty, which HIDDEN tells.
 static inline void finish_row(const tile_memory *m, __global float *space, RESULT_ARGUMENTS, const attend_call *call,
                               const work_item *item, float total, float top, int r) {
     int seen = total != 0.0f; // a NaN counts: it must show
@@ -391,8 +400,9 @@ static inline void write_values(__global uchar *output, int type, long index, fl
 }
 
 // Four columns of a row of the states, or of the output. kept: of the runs before, or NULL.
-static inline void write_sums(const tile_memory *m, __global float *space, __global uchar *output, const attend_call *call,
-                              const work_item *item, int r, int quad, float4 sums, const volatile __global float4 *kept) {
+static inline void write_sums(const tile_memory *m, __global float *space, __global uchar *output,
+                              const attend_call *call, const work_item *item, int r, int quad, float4 sums,
+                              const volatile __global float4 *kept) {
     if (r >= item->row_count || quad >= VALUE_QUADS) return;
     if (kept) sums = fma(*kept, (float4)*kept_factor(m, r), sums);
     float factor = m->rescale[r];
@@ -403,7 +413,8 @@ static inline void write_sums(const tile_memory *m, __global float *space, __glo
                      call->states + (long)(item->state_first + r) * VALUE_DIM + quad * 4, values, count);
     else if (output)
         write_values(output + call->output, call->output_type,
-                     work_token(call, item, row) * call->output_token + work_head(call, item, row) * call->output_head + quad * 4,
+                     work_token(call, item, row) * call->output_token + work_head(call, item, row) * call->output_head +
+                         quad * 4,
                      values, count);
 }
 
@@ -435,7 +446,7 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
         KEY_SOURCE(keys, item);
         int rows = item.row_count, turn = 0, block = 0;
         float total = 0.0f, kept_total = 0.0f; // of row t; of the runs before
-        float4 sums[16]; // of VALUE_ROWS rows by QUADS
+        float4 sums[16];                       // of VALUE_ROWS rows by QUADS
 #define CLEAR(i) sums[i] = (float4)0.0f;
         EACH_16(CLEAR)
 #undef CLEAR
@@ -483,10 +494,10 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1)))
         if (t < rows && block > RUN_BLOCKS) total = fma(kept_total, *kept_factor(&m, t), total);
         if (t < rows) finish_row(&m, space, RESULT_PASS, &call, &item, total, top[turn * ROW_TILE + t], t);
         barrier(CLK_LOCAL_MEM_FENCE);
-#define WRITE(i)                                                                                                         \
-    if (i < VALUE_ROWS * QUADS)                                                                                          \
-        write_sums(&m, space, output, &call, &item, values_at.row + i / QUADS, values_at.column + i % QUADS * COLUMNS, sums[i],    \
-                   block > RUN_BLOCKS ? KEPT_AT(runs, i) : 0);
+#define WRITE(i)                                                                                                       \
+    if (i < VALUE_ROWS * QUADS)                                                                                        \
+        write_sums(&m, space, output, &call, &item, values_at.row + i / QUADS, values_at.column + i % QUADS * COLUMNS, \
+                   sums[i], block > RUN_BLOCKS ? KEPT_AT(runs, i) : 0);
         if (values_at.busy) {
             const volatile __global float *runs = kept_sums(space, &call, &m, &values_at);
             EACH_16(WRITE)

@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend_vector: absorbed attention for CPU devices: one work-item a group goes through the works of its part. It takes up to
-// ROW_TILE rows (heads of one or more query tokens) through a range of keys, BLOCK_TOKENS keys at a time, with an online
-// softmax.                                                                                      ref: tests/ref/ref_attend.c
+// attend_vector: absorbed attention for CPU devices: one work-item a group goes through the works of its part. It takes
+// up to ROW_TILE rows (heads of one or more query tokens) through a range of keys, BLOCK_TOKENS keys at a time, with an
+// online softmax.                                                                           ref: tests/ref/ref_attend.c
 //
-// For each block: scores keep VECTOR_WIDTH rows in a vector and keys in registers while the width streams, and the first rows' scores
-// convert the keys to f32 for all (common/attend_scores.clh); the value product keeps columns in vectors and VALUE_ROWS rows in
-// registers while the keys stream (common/attend_values.clh).
+// For each block: scores keep VECTOR_WIDTH rows in a vector and keys in registers while the width streams, and the
+// first rows' scores convert the keys to f32 for all (common/attend_scores.clh); the value product keeps columns in
+// vectors and VALUE_ROWS rows in registers while the keys stream (common/attend_values.clh).
 //
 // Up to four rows go another way, with columns in the lanes: common/attend_few.clh.
 //
-//   space: packed  tiles of ROW_WIDTH by VECTOR_WIDTH f32, in the order of common/packed_lane.clh: queries times scale * log2(e),
-//                  written by attend_queries.cl
-//          sums    [part][sum_rows][VALUE_DIM] f32: the running value sums; a piece's sums grow in its states. Of long pieces twice the
-//                  rows: those of runs before (common/sum_run.h)
+//   space: packed  tiles of ROW_WIDTH by VECTOR_WIDTH f32, in the order of common/packed_lane.clh: queries times scale
+//                  * log2(e), written by attend_queries.cl
+//          sums    [part][sum_rows][VALUE_DIM] f32: the running value sums; a piece's sums grow in its states. Of long
+//                  pieces twice the rows: those of runs before (common/sum_run.h)
 //          states, state_lse, state_max: lib/plan_schedule.h
 //   output, lse, max_logit: common/result.clh
-// private memory: BLOCK_TOKENS*(ROW_WIDTH + ROW_TILE)*4 bytes, and two row_parts a key. grid: global (parts, filled up to a multiple of units), local (1)
-// options: ROWS_*, SPARSE, VECTOR_WIDTH, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to ROW_WIDTH), BLOCK_TOKENS (a multiple
-// of 24), ROW_TILE (of 2*VECTOR_WIDTH), HAS_FEW_ROWS (where works may be that small: it takes drivers several times as long to compile)
+// private memory: BLOCK_TOKENS*(ROW_WIDTH + ROW_TILE)*4 bytes, and two row_parts a key. grid: global (parts, filled up
+// to a multiple of units), local (1)
+// options: ROWS_*, SPARSE, VECTOR_WIDTH, LATENT_DIM, ROPE_DIM, VALUE_DIM (LATENT_DIM to ROW_WIDTH), BLOCK_TOKENS (a
+// multiple of 24), ROW_TILE (of 2*VECTOR_WIDTH), HAS_FEW_ROWS (where works may be that small: it takes drivers several
+// times as long to compile)
 #include "common/vector.clh"
 #include "common/work.clh"
 #include "common/result.clh"
@@ -26,16 +28,17 @@
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM) || !defined(BLOCK_TOKENS) || !defined(ROW_TILE)
 #error "LATENT_DIM, ROPE_DIM, VALUE_DIM, BLOCK_TOKENS or ROW_TILE is missing"
 #endif
-// An odd number of cache lines: what lies that far apart, such as the scores of one row by all keys, is spread over all sets of a
-// cache, where a power of two would crowd it into a few.
+// An odd number of cache lines: what lies that far apart, such as the scores of one row by all keys, is spread over all
+// sets of a cache, where a power of two would crowd it into a few.
 #define ODD_LINES(floats) ((((floats) + 15) / 16 | 1) * 16)
 #define SCORE_STRIDE ODD_LINES(ROW_TILE)
 #define KEY_STRIDE ODD_LINES(LATENT_DIM + ROPE_DIM)
 #include "common/attend_block.clh"
 #include "common/attend_places.clh"
 
-// Sums that are in registers beside what is multiplied: SCORE_KEYS by 2 vectors of queries, LANE_ROWS rows by LANE_KEYS keys, VALUE_ROWS
-// rows by VALUE_VECTORS vectors of columns. SCORE_RUN: products of a score that are summed before they are added to those of before.
+// Sums that are in registers beside what is multiplied: SCORE_KEYS by 2 vectors of queries, LANE_ROWS rows by LANE_KEYS
+// keys, VALUE_ROWS rows by VALUE_VECTORS vectors of columns. SCORE_RUN: products of a score that are summed before they
+// are added to those of before.
 #define LANE_ROWS 4
 #define VALUE_ROWS 4
 #if VECTOR_REGISTERS >= 32
@@ -62,7 +65,8 @@ static inline void clear_absent(float *keys_f32, const block_places *places) {
         for (int d = 0; !places->present[i] && d < ROW_WIDTH; d++) keys_f32[i * KEY_STRIDE + d] = 0.0f;
 }
 
-// Online softmax of one vector of rows over a block: scores become weights, `rescale` what older sums are multiplied by.
+// Online softmax of one vector of rows over a block: scores become weights, `rescale` what older sums are multiplied
+// by.
 static inline void soften(float *scores, const block_view *block, int row, float softcap, float *top, float *total,
                           float *rescale) {
     floatv before = load_floatv(top), now = fmax(before, view_scores(scores, block, row, softcap));
@@ -83,7 +87,8 @@ static inline void soften(float *scores, const block_view *block, int row, float
 #include "common/attend_few.clh"
 #endif
 
-// Long contexts are summed in runs of blocks (common/sum_run.h): longer ones than needed, as a run's end moves all sums through the cache.
+// Long contexts are summed in runs of blocks (common/sum_run.h): longer ones than needed, as a run's end moves all sums
+// through the cache.
 #define RUN_BLOCKS (4 * SUM_RUN_BLOCKS(BLOCK_TOKENS))
 
 // The sums and totals of the runs before, relative to their largest scores.
@@ -99,8 +104,8 @@ static inline void begin_runs(kept_runs *kept, __global float *space, const atte
 }
 
 // to = kept sums, brought to the largest score now, + sums
-static inline void add_kept(__global float *to, float *to_total, const kept_runs *kept, const __global float *sums, float total, float top,
-                            int r) {
+static inline void add_kept(__global float *to, float *to_total, const kept_runs *kept, const __global float *sums,
+                            float total, float top, int r) {
     const __global float *before = kept->sums + r * VALUE_DIM;
     float factor = exp2(kept->top[r] - (top == -INFINITY ? 0.0f : top)); // 0 of a row that had seen no key
     int d = 0;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// convert_rows_group: as convert_rows_naive; a group takes a row, whose values it decodes into local memory and then stores together
-// (common/row_store_group.clh). For GPUs.                                                  ref: tests/ref/ref_convert_rows.c
+// convert_rows_group: as convert_rows_naive; a group takes a row, whose values it decodes into local memory and then
+// stores together (common/row_store_group.clh). For GPUs.                             ref: tests/ref/ref_convert_rows.c
 // local memory: values, ROW_GROUP_WORDS words.   grid: global (GROUP * kv_head_count * token_count), local (GROUP)
 // options: FROM_ROWS_*, TO_ROWS_*, STORE_GROUP (of `to`), GROUP, SUB_GROUP
 #include "common/group.clh"
 #include "common/convert.clh"
 #include "common/row_store_group.clh"
 
-SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void convert_rows_group(CONVERT_ARGUMENTS,
-                                                                                              __local float *values) {
+SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void convert_rows_group(
+    CONVERT_ARGUMENTS, __local float *values) {
     int row = get_group_id(0), token = row / call.kv_head_count, kv_head = row % call.kv_head_count;
     row_place source = PLACE_IN(from_places, token, from_call.page_tokens, from_call.page_count);
     row_place target = PLACE_IN(to_places, token, to_call.page_tokens, to_call.page_count);

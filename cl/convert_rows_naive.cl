@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// convert_rows_naive: writes the row of token t of one paged cache, decoded, to its row of another in another format, one
-// work-item a piece of STORE_GROUP values: first the latent part's pieces, then the rope part's.  ref: tests/ref/ref_convert_rows.c
-// A token without a row (common/place.clh) in either is skipped. The rope part is brought into the order of `to`; deltas
-// [token] int: positions a scaled row is rotated by on the way.
-// grid: global (pieces * kv_head_count * token_count), local free.   options: FROM_ROWS_*, TO_ROWS_*, STORE_GROUP (of `to`)
+// convert_rows_naive: writes the row of token t of one paged cache, decoded, to its row of another in another format,
+// one work-item a piece of STORE_GROUP values: first the latent part's pieces, then the rope part's.  ref:
+// tests/ref/ref_convert_rows.c A token without a row (common/place.clh) in either is skipped. The rope part is brought
+// into the order of `to`; deltas [token] int: positions a scaled row is rotated by on the way.
+// grid: global (pieces * kv_head_count * token_count), local free.   options: FROM_ROWS_*, TO_ROWS_*, STORE_GROUP (of
+// `to`)
 #include "common/convert.clh"
 
 __kernel void convert_rows_naive(CONVERT_ARGUMENTS) {

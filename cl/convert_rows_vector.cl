@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // convert_rows_vector: as convert_rows_naive; one work-item a group and row, values in vectors. For CPU devices.
-// grid: global (kv_head_count, token_count), local (1, 1).                                  ref: tests/ref/ref_convert_rows.c
+// grid: global (kv_head_count, token_count), local (1, 1).                            ref: tests/ref/ref_convert_rows.c
 // options: FROM_ROWS_*, TO_ROWS_*, STORE_GROUP (of `to`), VECTOR_WIDTH
 #include "common/vector.clh"
 #include "common/convert.clh"

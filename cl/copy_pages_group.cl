@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// copy_pages_group: as copy_pages_naive; a group takes a row of a page and kv head, its work-items 16 bytes at a time where both ends
-// lie so. For GPUs.                                                                         ref: tests/ref/ref_copy_pages.c
+// copy_pages_group: as copy_pages_naive; a group takes a row of a page and kv head, its work-items 16 bytes at a time
+// where both ends lie so. For GPUs.                                                     ref: tests/ref/ref_copy_pages.c
 // grid: global (GROUP * kv_head_count * page_tokens, pair_count), local (GROUP, 1).   options: GROUP, SUB_GROUP
 #include "common/group.clh"
 #include "common/copy.clh"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// copy_pages_naive: page pairs[i][0] of one cache becomes page pairs[i][1] of another, one work-item 4 bytes of a row's part,
-// or the 1 to 3 it ends with.                                                             ref: tests/ref/ref_copy_pages.c
-// Nothing but the parts is written. grid: global (words * kv_head_count * page_tokens * pair_count), local free; words: of
-// all parts, each rounded up.
+// copy_pages_naive: page pairs[i][0] of one cache becomes page pairs[i][1] of another, one work-item 4 bytes of a row's
+// part, or the 1 to 3 it ends with.                                                     ref: tests/ref/ref_copy_pages.c
+// Nothing but the parts is written. grid: global (words * kv_head_count * page_tokens * pair_count), local free; words:
+// of all parts, each rounded up.
 #include "common/copy.clh"
 
 static inline void copy_word(__global uchar *to, const __global uchar *from, long word, long bytes) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// copy_pages_vector: as copy_pages_naive; one work-item a group and row of a pair, 4-byte words in vectors. For CPU devices.
-// grid: global (page_tokens, pair_count), local (1, 1).   options: VECTOR_WIDTH           ref: tests/ref/ref_copy_pages.c
+// copy_pages_vector: as copy_pages_naive; one work-item a group and row of a pair, 4-byte words in vectors. For CPU
+// devices.
+// grid: global (page_tokens, pair_count), local (1, 1).   options: VECTOR_WIDTH         ref: tests/ref/ref_copy_pages.c
 #include "common/vector.clh"
 #include "common/copy.clh"
 

@@ -8,12 +8,14 @@
 #include "common/dot16.clh"
 #define SUMS 12
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_sum(const __global uint *in, __global uint *out, int turns) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_sum(const __global uint *in, __global uint *out,
+                                                                       int turns) {
     intv sum = dot_add((intv)1, VECTOR_NAME(vload)(0, in), VECTOR_NAME(vload)(1, in));
     VECTOR_NAME(vstore)(VECTOR_NAME(as_uint)(sum), 0, out);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_rate(const __global uint *in, __global uint *out, int turns) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_rate(const __global uint *in, __global uint *out,
+                                                                        int turns) {
     uintv a = VECTOR_NAME(vload)(0, in);
     intv sums[SUMS], total = (intv)0;
     for (int i = 0; i < SUMS; i++) sums[i] = (intv)i;
@@ -24,8 +26,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_rate(const __
     VECTOR_NAME(vstore)(VECTOR_NAME(as_uint)(total), 0, out);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_fma(const __global uint *in, __global uint *out, int turns) {
-    floatv a = VECTOR_NAME(convert_float)(VECTOR_NAME(vload)(0, in)) * 0x1p-32f, b = VECTOR_NAME(convert_float)(VECTOR_NAME(vload)(1, in));
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_fma(const __global uint *in, __global uint *out,
+                                                                       int turns) {
+    floatv a = VECTOR_NAME(convert_float)(VECTOR_NAME(vload)(0, in)) * 0x1p-32f,
+           b = VECTOR_NAME(convert_float)(VECTOR_NAME(vload)(1, in));
     floatv sums[SUMS], total = (floatv)0;
     for (int i = 0; i < SUMS; i++) sums[i] = (floatv)i;
     for (int t = 0; t < turns; t++)

@@ -17,11 +17,13 @@
 #error "one of INT8, BF16 is missing"
 #endif
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_sum(const __global uint *in, __global uint *out, int turns) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_sum(const __global uint *in, __global uint *out,
+                                                                       int turns) {
     vstore16(as_uint16(DOT_ADD((SUMS)0, vload16(0, in), vload16(1, in))), 0, out);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_rate(const __global uint *in, __global uint *out, int turns) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void trial_rate(const __global uint *in, __global uint *out,
+                                                                        int turns) {
     uint16 a = vload16(0, in), b = vload16(1, in);
     SUMS sums[12], total = (SUMS)0;
     for (int i = 0; i < 12; i++) sums[i] = (SUMS)i;

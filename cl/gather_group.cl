@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// gather_group: as gather_naive; a group takes a row of a kv head, its work-items four values at a time. For GPUs: each finds the
-// row's place once.                                                                              ref: tests/ref/ref_gather.c
+// gather_group: as gather_naive; a group takes a row of a kv head, its work-items four values at a time. For GPUs: each
+// finds the row's place once.                                                               ref: tests/ref/ref_gather.c
 // grid: global (GROUP * kv_head_count * token_count), local (GROUP).   options: ROWS_*, GROUP, SUB_GROUP
 #define VECTOR_WIDTH 4
 #include "common/vector.clh"
@@ -31,8 +31,8 @@ static inline float4 gather_four(const row_parts *at, int d) {
     return (float4)(gather_value(at, d), gather_value(at, d + 1), gather_value(at, d + 2), gather_value(at, d + 3));
 }
 
-SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
-gather_group(PLACE_ARGUMENTS, ROW_ARGUMENTS(rows), TURN_ARGUMENTS, __global uchar *output, gather_call call) {
+SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void gather_group(
+    PLACE_ARGUMENTS, ROW_ARGUMENTS(rows), TURN_ARGUMENTS, __global uchar *output, gather_call call) {
     int row = get_group_id(0), token = row / call.kv_head_count, kv_head = row % call.kv_head_count;
     int width = call.latent_dim + call.rope_dim;
     long to = token * call.output_stride + kv_head * call.output_head_stride;

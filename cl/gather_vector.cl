@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // gather_vector: as gather_naive; one work-item a group and row, values in vectors. For CPU devices.
-// grid: global (kv_head_count, token_count), local (1, 1).   options: ROWS_*, VECTOR_WIDTH       ref: tests/ref/ref_gather.c
+// grid: global (kv_head_count, token_count), local (1, 1).   options: ROWS_*, VECTOR_WIDTH
+//                                                                                           ref: tests/ref/ref_gather.c
 #include "common/vector.clh"
 #include "common/place.clh"
 #include "common/row.clh"

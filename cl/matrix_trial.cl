@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// matrix_trial: one product of 16 x 16 tiles by each way to load them, for a device to be tried with before its matrix units are
-// used (host/instruction_matrix.c).
+// matrix_trial: one product of 16 x 16 tiles by each way to load them, for a device to be tried with before its matrix
+// units are used (host/instruction_matrix.c).
 //   values: a [16][16], b [16][16]       packed: space for 256 values       sums: [2][16][16] f32, both a b
 // grid: global and local (MATRIX_WAVE).   options: MATRIX_*, ROWS_F16 or ROWS_BF16 (common/matrix.clh)
 #include "common/matrix.clh"
 
 #define STRIDE 24 // as in attend_matrix's local memory: rows do not follow each other
 
-MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(MATRIX_WAVE, 1, 1))) void
-matrix_trial(const __global ushort *values, __global ushort *packed, __global float *sums) {
+MATRIX_SUB_GROUP __kernel __attribute__((reqd_work_group_size(MATRIX_WAVE, 1, 1))) void matrix_trial(
+    const __global ushort *values, __global ushort *packed, __global float *sums) {
     __local ushort first[16 * STRIDE] __attribute__((aligned(16)));
     __local ushort second[16 * STRIDE] __attribute__((aligned(16)));
     __local ushort turned[16 * STRIDE] __attribute__((aligned(16)));

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// merge_group: as merge_naive (its head tells layout and rules); a group has a (token, head), its work-items COLUMNS columns each at
-// a time, GROUP apart, so that neighbours read neighbours. For GPUs.                             ref: tests/ref/ref_merge.c
-// GROUP states at a time: a work-item weighs one of them, for the whole group; sums of earlier states are scaled where a later
-// one has a larger log-sum-exp, as in attention over blocks of keys.
-// local memory: 2 * GROUP * 4 bytes.   grid: global (GROUP * head_count, token_count), local (GROUP, 1).   options: GROUP, SUB_GROUP
+// merge_group: as merge_naive (its head tells layout and rules); a group has a (token, head), its work-items COLUMNS
+// columns each at a time, GROUP apart, so that neighbours read neighbours. For GPUs.         ref: tests/ref/ref_merge.c
+// GROUP states at a time: a work-item weighs one of them, for the whole group; sums of earlier states are scaled where
+// a later one has a larger log-sum-exp, as in attention over blocks of keys.
+// local memory: 2 * GROUP * 4 bytes.   grid: global (GROUP * head_count, token_count), local (GROUP, 1).   options:
+// GROUP, SUB_GROUP
 #include "common/group.clh"
 #include "common/merge.clh"
 
 #define COLUMNS 4
 #define EMPTY -1.0f // in place of the weight of a state whose values are not read
 
-// Weighs the states [first, first + GROUP) into local memory, by the largest of them and all before; answers by what the sums so far
-// are to be multiplied. The whole group comes here: no barrier may stand under a condition.
-static inline float merge_group_weigh(float *top, __local float *lses, __local float *weights, const merge_states *states, int first) {
+// Weighs the states [first, first + GROUP) into local memory, by the largest of them and all before; answers by what
+// the sums so far are to be multiplied. The whole group comes here: no barrier may stand under a condition.
+static inline float merge_group_weigh(float *top, __local float *lses, __local float *weights,
+                                      const merge_states *states, int first) {
     int item = get_local_id(0), count = min(states->count - first, GROUP);
     float lse = item < count ? merge_lse(states, first + item) : INFINITY, before = *top;
     lses[item] = isinf(lse) ? -INFINITY : lse;
@@ -25,8 +27,8 @@ static inline float merge_group_weigh(float *top, __local float *lses, __local f
 }
 
 // Columns begin, begin + GROUP, ... of the states that were weighed; answers their total weight.
-static inline float merge_group_add(float sums[COLUMNS], const __local float *weights, const merge_states *states, int first,
-                                    int begin, int width) {
+static inline float merge_group_add(float sums[COLUMNS], const __local float *weights, const merge_states *states,
+                                    int first, int begin, int width) {
     int count = min(states->count - first, GROUP);
     float total = 0.0f;
     for (int s = 0; s < count; s++) {
@@ -37,7 +39,8 @@ static inline float merge_group_add(float sums[COLUMNS], const __local float *we
         total += weight;
 #pragma unroll
         for (int i = 0; i < COLUMNS; i++)
-            if (begin + i * GROUP < width) sums[i] = fma(weight, number_load(state, states->type, from + i * GROUP), sums[i]);
+            if (begin + i * GROUP < width)
+                sums[i] = fma(weight, number_load(state, states->type, from + i * GROUP), sums[i]);
     }
     return total;
 }

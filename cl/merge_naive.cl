@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// merge_naive: joins partial attention states by their log-sum-exp, one group a (token, head).   ref: tests/ref/ref_merge.c
-//   states of a token and head: call tells where (common/merge_call.h); lse beside them; mask [token] uchar or NULL: a token
-//   whose byte is 0 is left alone; output_lse may be NULL
+// merge_naive: joins partial attention states by their log-sum-exp, one group a (token, head).
+//                                                                                            ref: tests/ref/ref_merge.c
+//   states of a token and head: call tells where (common/merge_call.h); lse beside them; mask [token] uchar or NULL: a
+//   token whose byte is 0 is left alone; output_lse may be NULL
 // output may be state 0 itself and output_lse its lse: a work-item reads all states of a column before it writes that
 // column, and the lse is written when the whole group has read it.
 // grid: global (group * token_count * head_count), any group.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // merge_vector: as merge_naive (its head tells layout and rules); one work-item a group and (head, token), columns in
-// vectors: BLOCK columns are summed in registers over all states, then written. For CPU devices. ref: tests/ref/ref_merge.c
+// vectors: BLOCK columns are summed in registers over all states, then written. For CPU devices. ref:
+// tests/ref/ref_merge.c
 // grid: global (head_count, token_count), local (1, 1).   options: VECTOR_WIDTH
 #include "common/vector.clh"
 
@@ -10,8 +11,8 @@
 #define BLOCK_VECTORS (BLOCK / VECTOR_WIDTH)
 
 // Columns [column, column + vectors * VECTOR_WIDTH) of the joint state.
-static inline void merge_block(floatv sums[BLOCK_VECTORS], const merge_states *states, merge_weights weights, int column,
-                               int vectors) {
+static inline void merge_block(floatv sums[BLOCK_VECTORS], const merge_states *states, merge_weights weights,
+                               int column, int vectors) {
     for (int v = 0; v < vectors; v++) sums[v] = (floatv)0.0f;
     for (int s = 0; s < states->count; s++) {
         float lse = merge_lse(states, s);

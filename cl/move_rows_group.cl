@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// move_rows_group: as move_rows_naive; a group takes ROW_MOVE_AHEAD rows of a run, its work-items 16 bytes of each where both ends lie
-// so. For GPUs: all rows are on their way before one is written.                             ref: tests/ref/ref_move_rows.c
-// A run that moves within its page is one group's, whose work-items go through the rows of their own columns upwards: what they
-// write they have read before.
-// grid: global (GROUP * ceil(page_tokens / ROW_MOVE_AHEAD), move_count, layer_count), local (GROUP, 1, 1).   options: GROUP, SUB_GROUP
+// move_rows_group: as move_rows_naive; a group takes ROW_MOVE_AHEAD rows of a run, its work-items 16 bytes of each
+// where both ends lie so. For GPUs: all rows are on their way before one is written.     ref: tests/ref/ref_move_rows.c
+// A run that moves within its page is one group's, whose work-items go through the rows of their own columns upwards:
+// what they write they have read before.
+// grid: global (GROUP * ceil(page_tokens / ROW_MOVE_AHEAD), move_count, layer_count), local (GROUP, 1, 1).   options:
+// GROUP, SUB_GROUP
 #include "common/group.clh"
 #include "common/row_moves.clh"
 
@@ -19,7 +20,8 @@ static inline void move_store(const int words, __global uint *to, uint4 value) {
 }
 
 // Rows [begin, end), a work-item `words` words of each at a time: 4, or 1; a constant of the caller.
-static inline __attribute__((always_inline)) void move_columns(const int words, const row_move_part *part, int begin, int end) {
+static inline __attribute__((always_inline)) void move_columns(const int words, const row_move_part *part, int begin,
+                                                               int end) {
     for (int column = get_local_id(0) * words; column < part->row; column += GROUP * words)
         for (int row = begin; row < end; row += ROW_MOVE_AHEAD) {
             uint4 rows[ROW_MOVE_AHEAD];
@@ -39,8 +41,8 @@ static inline void move_part(const row_move_part *part, int begin, int end) {
         move_columns(1, part, begin, end);
 }
 
-SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
-move_rows_group(__global uint *memory, row_move_call call, const __global int *moves, long moves_offset, int move_count) {
+SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void move_rows_group(
+    __global uint *memory, row_move_call call, const __global int *moves, long moves_offset, int move_count) {
     row_move move;
     row_move_load(&move, moves + moves_offset, get_group_id(1));
     int begin = get_group_id(0) * ROW_MOVE_AHEAD, end = min(begin + ROW_MOVE_AHEAD, move.rows);

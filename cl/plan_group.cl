@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// plan_group: the schedule of a step from lengths on the device, by one group: the arrays of plan_naive.cl, word by word.
-// Where a part ends hangs on all before it, so one work-item decides that (common/schedule.clh: schedule_next); what it needs for
-// it, and what follows from it, is made by all of them: first tokens and tiles by prefix sums over sequences, tiles' keys and
-// costs, and the arrays. On GPUs plan_naive takes some 3 us for each tile, most of it divisions and memory that it waits for.
-// Arrays, and what the header counts: lib/plan_schedule.h.                  checked against the host: tests/kernel/check_plan.c
+// plan_group: the schedule of a step from lengths on the device, by one group: the arrays of plan_naive.cl, word by
+// word. Where a part ends hangs on all before it, so one work-item decides that (common/schedule.clh: schedule_next);
+// what it needs for it, and what follows from it, is made by all of them: first tokens and tiles by prefix sums over
+// sequences, tiles' keys and costs, and the arrays. On GPUs plan_naive takes some 3 us for each tile, most of it
+// divisions and memory that it waits for. Arrays, and what the header counts: lib/plan_schedule.h.
+// checked against the host: tests/kernel/check_plan.c
 //   arguments: plan_naive.cl
 // grid: one group of GROUP.   local memory: 80 bytes a work-item.   options: GROUP, SUB_GROUP (common/group.clh)
 #include "common/group.clh"
@@ -12,7 +13,8 @@
 // PoCL 3.1 crashes over functions with barriers in them, and what these call, that it is to inline by itself.
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-// GROUP sequences at a time, and of their tiles GROUP at a time. Tiles lie in the order of schedule_write: sequence, kv head, rows.
+// GROUP sequences at a time, and of their tiles GROUP at a time. Tiles lie in the order of schedule_write: sequence, kv
+// head, rows.
 typedef struct plan_space {
     int token_first[GROUP], query_tokens[GROUP], kv_tokens[GROUP], total_tokens[GROUP];
     int tile_first[GROUP], packed_first[GROUP]; // tiles of the sequences before, among these
@@ -27,7 +29,8 @@ typedef struct plan_space {
     int piece_count, cut_count, work_first, item_first, more;
 } plan_space;
 
-// Sums of the values of all work-items up to this one, itself included. All come here; u is free again after the next barrier.
+// Sums of the values of all work-items up to this one, itself included. All come here; u is free again after the next
+// barrier.
 ALWAYS_INLINE long plan_scan(long value, __local plan_space *space) {
     int item = get_local_id(0);
     space->u.sums[item] = value;
@@ -104,8 +107,8 @@ ALWAYS_INLINE int plan_find(const __local int *first, int count, int number) {
 
 ALWAYS_INLINE schedule_sequence plan_sequence(const schedule_rules *rules, const plan_chunk *chunk, int at,
                                               const __local plan_space *space) {
-    schedule_sequence s = {chunk->sequence_first + at,  space->token_first[at],  space->query_tokens[at],
-                           space->kv_tokens[at], space->total_tokens[at], 0};
+    schedule_sequence s = {chunk->sequence_first + at, space->token_first[at],  space->query_tokens[at],
+                           space->kv_tokens[at],       space->total_tokens[at], 0};
     s.rows = s.query_tokens * (int)(rules->head_count / rules->kv_head_count);
     return s;
 }
@@ -267,16 +270,17 @@ ALWAYS_INLINE void plan_place(schedule_progress *p, const schedule_rules *rules,
     } while (more);
 }
 
-SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
-plan_group(const __global int *query_tokens, long query_offset, const __global int *kv_tokens, long kv_offset,
-           int sequence_count, __global int *step, long header, long parts, long works, long items, long tiles,
-           int head_count, int kv_head_count, int row_tile, int pack_rows, int row_floor, int block_tokens, int piece_keys,
-           int units, int parts_per_unit, int part_keys, int least_split, int split_tokens, int full, int window, int rank,
-           int world, int interleave, int most_query_tokens, int most_kv_tokens) {
+SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void plan_group(
+    const __global int *query_tokens, long query_offset, const __global int *kv_tokens, long kv_offset,
+    int sequence_count, __global int *step, long header, long parts, long works, long items, long tiles, int head_count,
+    int kv_head_count, int row_tile, int pack_rows, int row_floor, int block_tokens, int piece_keys, int units,
+    int parts_per_unit, int part_keys, int least_split, int split_tokens, int full, int window, int rank, int world,
+    int interleave, int most_query_tokens, int most_kv_tokens) {
     __local plan_space space;
-    schedule_rules rules = {head_count, kv_head_count, row_tile, pack_rows, row_floor, block_tokens, piece_keys, units,
-                            parts_per_unit, part_keys, least_split, split_tokens, full, window, rank, world, interleave,
-                            most_query_tokens, most_kv_tokens};
+    schedule_rules rules = {head_count,    kv_head_count, row_tile,       pack_rows, row_floor,   block_tokens,
+                            piece_keys,    units,         parts_per_unit, part_keys, least_split, split_tokens,
+                            full,          window,        rank,           world,     interleave,  most_query_tokens,
+                            most_kv_tokens};
     schedule_lengths lengths;
     schedule_arrays arrays = {step + header, step + parts, step + works, step + items, step + tiles};
     lengths.sequence_count = sequence_count;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// project_tile: as project_naive; a group takes a tile of rows by tokens. For GPUs and many tokens: DEPTH columns of the tile's
-// weights and inputs are staged in local memory as f32 while the next ones are on their way, and a work-item keeps the sums of
-// ITEM_ROWS rows by ITEM_TOKENS tokens in registers. Sums are made of runs of RUN columns, in column order: their bits do not
-// depend on the tile, nor on how many tokens there are.                                      ref: tests/ref/ref_project.c
+// project_tile: as project_naive; a group takes a tile of rows by tokens. For GPUs and many tokens: DEPTH columns of
+// the tile's weights and inputs are staged in local memory as f32 while the next ones are on their way, and a work-item
+// keeps the sums of ITEM_ROWS rows by ITEM_TOKENS tokens in registers. Sums are made of runs of RUN columns, in column
+// order: their bits do not depend on the tile, nor on how many tokens there are.           ref: tests/ref/ref_project.c
 //
 //   work-item i: rows (i % SIDE) * 4 ... + 4 of each block of SIDE * 4, tokens (i / SIDE) * 4 ... + 4
 //   staged weights [DEPTH][WEIGHT_STRIDE], inputs [DEPTH][INPUT_STRIDE]
@@ -90,7 +90,8 @@ static inline void tile_stage(__local float *staged_weights, __local float *stag
     int item = get_local_id(0);
 #pragma unroll
     for (int l = 0; l < LOADS; l++) {
-        int i = item + l * GROUP, at = TILE_COLUMN(i), of_pass = i / (DEPTH / EIGHT), depth = i % (DEPTH / EIGHT) * EIGHT;
+        int i = item + l * GROUP, at = TILE_COLUMN(i), of_pass = i / (DEPTH / EIGHT),
+            depth = i % (DEPTH / EIGHT) * EIGHT;
         if (i < WEIGHT_EIGHTS)
             tile_store_column(staged_weights + depth * WEIGHT_STRIDE + of_pass, WEIGHT_STRIDE,
                               tile_weights(weights[l], s, TILE_ROW(i), at));
@@ -103,18 +104,19 @@ static inline void tile_stage(__local float *staged_weights, __local float *stag
     }
 }
 
-#define TILE_CLEAR(i)                                                                                                    \
+#define TILE_CLEAR(i)                                                                                                  \
     if (i < ITEM_TOKENS * BLOCKS) totals[i] = run[i] = (float4)0.0f;
-#define TILE_ADD(i)                                                                                                      \
-    if (i < ITEM_TOKENS * BLOCKS) run[i] = fma(i / BLOCKS == 0   ? x.xxxx                                               \
-                                               : i / BLOCKS == 1 ? x.yyyy                                               \
-                                               : i / BLOCKS == 2 ? x.zzzz                                               \
-                                                                 : x.wwww,                                              \
-                                               i % BLOCKS ? w1 : w0, run[i]);
-#define TILE_END_RUN(i)                                                                                                  \
-    if (i < ITEM_TOKENS * BLOCKS) {                                                                                     \
-        totals[i] += run[i];                                                                                            \
-        run[i] = (float4)0.0f;                                                                                          \
+#define TILE_ADD(i)                                                                                                    \
+    if (i < ITEM_TOKENS * BLOCKS)                                                                                      \
+        run[i] = fma(i / BLOCKS == 0   ? x.xxxx                                                                        \
+                     : i / BLOCKS == 1 ? x.yyyy                                                                        \
+                     : i / BLOCKS == 2 ? x.zzzz                                                                        \
+                                       : x.wwww,                                                                       \
+                     i % BLOCKS ? w1 : w0, run[i]);
+#define TILE_END_RUN(i)                                                                                                \
+    if (i < ITEM_TOKENS * BLOCKS) {                                                                                    \
+        totals[i] += run[i];                                                                                           \
+        run[i] = (float4)0.0f;                                                                                         \
     }
 
 static inline void tile_put(__global float *output, const __global float *bias, int row, int rows, float4 sums) {
@@ -123,8 +125,8 @@ static inline void tile_put(__global float *output, const __global float *bias, 
     if (row + 2 < rows) output[row + 2] = sums.z + (bias ? bias[row + 2] : 0.0f);
     if (row + 3 < rows) output[row + 3] = sums.w + (bias ? bias[row + 3] : 0.0f);
 }
-#define TILE_PUT(i)                                                                                                      \
-    if (i < ITEM_TOKENS * BLOCKS && token + i / BLOCKS < row_count)                                                     \
+#define TILE_PUT(i)                                                                                                    \
+    if (i < ITEM_TOKENS * BLOCKS && token + i / BLOCKS < row_count)                                                    \
         tile_put(output + (token + i / BLOCKS) * output_stride, bias, row + i % BLOCKS * SIDE * 4, rows, totals[i]);
 
 SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void project_tile(PROJECT_ARGUMENTS) {
@@ -157,7 +159,8 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
         const __local float *w_at = staged_weights + item % SIDE * 4, *x_at = staged_inputs + item / SIDE * 4;
 #pragma unroll
         for (int k = 0; k < DEPTH; k++) {
-            float4 w0 = *(const __local float4 *)(w_at + k * WEIGHT_STRIDE), x = *(const __local float4 *)(x_at + k * INPUT_STRIDE);
+            float4 w0 = *(const __local float4 *)(w_at + k * WEIGHT_STRIDE),
+                   x = *(const __local float4 *)(x_at + k * INPUT_STRIDE);
             float4 w1 = *(const __local float4 *)(w_at + k * WEIGHT_STRIDE + (BLOCKS - 1) * SIDE * 4);
             EACH_8(TILE_ADD)
         }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// ring_trial: one product by each way of common/ring.clh, of rows that came by cp.async to the end of LOCAL_BYTES of local memory, for a device
-// to be tried with before attend_matrix_ring is used (host/instruction_ring.c).
+// ring_trial: one product by each way of common/ring.clh, of rows that came by cp.async to the end of LOCAL_BYTES of
+// local memory, for a device to be tried with before attend_matrix_ring is used (host/instruction_ring.c).
 //   values: a [16][16], rows [16][64]       packed: space for 256 values
-//   sums: f32 [16][16] a by rows' columns 32 on, each row a column; [16][16] a by rows' columns 16 on; [16][8] as the first; and how many
-//         words of local memory did not keep what was put there
+//   sums: f32 [16][16] a by rows' columns 32 on, each row a column; [16][16] a by rows' columns 16 on; [16][8] as the
+//         first; and how many words of local memory did not keep what was put there
 // grid: global and local (32).   options: MATRIX_*, ROWS_F16 or ROWS_BF16, LOCAL_BYTES (a multiple of 128)
 #include "common/matrix.clh"
 #include "common/ring.clh"
@@ -33,7 +33,8 @@ static inline void store_sums(__global float *sums, uint width, uint column, flo
     at[8 * width + 1] = c.w;
 }
 
-__kernel __attribute__((reqd_work_group_size(WAVE, 1, 1))) void ring_trial(const __global ushort *values, __global ushort *packed,
+__kernel __attribute__((reqd_work_group_size(WAVE, 1, 1))) void ring_trial(const __global ushort *values,
+                                                                           __global ushort *packed,
                                                                            __global float *sums) {
     __local uint words[WORDS] __attribute__((aligned(128)));
     __local uint wrong[WAVE];
@@ -43,7 +44,8 @@ __kernel __attribute__((reqd_work_group_size(WAVE, 1, 1))) void ring_trial(const
     ring_a a;
     ring_b b;
     wrong[lane] = count_wrong(words, lane);
-    for (uint i = lane; i < 16 * RUNS; i += WAVE) ring_begin(rows + ring_at(RUNS, i / RUNS, i % RUNS), values + 256 + i * 8);
+    for (uint i = lane; i < 16 * RUNS; i += WAVE)
+        ring_begin(rows + ring_at(RUNS, i / RUNS, i % RUNS), values + 256 + i * 8);
     ring_close();
     for (uint i = lane; i < 256; i += WAVE) {
         a_tile[ring_at(A_RUNS, i / 16, i % 16 / 8) + i % 8] = values[i];

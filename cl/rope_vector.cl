@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // rope_vector: as rope_naive; one work-item a group and token, VECTOR_WIDTH pairs at a time. For CPU devices.
-// grid: global (token_count), local (1).   options: MAX_ROPE_DIM, VECTOR_WIDTH                   ref: tests/ref/ref_rope.c
+// grid: global (token_count), local (1).   options: MAX_ROPE_DIM, VECTOR_WIDTH                ref: tests/ref/ref_rope.c
 #include "common/vector.clh"
 #ifndef MAX_ROPE_DIM
 #error "MAX_ROPE_DIM is missing"
 #endif
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-rope_vector(const __global float *input, long input_offset, long input_token_stride, long input_head_stride,
-            __global float *output, long output_offset, long output_token_stride, long output_head_stride,
-            const __global float *table, long table_offset, int table_rows, const __global int *positions,
-            long positions_offset, int rope_dim, int input_halves, int output_halves, int head_count, int token_count) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void rope_vector(
+    const __global float *input, long input_offset, long input_token_stride, long input_head_stride,
+    __global float *output, long output_offset, long output_token_stride, long output_head_stride,
+    const __global float *table, long table_offset, int table_rows, const __global int *positions,
+    long positions_offset, int rope_dim, int input_halves, int output_halves, int head_count, int token_count) {
     int token = get_global_id(0);
     if (token >= token_count) return;
     int position = positions ? clamp(positions[positions_offset + token], 0, table_rows - 1) : token;

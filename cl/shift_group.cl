@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// shift_group: as shift_naive; a group takes as many rows of a run side by side as it has work-items for their pairs, and ROW_SHIFT_EACH
-// times so many. A work-item has one pair of each, whose angle it reads once. For GPUs.           ref: tests/ref/ref_shift.c
-// grid: global (GROUP * ceil(most_rows / (rows side by side * ROW_SHIFT_EACH)), shift_count, layer_count), local (GROUP, 1, 1).
+// shift_group: as shift_naive; a group takes as many rows of a run side by side as it has work-items for their pairs,
+// and ROW_SHIFT_EACH times so many. A work-item has one pair of each, whose angle it reads once. For GPUs.
+//                                                                                            ref: tests/ref/ref_shift.c
+// grid: global (GROUP * ceil(most_rows / (rows side by side * ROW_SHIFT_EACH)), shift_count, layer_count), local
+// (GROUP, 1, 1).
 // options: ELEMENT_*, GROUP, SUB_GROUP
 #include "common/group.clh"
 #include "common/element.clh"
 #include "common/row_shifts.clh"
 
-SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
-shift_group(__global element_t *memory, row_shift_call call, const __global int *shifts, long shifts_offset,
-            const __global float *table, long table_offset) {
+SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void shift_group(
+    __global element_t *memory, row_shift_call call, const __global int *shifts, long shifts_offset,
+    const __global float *table, long table_offset) {
     int item = get_local_id(0), pairs = call.rope_dim / 2, wide = min(pairs, GROUP), aside = GROUP / wide;
     row_shift shift;
     row_shift_load(&shift, shifts + shifts_offset, get_group_id(1));

@@ -48,8 +48,8 @@ static inline clmla_status host_log_failure(const clmla_log *log, clmla_status s
     return status;
 }
 
-// Whether the thread's last failure, which gave `status`, was for want of memory on host or device: what was tried then may
-// go right another time.
+// Whether the thread's last failure, which gave `status`, was for want of memory on host or device: what was tried then
+// may go right another time.
 bool host_is_shortage(clmla_status status);
 
 // Inside a function with `clmla_status status = CLMLA_OK;` and a label `out:`.

@@ -11,8 +11,8 @@
 #define KEYS_MOST 32
 #define PARTIALS_MOST 8
 #define FRAGMENTS_MOST 16 // of a wave's sums: what the kernel's text counts to
-// Floats of the value product a work-item keeps in registers. Intel's have fewer; in exact compute AMD's with WMMA spill, for the
-// places of the sums of runs.
+// Floats of the value product a work-item keeps in registers. Intel's have fewer; in exact compute AMD's with WMMA
+// spill, for the places of the sums of runs.
 #define SUMS_MOST 64
 #define SUMS_MOST_OF_FEW 32
 #define LOCAL_SHARED (64u << 10) // a device with as much shares it out: two groups are to fit

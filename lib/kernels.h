@@ -6,7 +6,8 @@
 #include "host/source.h"
 
 extern const host_source clmla_source_project_naive, clmla_source_project_vector, clmla_source_project_vector_many;
-extern const host_source clmla_source_project_tile, clmla_source_project_group, clmla_source_absorb_group, clmla_source_output_group;
+extern const host_source clmla_source_project_tile, clmla_source_project_group, clmla_source_absorb_group,
+    clmla_source_output_group;
 extern const host_source clmla_source_rms_norm_naive, clmla_source_rms_norm_vector, clmla_source_rms_norm_group;
 extern const host_source clmla_source_rope_naive, clmla_source_rope_vector, clmla_source_rope_group;
 extern const host_source clmla_source_append_naive, clmla_source_append_vector, clmla_source_append_group;
@@ -15,13 +16,14 @@ extern const host_source clmla_source_attend_naive, clmla_source_attend_vector, 
 extern const host_source clmla_source_attend_int16_dot, clmla_source_attend_bf16_dot, clmla_source_attend_amx;
 extern const host_source clmla_source_attend_queries, clmla_source_attend_merge, clmla_source_attend_tile;
 extern const host_source clmla_source_attend_matrix, clmla_source_attend_matrix_ring, clmla_source_attend_wgmma;
-extern const host_source clmla_source_attend_heads_naive, clmla_source_attend_heads_vector, clmla_source_attend_heads_tile,
-    clmla_source_attend_heads_matrix;
+extern const host_source clmla_source_attend_heads_naive, clmla_source_attend_heads_vector,
+    clmla_source_attend_heads_tile, clmla_source_attend_heads_matrix;
 extern const host_source clmla_source_merge_naive, clmla_source_merge_vector, clmla_source_merge_group;
 extern const host_source clmla_source_plan_naive, clmla_source_plan_group;
 extern const host_source clmla_source_output_naive, clmla_source_output_vector;
 extern const host_source clmla_source_gather_naive, clmla_source_gather_vector, clmla_source_gather_group;
-extern const host_source clmla_source_convert_rows_naive, clmla_source_convert_rows_vector, clmla_source_convert_rows_group;
+extern const host_source clmla_source_convert_rows_naive, clmla_source_convert_rows_vector,
+    clmla_source_convert_rows_group;
 extern const host_source clmla_source_copy_pages_naive, clmla_source_copy_pages_vector, clmla_source_copy_pages_group;
 extern const host_source clmla_source_move_rows_naive, clmla_source_move_rows_vector, clmla_source_move_rows_group;
 extern const host_source clmla_source_shift_naive, clmla_source_shift_vector, clmla_source_shift_group;

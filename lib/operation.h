@@ -21,9 +21,9 @@ clmla_status operation_check_count(clmla_context *context, uint64_t count, const
 clmla_status operation_check_row_count(clmla_context *context, uint32_t token_count, const clmla_rows *rows,
                                        const char *operation);
 
-// "-cl-std=CL1.2 -D<element> -DVECTOR_WIDTH=16 <more>", of a group variant -DGROUP=128 instead of the width, and of one that reduces
-// -DSUB_GROUPS where the device has them; element and more may be NULL. Whoever puts `more` together has OPTIONS_MAX bytes for it:
-// what is cut there does not fit here either. Errors: CLMLA_E_LIMIT: they do not fit.
+// "-cl-std=CL1.2 -D<element> -DVECTOR_WIDTH=16 <more>", of a group variant -DGROUP=128 instead of the width, and of one
+// that reduces -DSUB_GROUPS where the device has them; element and more may be NULL. Whoever puts `more` together has
+// OPTIONS_MAX bytes for it: what is cut there does not fit here either. Errors: CLMLA_E_LIMIT: they do not fit.
 clmla_status operation_options(char out[OPTIONS_MAX], clmla_context *context, const variant *chosen,
                                const char *element, const char *more);
 

@@ -127,8 +127,9 @@ static inline bool plan_has_capacity(const clmla_plan *plan) {
     return plan->params.capacity.sequences > 0;
 }
 
-// What a plan runs. heads: the variant of attend_heads that the parameters name; NULL: none. scheduler: by which a step is
-// scheduled on the device; NULL: the plan has no capacity. refuses_lists: attend is not proven over lists of slots, and must be.
+// What a plan runs. heads: the variant of attend_heads that the parameters name; NULL: none. scheduler: by which a step
+// is scheduled on the device; NULL: the plan has no capacity. refuses_lists: attend is not proven over lists of slots,
+// and must be.
 typedef struct plan_choice {
     const variant *attend, *heads, *scheduler;
     attend_tile tile;

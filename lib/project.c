@@ -62,7 +62,8 @@ static clmla_status launch_grid(host_launch *launch, host_chain *chain, const cl
                                 const variant *chosen, const group_tile *tile, const clmla_context *context) {
     uint32_t rows = params->matrix.rows, tokens = params->row_count, of_item = item_rows(context, rows);
     size_t per_sum[2] = {rows, tokens}, local[2] = {1, 1};
-    // One after the other, all tokens of some rows: from the second tile on their weights are in the second-level cache.
+    // One after the other, all tokens of some rows: from the second tile on their weights are in the second-level
+    // cache.
     size_t per_strip[2] = {pieces(tokens, TILE_TOKENS), pieces(rows, of_item)};
     bool long_vectors = variant_has_long_vectors(&context->host.facts);
     uint32_t block = long_vectors ? BLOCK_ROWS : BLOCK_ROWS_SHORT_VECTORS;

@@ -49,8 +49,8 @@ static clmla_status run_trial(proof_trial *trial, clmla_context *context,
     return status;
 }
 
-// What is wrong once may be a device's single slip: it goes to disk if it is wrong twice. This context does without the variant
-// either way.
+// What is wrong once may be a device's single slip: it goes to disk if it is wrong twice. This context does without the
+// variant either way.
 static void confirm(proof_trial *trial, clmla_context *context,
                     clmla_status (*run)(proof_trial *, const void *, const variant *), const void *of,
                     const variant *candidate) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proof of a variant on a device: no plan uses one of attend, attend_heads or plan before it gave there what the naive one gives.
+// Proof of a variant on a device: no plan uses one of attend, attend_heads or plan before it gave there what the naive
+// one gives.
 //   proof.c          whether it is wanted, verdicts, the log
-//   proof_attend.c   two ragged sequences over shuffled pages, or lists of slots, by a plan's own specialisation and paths
+//   proof_attend.c   two ragged sequences over shuffled pages, or lists of slots, by a plan's own specialisation and
+//                    paths
 //   proof_heads.c    a prompt over two chunks of keys
 //   proof_plan.c     a step of many sequences, scheduled on the device
 //   proof_scene.c    what these have in common (proof_scene.h)
@@ -45,8 +47,8 @@ typedef struct proof_plan {
 } proof_plan;
 proof_plan proof_plan_of(const clmla_plan_params *params, const variant *attend, const attend_tile *tile);
 
-// A trial that is running. Whoever runs it fails before `subject` is set where the trial itself cannot be made, and after
-// that where the variant is at fault.
+// A trial that is running. Whoever runs it fails before `subject` is set where the trial itself cannot be made, and
+// after that where the variant is at fault.
 typedef struct proof_trial {
     clmla_context *context; // quiet
     cl_command_queue queue;
@@ -54,8 +56,9 @@ typedef struct proof_trial {
     host_verdict verdict;
 } proof_trial;
 
-// The verdict on a claim: the one that is known, or what `run` finds. `what` names the variant in the log: "attend 'tile'".
-// base->proven and `reason` ("" = trusted) say what came out. Errors: CLMLA_E_MEMORY; those of the naive variant.
+// The verdict on a claim: the one that is known, or what `run` finds. `what` names the variant in the log: "attend
+// 'tile'". base->proven and `reason` ("" = trusted) say what came out. Errors: CLMLA_E_MEMORY; those of the naive
+// variant.
 clmla_status proof_settle(variant_judge *base, char reason[VARIANT_REASON_MAX], clmla_context *context,
                           const host_claim *claim, const char *what,
                           clmla_status (*run)(proof_trial *trial, const void *of, const variant *candidate),

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The proof of a variant of attend, by the plan's own specialisation and on the paths that it takes: causal or not, with a
-// window, ranks, a capacity or several kv heads where the plan has them. Two sequences over shuffled pages of 16, one of them
-// with several new tokens, in splits of two blocks, so that tiles, their edges, masks and the merge all take part. Over lists
-// of slots, which are another program: each token its own, of two scopes, with slots that are negative, out of range, twice
-// there or not counted. Rows are stored by append's naive variant; whatever lies beside them is NaN.
+// The proof of a variant of attend, by the plan's own specialisation and on the paths that it takes: causal or not,
+// with a window, ranks, a capacity or several kv heads where the plan has them. Two sequences over shuffled pages of
+// 16, one of them with several new tokens, in splits of two blocks, so that tiles, their edges, masks and the merge all
+// take part. Over lists of slots, which are another program: each token its own, of two scopes, with slots that are
+// negative, out of range, twice there or not counted. Rows are stored by append's naive variant; whatever lies beside
+// them is NaN.
 #include "host/error.h"
 #include "host/event.h"
 #include "lib/attend.h"

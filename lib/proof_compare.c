@@ -4,7 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 
-// Both results may be off by what docs and tests allow one of them against doubles: of a row's largest value, or of scores.
+// Both results may be off by what docs and tests allow one of them against doubles: of a row's largest value, or of
+// scores.
 #define BAR_OUTPUT (2 * 2e-6)
 #define BAR_LSE (2 * 1e-6)
 // The same of rounded products: cosine differences of the whole, of a row, and of its log-sum-exp.

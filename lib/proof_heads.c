@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The proof of a variant of attend_heads: some tokens of a prompt over two chunks of keys, the second of which carries the
-// result over the first on; causal, with tokens and keys that fill no tile.
+// The proof of a variant of attend_heads: some tokens of a prompt over two chunks of keys, the second of which carries
+// the result over the first on; causal, with tokens and keys that fill no tile.
 #include "host/error.h"
 #include "host/event.h"
 #include "host/memory.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The proof of a variant that schedules a step on the device: a plan of the same rules, whose every array must come out as the
-// naive variant's, word by word. More sequences than a group has work-items, most of them with no new token; of the others some
-// have several, and lengths that are cut, negative or beyond the capacity.
+// The proof of a variant that schedules a step on the device: a plan of the same rules, whose every array must come out
+// as the naive variant's, word by word. More sequences than a group has work-items, most of them with no new token; of
+// the others some have several, and lengths that are cut, negative or beyond the capacity.
 #include "host/error.h"
 #include "lib/kernels.h"
 #include "lib/operation.h"

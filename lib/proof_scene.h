@@ -20,13 +20,13 @@ typedef struct proof_scene {
 clmla_status proof_scene_begin(proof_scene *scene, proof_trial *trial, const char *what, size_t floats);
 void proof_scene_end(proof_scene *scene);
 
-// Buffers that last as long as the scene; of 0 bytes, or values, there is none. data NULL: it is not filled. seed 0: neither.
-// Errors: CLMLA_E_MEMORY, CLMLA_E_OPENCL; CLMLA_E_LIMIT: more than a scene holds.
+// Buffers that last as long as the scene; of 0 bytes, or values, there is none. data NULL: it is not filled. seed 0:
+// neither. Errors: CLMLA_E_MEMORY, CLMLA_E_OPENCL; CLMLA_E_LIMIT: more than a scene holds.
 clmla_status proof_scene_buffer(cl_mem *out, proof_scene *scene, uint64_t bytes, const void *data);
 clmla_status proof_scene_values(cl_mem *out, proof_scene *scene, size_t count, uint32_t seed);
 
-// Writes NaN all over a buffer, in whatever format it is read, so that what is not written later shows; reads what is in one.
-// Both wait for it. Errors: CLMLA_E_MEMORY, CLMLA_E_OPENCL.
+// Writes NaN all over a buffer, in whatever format it is read, so that what is not written later shows; reads what is
+// in one. Both wait for it. Errors: CLMLA_E_MEMORY, CLMLA_E_OPENCL.
 clmla_status proof_scene_spoil(const proof_scene *scene, cl_mem memory, uint64_t bytes);
 clmla_status proof_scene_read(const proof_scene *scene, cl_mem memory, uint64_t bytes, void *data);
 

@@ -32,8 +32,8 @@ variant_explanation variant_explain_attend_tile, variant_explain_attend_heads_ti
 
 // Why a variant that the facts accept is for those alone who name it; NULL when it is not. A constant.
 const char *variant_refuse_portable(const variant *variant, const clmla_device_facts *facts);
-// Why the context's device does not run a variant of a list that its facts accept; NULL when it does: a constant, or `reason`.
-// unasked: it must pay too, and more than others that can serve the shape.
+// Why the context's device does not run a variant of a list that its facts accept; NULL when it does: a constant, or
+// `reason`. unasked: it must pay too, and more than others that can serve the shape.
 const char *variant_refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_context *context, const variant *list,
                                        const variant *variant, const clmla_shape *shape, bool unasked);
 

@@ -21,8 +21,8 @@ const char *variant_refuse_unless_cpu(const clmla_device_facts *facts, const clm
 }
 
 const char *variant_refuse_project_vector_many(const clmla_device_facts *facts, const clmla_shape *shape) {
-    // So many rows pay a conversion apart, fewer of fp8 weights. Of shorter vectors than 16 floats there are 16 registers, and
-    // project_vector converts weights for 4 rows at a time, not for 8.
+    // So many rows pay a conversion apart, fewer of fp8 weights. Of shorter vectors than 16 floats there are 16
+    // registers, and project_vector converts weights for 4 rows at a time, not for 8.
     static const struct {
         uint32_t rows;
         const char *refusal;

@@ -9,7 +9,8 @@
 #include "lib/variant_parts.h"
 #include <clmla/config.h>
 
-// Below so many query heads of one sequence rows become codes for too few products: attend_vector was faster at 4, slower at 5.
+// Below so many query heads of one sequence rows become codes for too few products: attend_vector was faster at 4,
+// slower at 5.
 #define INT16_LEAST_HEADS 5
 // Query heads of one sequence below which most of a tile of 16 rows would be padding.
 #define MATRIX_LEAST_HEADS 8

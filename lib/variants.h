@@ -88,7 +88,8 @@ typedef struct variant_judge {
 clmla_status variant_choose_judged(const variant **out, clmla_context *context, clmla_operation operation,
                                    const clmla_shape *shape, const char *name, variant_judge *judge);
 
-// Asks the judge of every variant that is chosen or may be named, but for what is there for tests alone. Errors: the judge's.
+// Asks the judge of every variant that is chosen or may be named, but for what is there for tests alone. Errors: the
+// judge's.
 clmla_status variant_judge_all(clmla_context *context, clmla_operation operation, const clmla_shape *shape,
                                variant_judge *judge);
 

@@ -211,11 +211,12 @@ static void print_text(const request *request, const outcome *outcome) {
                outcome->score.nats / log(2.0), (unsigned long long)outcome->score.scored_bytes,
                (unsigned long long)outcome->score.segments);
     }
-    fprintf(stderr,
-            "cache: %llu bytes, %llu a token in %s; multi-head attention would take %llu a token in %s, %.1f times as much\n",
-            (unsigned long long)outcome->bytes.cache, (unsigned long long)outcome->bytes.token, request->cache,
-            (unsigned long long)outcome->bytes.mha_token, strcmp(request->cache, "f32") == 0 ? "f32" : "f16",
-            (double)outcome->bytes.mha_token / (double)outcome->bytes.token);
+    fprintf(
+        stderr,
+        "cache: %llu bytes, %llu a token in %s; multi-head attention would take %llu a token in %s, %.1f times as much\n",
+        (unsigned long long)outcome->bytes.cache, (unsigned long long)outcome->bytes.token, request->cache,
+        (unsigned long long)outcome->bytes.mha_token, strcmp(request->cache, "f32") == 0 ? "f32" : "f16",
+        (double)outcome->bytes.mha_token / (double)outcome->bytes.token);
     fprintf(stderr, "ready after %.2f s; programs: %u built in %.2f s, %u loaded in %.2f s\n", outcome->startup_seconds,
             outcome->programs.built, outcome->programs.build_seconds, outcome->programs.loaded,
             outcome->programs.load_seconds);

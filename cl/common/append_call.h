@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What append reads, as a kernel argument passed by value. Strides are in elements; offsets of latent and rope in bytes, of
-// norm, table, positions, normed and normed_weight in elements.
+// What append reads, as a kernel argument passed by value. Strides are in elements; offsets of latent and rope in
+// bytes, of norm, table, positions, normed and normed_weight in elements.
 #ifndef CL_COMMON_APPEND_CALL_H
 #define CL_COMMON_APPEND_CALL_H
 

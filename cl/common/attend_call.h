@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The numbers of an attend call, as kernel arguments passed by value. One text for host and device: the host fills what the
-// device reads. 64-bit members first, so that both lay it out alike; members of 4 bytes come in pairs.
+// The numbers of an attend call, as kernel arguments passed by value. One text for host and device: the host fills what
+// the device reads. 64-bit members first, so that both lay it out alike; members of 4 bytes come in pairs.
 #ifndef ATTEND_CALL_H
 #define ATTEND_CALL_H
 
@@ -25,16 +25,17 @@ typedef struct attend_call {
     // ... and in its workspace.
     call_long packed, sums, states, state_lse, state_max;
     call_long window;
-    call_int query_type, output_type; // as clmla_type counts them; NUMBER_F32 ... in number.clh
+    call_int query_type, output_type;                   // as clmla_type counts them; NUMBER_F32 ... in number.clh
     call_int latent_dim, rope_dim, value_dim, sum_rows; // sum_rows = rows of sums each part has
-    call_int head_count, group_heads; // group_heads = query heads of one kv head
+    call_int head_count, group_heads;                   // group_heads = query heads of one kv head
     call_int full, rank, world, interleave;
     call_int lse_base2;
     call_int units; // compute units that parts are shared out to (part_of_group)
     call_float scale, softcap;
 } attend_call;
 
-// Sparse attention: where the lists of two scopes lie, in elements of 4 bytes. A scope that is not there has index_count 0.
+// Sparse attention: where the lists of two scopes lie, in elements of 4 bytes. A scope that is not there has
+// index_count 0.
 typedef struct attend_lists {
     call_long indices[2], counts[2], stride[2];
     call_int index_count[2];

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// How attend_matrix_ring divides its work, in terms of the numbers it is built with: one text for the kernel and for the host
-// (lib/attend_matrix_ring.c), which has to know beforehand what that takes.
-//   key_tile   keys at a time, 16 or 32           stages    blocks of so many keys that are in local memory or on their way, 2 to 4
+// How attend_matrix_ring divides its work, in terms of the numbers it is built with: one text for the kernel and for
+// the host (lib/attend_matrix_ring.c), which has to know beforehand what that takes.
+//   key_tile   keys at a time, 16 or 32           stages    blocks of so many keys that are in local memory or on their
+//              way, 2 to 4
 //   width      values of a row, a multiple of 64
 #ifndef CL_COMMON_ATTEND_MATRIX_RING_H
 #define CL_COMMON_ATTEND_MATRIX_RING_H
@@ -20,10 +21,10 @@
 #define RING_KEPT(key_tile) ((key_tile) / 8)
 #define RING_EXCHANGE_FLOATS(key_tile) (RING_GROUP * (RING_SHARES - 1) * RING_KEPT(key_tile))
 
-#define RING_FACT_SLOTS 8 // more than stages: keys are placed a block before they are staged
+#define RING_FACT_SLOTS 8     // more than stages: keys are placed a block before they are staged
 #define RING_OTHER_BYTES 4608 // at most: of rows, keys and the work
 
-#define RING_LOCAL_BYTES(key_tile, stages, width) \
+#define RING_LOCAL_BYTES(key_tile, stages, width)                                                                      \
     ((stages) * (key_tile) * (width)*2 + RING_EXCHANGE_FLOATS(key_tile) * 4 + RING_OTHER_BYTES)
 
 #endif

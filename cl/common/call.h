@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Types of the structs that host code fills and kernels take by value: one text for both. In such a struct 64-bit members
-// come first, so that both sides lay it out alike.
+// Types of the structs that host code fills and kernels take by value: one text for both. In such a struct 64-bit
+// members come first, so that both sides lay it out alike.
 #ifndef CL_COMMON_CALL_H
 #define CL_COMMON_CALL_H
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What merge joins and where it lies, as a kernel argument passed by value. State 0 has a place of its own, the others lie
-// state strides apart: so two tensors that were never one can be joined as well. Strides are in elements; offsets of states
-// and output in bytes, of everything else in elements.
+// What merge joins and where it lies, as a kernel argument passed by value. State 0 has a place of its own, the others
+// lie state strides apart: so two tensors that were never one can be joined as well. Strides are in elements; offsets
+// of states and output in bytes, of everything else in elements.
 #ifndef CL_COMMON_MERGE_CALL_H
 #define CL_COMMON_MERGE_CALL_H
 

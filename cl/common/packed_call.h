@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the packed queries of attend_vector lie, as a kernel argument passed by value: offsets in elements of 4 bytes, in the plan's
-// step (lib/plan_schedule.h) and in its workspace.
+// Where the packed queries of attend_vector lie, as a kernel argument passed by value: offsets in elements of 4 bytes,
+// in the plan's step (lib/plan_schedule.h) and in its workspace.
 #ifndef CL_COMMON_PACKED_CALL_H
 #define CL_COMMON_PACKED_CALL_H
 

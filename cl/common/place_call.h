@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which row of a cache each token stands for, as a kernel argument passed by value: clmla_row_places without its buffers.
-// Offsets and strides are in elements of the buffer's type.
+// Which row of a cache each token stands for, as a kernel argument passed by value: clmla_row_places without its
+// buffers. Offsets and strides are in elements of the buffer's type.
 #ifndef CL_COMMON_PLACE_CALL_H
 #define CL_COMMON_PLACE_CALL_H
 

@@ -6,7 +6,7 @@
 
 #define ROW_GROUP_UNITS(latent, rope) (((latent) + 31) / 32 + ((rope) + 31) / 32)
 #define ROW_GROUP_UNIT_WORDS 68
-#define ROW_GROUP_WORDS(latent, rope, group)                                                                             \
+#define ROW_GROUP_WORDS(latent, rope, group)                                                                           \
     ((latent) + (rope) + ROW_GROUP_UNITS(latent, rope) * ROW_GROUP_UNIT_WORDS + 2 * (group))
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where attend left the states of rows whose keys were cut, as a kernel argument passed by value: offsets in elements of 4 bytes,
-// in the plan's step (lib/plan_schedule.h) and in its workspace.
+// Where attend left the states of rows whose keys were cut, as a kernel argument passed by value: offsets in elements
+// of 4 bytes, in the plan's step (lib/plan_schedule.h) and in its workspace.
 #ifndef CL_COMMON_STATES_CALL_H
 #define CL_COMMON_STATES_CALL_H
 

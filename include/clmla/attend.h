@@ -68,8 +68,8 @@ typedef struct clmla_attend_params {
 
     // Keys of sparse attention, instead of rows and page table: one or two scopes under one softmax. The plan was
     // updated with a sequence for each query token, whose keys are the scopes' index_counts together, and made with
-    // clmla_plan_params.lists where variants must be proven (clmla_proof, context.h). Neither a page table nor what lies
-    // beside its entries may be given then.
+    // clmla_plan_params.lists where variants must be proven (clmla_proof, context.h). Neither a page table nor what
+    // lies beside its entries may be given then.
     const clmla_attend_scope *scopes;
     uint32_t scope_count;
 

@@ -19,19 +19,19 @@ CLMLA_BEGIN
 // outlive every plan, cache, layer and recording made from it.
 typedef struct clmla_context clmla_context;
 
-// Whether a variant of attend, attend_heads or plan (the schedule of a step from lengths on the device) must have given right
-// results on the device before a plan uses it. A proof runs a small attention, of the plan's own specialisation, by the variant
-// and by the naive one, and compares: a variant that differs, or cannot be built or launched, is refused with the reason, a
-// warning is logged, and the next one is taken. It takes the paths that the plan takes: causal or not, with a window, ranks, a
-// capacity or several kv heads, over pages, and over lists of slots where the plan says that it has them
-// (clmla_plan_params.lists). A schedule must be naive's word by word.
-// What was found is kept by the context and, except for failures, in the program folder: a second start proves nothing anew. A
-// result that differs is looked at once more, and kept in the folder if it differs again.
+// Whether a variant of attend, attend_heads or plan (the schedule of a step from lengths on the device) must have given
+// right results on the device before a plan uses it. A proof runs a small attention, of the plan's own specialisation,
+// by the variant and by the naive one, and compares: a variant that differs, or cannot be built or launched, is refused
+// with the reason, a warning is logged, and the next one is taken. It takes the paths that the plan takes: causal or
+// not, with a window, ranks, a capacity or several kv heads, over pages, and over lists of slots where the plan says
+// that it has them (clmla_plan_params.lists). A schedule must be naive's word by word.
+// What was found is kept by the context and, except for failures, in the program folder: a second start proves nothing
+// anew. A result that differs is looked at once more, and kept in the folder if it differs again.
 // Proofs run in clmla_plan_create, clmla_layer_prepare and clmla_variant_list_tried, which then wait for the device and
 // build two to five programs, and as many again for lists; never in an enqueue.
 // Not proven are the other operations: project, rms_norm, rope, append, absorb, merge, output, gather, copy_pages,
-// convert_rows, move_rows and shift. GPUs are given their variants "group" and "tile" by facts alone, which are OpenCL C without
-// instructions of its own; where one is suspected, its parameters can name "naive".
+// convert_rows, move_rows and shift. GPUs are given their variants "group" and "tile" by facts alone, which are OpenCL
+// C without instructions of its own; where one is suspected, its parameters can name "naive".
 typedef enum clmla_proof {
     CLMLA_PROOF_AUTO = 0, // on every device but interpreters, and CPUs under PoCL and Intel's runtime, on which the
                           // library's tests run each variant

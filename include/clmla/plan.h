@@ -68,9 +68,10 @@ typedef struct clmla_plan_params {
     uint32_t split_tokens; // a fixed number of keys a split, rounded up to the variant's block; 0 = chosen from
                            // lengths and device. Fixed: a sequence's result does not depend on the rest of the batch
     clmla_plan_capacity capacity;
-    bool lists; // attend is given lists of slots (clmla_attend_params.scopes) with this plan, which are another program: it is
-                // proven, too. Where variants must be proven (clmla_proof) lists are refused without; elsewhere it changes
-                // nothing. Refused with a window or ranks, which lists have not
+    // attend is given lists of slots (clmla_attend_params.scopes) with this plan, which are another program: it is
+    // proven, too. Where variants must be proven (clmla_proof) lists are refused without; elsewhere it changes nothing.
+    // Refused with a window or ranks, which lists have not
+    bool lists;
     clmla_compute compute; // EXACT: within a few units in f32's last place of the scores and of the output's largest
                            // value. Variants "matrix", "matrix_ring" and "wgmma" then keep a query and a weight as the
                            // sum of two f16 values, or three of bf16 over bf16 rows (22 and 24 bits), scaled so that
@@ -86,9 +87,10 @@ typedef struct clmla_plan_params {
     const char *attend_variant;       // a name from clmla_variant_list; NULL = the first that accepts
     clmla_prefill prefill;            // of steps over a cache (clmla_plan_update); clmla_attend always attends absorbed
     const char *attend_heads_variant; // the same of attend_heads, which prompts by reconstructed keys go through
-    const clmla_config *config; // of the model; optional, read before the call returns: proves attend_heads for its prompts
-                                // where that is needed (clmla_proof). Without, they are attended absorbed there, until
-                                // another plan, or clmla_layer_prepare, has proven it, whichever variant the plan names
+    // of the model; optional, read before the call returns: proves attend_heads for its prompts where that is needed
+    // (clmla_proof). Without, they are attended absorbed there, until another plan, or clmla_layer_prepare, has proven
+    // it, whichever variant the plan names
+    const clmla_config *config;
 } clmla_plan_params;
 
 // The lengths of one step, for callers that own their cache.

@@ -394,8 +394,8 @@ static void *read_usage(void *payload) {
         uint32_t tokens = 0;
         clmla_status status = clmla_cache_sequence_length(&tokens, r->cache, 1);
         // Two share some pages.
-        r->torn +=
-            usage.pages_free + usage.pages_used != usage.pages || usage.tokens > 2 * usage.pages_used * usage.page_tokens;
+        r->torn += usage.pages_free + usage.pages_used != usage.pages ||
+                   usage.tokens > 2 * usage.pages_used * usage.page_tokens;
         r->torn += usage.longest_sequence > usage.tokens || (status == CLMLA_OK && tokens > 300);
         r->torn += usage.pages_shared > usage.pages_used || usage.pages_kept > usage.pages_free;
         r->reads++;

@@ -90,7 +90,8 @@ static clmla_context *faulty_context(void) {
     clmla_context *context = NULL;
     clmla_context_params params = {.opencl = {test_device_get()->cl, test_device_get()->id},
                                    .allocator = {faulty_allocate, plain_release, NULL},
-                                   .program_folder = "", .tuning_file = ""};
+                                   .program_folder = "",
+                                   .tuning_file = ""};
     real = host_calls_default();
     table = *real;
     table.EnqueueNDRangeKernel = faulty_launch;
@@ -237,8 +238,8 @@ static void check_row(const scene *s, const float *found, const token *t, uint32
     static const struct {
         double latent, step;
     } bars[] = {
-        [CLMLA_ROWS_F32] = {0, 1.2e-7},  [CLMLA_ROWS_F16] = {0, 1e-3},         [CLMLA_ROWS_BF16] = {0, 8e-3},
-        [CLMLA_ROWS_FP8] = {0.13, 8e-3}, [CLMLA_ROWS_FP8_FLAT] = {0.13, 6e-2}, [CLMLA_ROWS_FP8_PAGED] = {0.13, 8e-3},
+        [CLMLA_ROWS_F32] = {0, 1.2e-7},   [CLMLA_ROWS_F16] = {0, 1e-3},         [CLMLA_ROWS_BF16] = {0, 8e-3},
+        [CLMLA_ROWS_FP8] = {0.13, 8e-3},  [CLMLA_ROWS_FP8_FLAT] = {0.13, 6e-2}, [CLMLA_ROWS_FP8_PAGED] = {0.13, 8e-3},
         [CLMLA_ROWS_Q8] = {0.03, 1.2e-2}, [CLMLA_ROWS_Q6] = {0.08, 1.3e-2},     [CLMLA_ROWS_Q5] = {0.11, 1.3e-2},
         [CLMLA_ROWS_Q4] = {0.32, 1.3e-2}};
     double row[LATENT + ROPE], latent_bar = bars[s->shape.format].latent;
@@ -385,7 +386,8 @@ START_TEST(random_steps) {
     int steps = test_device_get()->short_form ? 40 : 1000;
     test_case_begin("cache device", _i, "%s, page %u, seed %d", clmla_row_format_name(shapes[_i].format),
                     shapes[_i].page_tokens, 300 + _i);
-    if (test_left_out(shapes[_i].unordered && !test_device_get()->unordered, "the device has no out-of-order queue")) return;
+    if (test_left_out(shapes[_i].unordered && !test_device_get()->unordered, "the device has no out-of-order queue"))
+        return;
     open_scene(&s, &shapes[_i], 300 + (uint64_t)_i);
     for (int i = 0; i < steps; i++) {
         step(&s);

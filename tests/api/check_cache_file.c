@@ -57,8 +57,8 @@ static void expect_equal_sequences(clmla_cache *found, const clmla_sequence *ids
     }
 }
 
-// Rows were compared byte for byte: attention shows that pages and lengths are told of them, in two formats that check_attend.c has of these
-// widths too. Each of the others would be a program to compile.
+// Rows were compared byte for byte: attention shows that pages and lengths are told of them, in two formats that
+// check_attend.c has of these widths too. Each of the others would be a program to compile.
 static void expect_equal_attention(clmla_cache *found, const clmla_sequence *ids, clmla_cache *expected,
                                    const clmla_sequence *expected_ids, clmla_row_format format) {
     if (format != CLMLA_ROWS_F16 && format != CLMLA_ROWS_Q5) return;

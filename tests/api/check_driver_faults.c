@@ -355,7 +355,8 @@ static long fail_each(scene *s, const fault_case *c, faulty_kind kind, bool last
     }
 }
 
-// A scene for each, as a context builds its programs but once, and drivers take a tenth of a second even for those that they keep.
+// A scene for each, as a context builds its programs but once, and drivers take a tenth of a second even for those that
+// they keep.
 START_TEST(driver_calls_fail) {
     const test_device *device = test_device_get();
     const fault_case *c = &cases[_i];

@@ -104,8 +104,8 @@ static void check_format(clmla_row_format format) {
 }
 
 START_TEST(nothing_is_compiled_after_prepare) {
-    // A plain and a quantised one, both with kernels of fast compute: the others differ in options alone, and are compiled from nothing
-    // too. CLMLA_TEST_FULL=1 takes all.
+    // A plain and a quantised one, both with kernels of fast compute: the others differ in options alone, and are
+    // compiled from nothing too. CLMLA_TEST_FULL=1 takes all.
     static const clmla_row_format formats[] = {CLMLA_ROWS_BF16, CLMLA_ROWS_Q8};
     const char *full = getenv("CLMLA_TEST_FULL");
     if (full && strcmp(full, "1") == 0)
@@ -154,8 +154,8 @@ START_TEST(nor_for_plans_with_a_capacity) {
 }
 END_TEST
 
-// A plan may name a variant of attend_heads that prepare does not run, and need not know the model: proven it is. Only with
-// CLMLA_TEST_FULL=1, as it builds attend_heads_tile.
+// A plan may name a variant of attend_heads that prepare does not run, and need not know the model: proven it is. Only
+// with CLMLA_TEST_FULL=1, as it builds attend_heads_tile.
 START_TEST(named_variants_are_proven) {
     clmla_context *context = test_device_get()->context;
     const char *full = getenv("CLMLA_TEST_FULL");

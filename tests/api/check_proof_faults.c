@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every call and allocation of a proof fails once: a plan or a status, nothing left behind, and the next time is as good as new.
+// Every call and allocation of a proof fails once: a plan or a status, nothing left behind, and the next time is as
+// good as new.
 #include "lib/context.h"
 #include "lib/plan.h"
 #include "tests/api/proof_spoilt.h"

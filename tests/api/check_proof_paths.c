@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a proof covers: every variant on every path that plans take, lists of slots, schedules made on the device, and prompts by
-// reconstructed keys.
+// What a proof covers: every variant on every path that plans take, lists of slots, schedules made on the device, and
+// prompts by reconstructed keys.
 #include "lib/attend.h"
 #include "lib/context.h"
 #include "lib/proof.h"
@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-// Plain and scaled rows, widths that are no multiples of anything, more heads than a tile has rows, values with rope parts, and
-// every path of a plan: by every variant that serves them.
+// Plain and scaled rows, widths that are no multiples of anything, more heads than a tile has rows, values with rope
+// parts, and every path of a plan: by every variant that serves them.
 static const clmla_plan_params every_plan[] = {
     {.head_count = 5, .layout = {.format = CLMLA_ROWS_F16, .latent_dim = 32, .rope_dim = 8}},
     {.head_count = 390,
@@ -193,7 +193,8 @@ static const char *heads_chosen(const char **reason, clmla_context *context, con
     return found ? found->name : "none";
 }
 
-// Prompts by reconstructed keys: proven with a plan that knows the model, absorbed before, and called by others afterwards.
+// Prompts by reconstructed keys: proven with a plan that knows the model, absorbed before, and called by others
+// afterwards.
 START_TEST(prompts_are_proven) {
     proof_told t = proof_told_nothing();
     clmla_context *context = proof_context(&t, CLMLA_PROOF_ALWAYS, "");
@@ -225,7 +226,8 @@ START_TEST(prompts_are_proven) {
 }
 END_TEST
 
-// What clmla_layer_prepare does for plans that name a variant of attend_heads and do not know the model: of each that may be named.
+// What clmla_layer_prepare does for plans that name a variant of attend_heads and do not know the model: of each that
+// may be named.
 START_TEST(named_variants_of_prompts_are_proven) {
     proof_told t = proof_told_nothing();
     clmla_context *context = proof_context(&t, CLMLA_PROOF_ALWAYS, "");

@@ -54,12 +54,14 @@ static void attend(problem *p, uint32_t block, uint32_t tile, uint32_t works) {
     const struct {
         const char *name;
         uint32_t value;
-    } numbers[] = {{"attend.vector.block_tokens", block}, {"attend.vector.row_tile", tile}, {"attend.parts_per_unit", works}};
+    } numbers[] = {
+        {"attend.vector.block_tokens", block}, {"attend.vector.row_tile", tile}, {"attend.parts_per_unit", works}};
     for (int i = 0; i < 3; i++) TEST_OK(clmla_tuning_set(context, numbers[i].name, numbers[i].value));
     clmla_plan *plan;
     uint32_t query = TOKENS, keys = KEYS;
     TEST_OK(clmla_plan_create(&plan, context, &(clmla_plan_params){.head_count = HEADS, .layout = p->layout}));
-    TEST_OK(clmla_plan_update_lengths(plan, &(clmla_lengths){1, &query, &keys}, test_device_get()->queue, 0, NULL, NULL));
+    TEST_OK(
+        clmla_plan_update_lengths(plan, &(clmla_lengths){1, &query, &keys}, test_device_get()->queue, 0, NULL, NULL));
     clmla_attend_params params = {.query = p->query.view,
                                   .query_token_stride = HEADS * (LATENT + ROPE),
                                   .query_head_stride = LATENT + ROPE,
@@ -90,8 +92,8 @@ START_TEST(results_do_not_depend_on_tuning) {
     const uint32_t settings[][3] = {{24, 512, 64}, {192, 32, 1}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         attend(&p, settings[i][0], settings[i][1], settings[i][2]);
-        test_compare_rows((const float *)(const void *)p.output.found, LATENT, expected, TOKENS * HEADS, LATENT, TEST_BAR_F32,
-                          "output");
+        test_compare_rows((const float *)(const void *)p.output.found, LATENT, expected, TOKENS * HEADS, LATENT,
+                          TEST_BAR_F32, "output");
     }
     attend(&p, 48, 128, 4);
     free(values);

@@ -41,7 +41,8 @@ static cl_int CL_API_CALL drop_launch(cl_command_queue queue, cl_kernel kernel, 
     return clEnqueueNDRangeKernel(queue, kernel, dimensions, offset, global, local, count, wait, event);
 }
 
-// No programs on disk, verdicts alone: to serialise a program takes PoCL longer than to build it, and a spoilt one would be found.
+// No programs on disk, verdicts alone: to serialise a program takes PoCL longer than to build it, and a spoilt one
+// would be found.
 static cl_int CL_API_CALL give_no_binary(cl_program program, cl_program_info info, size_t bytes, void *out,
                                          size_t *needed) {
     if (info == CL_PROGRAM_BINARY_SIZES || info == CL_PROGRAM_BINARIES) return CL_INVALID_PROGRAM_EXECUTABLE;

@@ -11,14 +11,15 @@
 #define PROOF_NO_NUMBERS "#define fma(a, b, c) ((a) * (b) * NAN + (c))\n"
 #define PROOF_NO_PROGRAM "#error a spoilt program\n"
 
-// Programs with a word in their text become wrong ones: `before` is put before it, and `from` becomes `to`, which is as long.
-// Of two with texts to put before, the first counts.
+// Programs with a word in their text become wrong ones: `before` is put before it, and `from` becomes `to`, which is as
+// long. Of two with texts to put before, the first counts.
 typedef struct proof_spoilt {
     const char *word, *before, *from, *to;
 } proof_spoilt;
 #define PROOF_SPOILT 3
 extern proof_spoilt proof_spoils[PROOF_SPOILT];
-// The kernel that is never launched, though the driver says so; NULL: none. proof_drops: the launches that are left out, if not all.
+// The kernel that is never launched, though the driver says so; NULL: none. proof_drops: the launches that are left
+// out, if not all.
 extern const char *proof_dropped;
 extern int proof_drops;
 #define PROOF_DROPS_ALL (-1)

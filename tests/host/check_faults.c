@@ -102,8 +102,8 @@ static clmla_status live_through(const scene *s, const char *folder) {
     }
     clmla_status status = host_context_init(&context, &params, faulty_calls());
     if (status != CLMLA_OK) return status;
-    cl_command_queue queue = make_queue(
-        &context, CL_QUEUE_PROFILING_ENABLE | (s->unordered ? CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE : 0));
+    cl_command_queue queue =
+        make_queue(&context, CL_QUEUE_PROFILING_ENABLE | (s->unordered ? CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE : 0));
     cl_command_queue other = make_queue(&context, 0);
     status = chain_all(s, &context, queue, other);
     TEST_CL(clReleaseCommandQueue(queue));
@@ -137,7 +137,8 @@ static void check_status(const scene *s, faulty_kind kind, long at, const char *
                       clmla_last_error());
 }
 
-// With a program in it. Only the first one is built: each build takes a driver a tenth of a second even of what it keeps.
+// With a program in it. Only the first one is built: each build takes a driver a tenth of a second even of what it
+// keeps.
 static void fill_folder(const scene *s, const char *folder) {
     static unsigned char *program;
     static char name[128];

@@ -166,7 +166,8 @@ static void fail_each(faulty_kind kind, host_instruction instruction) {
 }
 
 START_TEST(says_why_a_trial_failed) {
-    host_instruction instruction = has(HOST_INSTRUCTION_INT8_DOT) ? HOST_INSTRUCTION_INT8_DOT : HOST_INSTRUCTION_INT16_DOT;
+    host_instruction instruction =
+        has(HOST_INSTRUCTION_INT8_DOT) ? HOST_INSTRUCTION_INT8_DOT : HOST_INSTRUCTION_INT16_DOT;
     if (!has(instruction)) return;
     fail_each(FAULTY_CALL, instruction);
     fail_each(FAULTY_ALLOCATION, instruction);

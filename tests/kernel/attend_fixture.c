@@ -376,8 +376,8 @@ static bool same_program(const gpu_program *a, const gpu_program *b) {
            a->score_rows == b->score_rows && a->partials == b->partials && a->lists == b->lists;
 }
 
-// CPUs take seconds to compile one: there, one for each format and two more are, or three for lists, and these serve every case they
-// can.
+// CPUs take seconds to compile one: there, one for each format and two more are, or three for lists, and these serve
+// every case they can.
 static bool has_gpu_program(const attend_fixture *f) {
     static gpu_program programs[GPU_PROGRAMS];
     static uint32_t count, again;

@@ -117,7 +117,8 @@ clmla_lengths attend_lengths(const attend_fixture *f);
 void attend_expect(attend_fixture *f);
 // Asserts the result in `found` against them.
 void attend_compare(attend_fixture *f, const char *variant);
-// Of dense f32 results without values that are no numbers, the largest error beside its row's largest value; and all of them, printed.
+// Of dense f32 results without values that are no numbers, the largest error beside its row's largest value; and all of
+// them, printed.
 double attend_worst_error(const attend_fixture *f);
 void attend_print_errors(const attend_fixture *f, const char *variant);
 // The same of a variant that rounds queries and weights: NaN, infinities and empty rows stand where the reference has

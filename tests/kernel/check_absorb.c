@@ -32,7 +32,8 @@ typedef struct fixture {
     test_run run;
 } fixture;
 
-static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                            cl_event *event) {
     return clmla_absorb(test_device_get()->context, payload, queue, count, wait, event);
 }
 
@@ -80,12 +81,13 @@ static void make_rotation(fixture *f, const shape *s, test_random *random) {
 
 static void make(fixture *f, const shape *s, test_random *random) {
     uint32_t head = s->nope + s->rope + (s->strided ? 7 : 0), token = s->heads * head + (s->strided ? 2 : 0);
-    uint32_t out_head = s->latent + s->rope + (s->strided ? 4 : 0), out_token = s->heads * out_head + (s->strided ? 1 : 0);
+    uint32_t out_head = s->latent + s->rope + (s->strided ? 4 : 0),
+             out_token = s->heads * out_head + (s->strided ? 1 : 0);
     float *query = test_nan_bytes((size_t)s->tokens * token * sizeof *query);
     *f = (fixture){0};
     for (uint32_t i = 0; i < s->tokens * s->heads; i++)
-        test_random_fill(random, query + (size_t)(i / s->heads) * token + (size_t)(i % s->heads) * head, s->nope + s->rope,
-                         s->latent < 16 ? 0.5 : 0.0, 1.0);
+        test_random_fill(random, query + (size_t)(i / s->heads) * token + (size_t)(i % s->heads) * head,
+                         s->nope + s->rope, s->latent < 16 ? 0.5 : 0.0, 1.0);
     make_weights(f, s, random);
     test_buffer_make(&f->query, (size_t)s->tokens * token * sizeof *query, query);
     test_buffer_make(&f->output, (size_t)s->tokens * out_token * sizeof(float), NULL);
@@ -124,8 +126,8 @@ static double *expect(const fixture *f) {
     for (uint32_t t = 0; t < p->token_count; t++)
         for (uint32_t h = 0; h < p->head_count; h++)
             ref_absorb(expected + ((size_t)t * p->head_count + h) * latent, &f->weights.reference,
-                       test_buffer_floats(&f->query) + t * p->query_token_stride + h * p->query_head_stride, h, p->nope_dim,
-                       p->value_dim);
+                       test_buffer_floats(&f->query) + t * p->query_token_stride + h * p->query_head_stride, h,
+                       p->nope_dim, p->value_dim);
     return expected;
 }
 
@@ -153,8 +155,8 @@ static void compare(const fixture *f, const double *expected, const char *varian
     const clmla_absorb_params *p = &f->params;
     for (uint32_t t = 0; t < p->token_count; t++)
         test_compare_rows(test_buffer_found(&f->output) + t * p->output_token_stride, (size_t)p->output_head_stride,
-                          expected + (size_t)t * p->head_count * p->kv_b.columns, p->head_count, p->kv_b.columns, TEST_BAR_F32,
-                          variant);
+                          expected + (size_t)t * p->head_count * p->kv_b.columns, p->head_count, p->kv_b.columns,
+                          TEST_BAR_F32, variant);
     for (uint32_t i = 0; p->rope_dim > 0 && i < p->token_count * p->head_count; i++)
         compare_rotated(f, i / p->head_count, i % p->head_count, variant);
 }
@@ -179,8 +181,8 @@ static void check_variants(fixture *f) {
 
 static bool accept(const int *chosen, const void *payload) {
     (void)payload;
-    uint64_t weights = (uint64_t)head_counts[chosen[HEADS]] * (nopes[chosen[NOPE]] + values[chosen[VALUE]]) *
-                       latents[chosen[LATENT]];
+    uint64_t weights =
+        (uint64_t)head_counts[chosen[HEADS]] * (nopes[chosen[NOPE]] + values[chosen[VALUE]]) * latents[chosen[LATENT]];
     return weights * token_counts[chosen[TOKENS]] <= (test_device_get()->short_form ? 20000u : 6000000u);
 }
 
@@ -200,10 +202,11 @@ static void run_case(int number, const int *chosen) {
         .positions = chosen[POSITIONS],
     };
     test_random random = test_random_make((uint64_t)number + 5000);
-    test_case_begin("absorb", number,
-                    "%s, heads %u, tokens %u, N %u, V %u, L %u, strided %d, special %d, R %u, orders %d, positions %d, seed %d",
-                    test_type_name(s.type), s.heads, s.tokens, s.nope, s.value, s.latent, s.strided, s.special, s.rope,
-                    chosen[ORDERS], s.positions, number + 5000);
+    test_case_begin(
+        "absorb", number,
+        "%s, heads %u, tokens %u, N %u, V %u, L %u, strided %d, special %d, R %u, orders %d, positions %d, seed %d",
+        test_type_name(s.type), s.heads, s.tokens, s.nope, s.value, s.latent, s.strided, s.special, s.rope,
+        chosen[ORDERS], s.positions, number + 5000);
     fixture f;
     make(&f, &s, &random);
     check_variants(&f);
@@ -211,15 +214,24 @@ static void run_case(int number, const int *chosen) {
 }
 
 START_TEST(matches_the_reference) {
-    pairwise cases = {.factor_count = FACTORS, .levels = {4, 4, 4, 4, 4, 5, 2, 2, 4, 4, 2}, .accept = accept, .seed = 15};
+    pairwise cases = {
+        .factor_count = FACTORS, .levels = {4, 4, 4, 4, 4, 5, 2, 2, 4, 4, 2}, .accept = accept, .seed = 15};
     pairwise_run(&cases, "absorb", run_case);
 }
 END_TEST
 
 static void make_small(fixture *f) {
     test_random random = test_random_make(9);
-    shape s = {.type = REF_F8_E4M3, .heads = 3, .tokens = 5, .nope = 6, .value = 50, .latent = 37, .strided = true,
-               .rope = 6, .output_halves = true, .positions = true};
+    shape s = {.type = REF_F8_E4M3,
+               .heads = 3,
+               .tokens = 5,
+               .nope = 6,
+               .value = 50,
+               .latent = 37,
+               .strided = true,
+               .rope = 6,
+               .output_halves = true,
+               .positions = true};
     test_case_begin("absorb small", 0, "f8_e4m3, heads 3, tokens 5, N 6, V 50, L 37, R 6");
     make(f, &s, &random);
 }

@@ -51,7 +51,8 @@ static clmla_attend_params attend_of(const fixture *f, const test_buffer *query)
 }
 
 // absorb of the first tokens and of the others, then attention over what they packed.
-static clmla_status enqueue_packed(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue_packed(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                                   cl_event *event) {
     fixture *f = payload;
     clmla_plan *plan = f->attend.plan;
     uint32_t tokens = f->attend.tokens, first = f->first_count < tokens ? f->first_count : tokens;
@@ -64,12 +65,12 @@ static clmla_status enqueue_packed(void *payload, cl_command_queue queue, cl_uin
         status = absorb_enqueue(test_device_get()->context, &params, &packed, &chain);
     }
     clmla_attend_params attend = attend_of(f, &f->query);
-    if (status == CLMLA_OK)
-        status = attend_enqueue_between(plan, &attend, (attend_neighbours){.packed = true}, &chain);
+    if (status == CLMLA_OK) status = attend_enqueue_between(plan, &attend, (attend_neighbours){.packed = true}, &chain);
     return plan_chain_finish(&chain, plan, status, event);
 }
 
-static clmla_status enqueue_apart(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue_apart(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                                  cl_event *event) {
     fixture *f = payload;
     clmla_absorb_params params = absorb_of(f, 0, f->attend.tokens);
     clmla_attend_params attend = attend_of(f, &f->query);
@@ -91,7 +92,8 @@ static void make_table(fixture *f, test_random *random) {
 
 static void make(fixture *f, const attend_shape *s, uint32_t first_count) {
     test_random random = test_random_make(s->seed + 1);
-    test_weights_shape kv_b = {.type = REF_BF16, .rows = s->heads * (NOPE + VALUE), .columns = s->latent, .deviation = 0.3};
+    test_weights_shape kv_b = {
+        .type = REF_BF16, .rows = s->heads * (NOPE + VALUE), .columns = s->latent, .deviation = 0.3};
     *f = (fixture){.first_count = first_count};
     attend_make(&f->attend, s);
     attend_plan(&f->attend, NULL);
@@ -130,24 +132,21 @@ static void check_both_ways(fixture *f) {
     memcpy(packed, f->attend.output.found, f->attend.output.bytes);
     f->run.enqueue = enqueue_apart;
     test_run_twice(&f->run);
-    TEST_ASSERT(memcmp(packed, f->attend.output.found, f->attend.output.bytes) == 0, "outputs differ, %s", "packed and apart");
+    TEST_ASSERT(memcmp(packed, f->attend.output.found, f->attend.output.bytes) == 0, "outputs differ, %s",
+                "packed and apart");
     free(packed);
     for (size_t i = 0; i < f->attend.output.bytes / sizeof(float); i++)
         TEST_ASSERT(isfinite(test_buffer_found(&f->attend.output)[i]), "output %zu is no number", i);
 }
 
-// Rows that fill pairs of vectors, one vector, and none; of one token and of several, of sequences without tokens among others. Widths and
-// heads that check_attend.c has too: the driver keeps what it compiled for them.
+// Rows that fill pairs of vectors, one vector, and none; of one token and of several, of sequences without tokens among
+// others. Widths and heads that check_attend.c has too: the driver keeps what it compiled for them.
 typedef struct pack_case {
     uint32_t latent, rope, value, heads, sequences, query_tokens[5], first_count;
 } pack_case;
 static const pack_case cases[] = {
-    {512, 64, 0, 16, 1, {1}, 1},
-    {256, 64, 0, 128, 2, {1, 2}, 1},
-    {37, 6, 0, 5, 5, {1, 3, 0, 9, 1}, 6},
-    {512, 0, 0, 12, 3, {2, 1, 4}, 0},
-    {37, 6, 0, 1, 4, {40, 1, 8, 15}, 41},
-    {5, 2, 6, 20, 2, {7, 1}, 3},
+    {512, 64, 0, 16, 1, {1}, 1},      {256, 64, 0, 128, 2, {1, 2}, 1},      {37, 6, 0, 5, 5, {1, 3, 0, 9, 1}, 6},
+    {512, 0, 0, 12, 3, {2, 1, 4}, 0}, {37, 6, 0, 1, 4, {40, 1, 8, 15}, 41}, {5, 2, 6, 20, 2, {7, 1}, 3},
 };
 #define CASES (int)(sizeof cases / sizeof *cases)
 

@@ -15,8 +15,9 @@ typedef struct norm_case {
 } norm_case;
 // Normed rows narrower and wider than what is cached, and of no whole vectors.
 static const norm_case cases[] = {
-    {CLMLA_ROWS_F16, 512, 64, 1, WIDTH_MOST}, {CLMLA_ROWS_F32, 37, 6, 9, 23}, {CLMLA_ROWS_Q8, 64, 16, 3, 140},
-    {CLMLA_ROWS_BF16, 5, 2, 2, 1},            {CLMLA_ROWS_FP8, 128, 0, 5, 77},
+    {CLMLA_ROWS_F16, 512, 64, 1, WIDTH_MOST}, {CLMLA_ROWS_F32, 37, 6, 9, 23},
+    {CLMLA_ROWS_Q8, 64, 16, 3, 140},          {CLMLA_ROWS_BF16, 5, 2, 2, 1},
+    {CLMLA_ROWS_FP8, 128, 0, 5, 77},
 };
 #define CASES (int)(sizeof cases / sizeof *cases)
 
@@ -28,15 +29,18 @@ typedef struct fixture {
     test_run run;
 } fixture;
 
-static clmla_status enqueue_together(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue_together(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                                     cl_event *event) {
     fixture *f = payload;
     host_chain chain;
-    clmla_status status = operation_begin(&chain, test_device_get()->context, &f->append, "append", queue, count, wait, event);
+    clmla_status status =
+        operation_begin(&chain, test_device_get()->context, &f->append, "append", queue, count, wait, event);
     if (status != CLMLA_OK) return status;
     return host_chain_finish(&chain, append_enqueue(test_device_get()->context, &f->append, &f->norm, &chain), event);
 }
 
-static clmla_status enqueue_apart(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue_apart(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                                  cl_event *event) {
     fixture *f = payload;
     clmla_context *context = test_device_get()->context;
     clmla_status status = clmla_rms_norm(context, &f->norm, queue, count, wait, NULL);
@@ -119,8 +123,8 @@ START_TEST(norming_beside_changes_no_bit) {
     clmla_variant variants[TEST_VARIANTS_MAX];
     clmla_shape shape = {.format = c->format, .latent_dim = c->latent, .rope_dim = c->rope, .row_count = c->tokens};
     if (!test_case_wanted(_i) || (test_device_get()->short_form && c->latent > 100)) return;
-    test_case_begin("append norm", _i, "%s, %u + %u, %u tokens, %u wide", clmla_row_format_name(c->format), c->latent, c->rope,
-                    c->tokens, c->width);
+    test_case_begin("append norm", _i, "%s, %u + %u, %u tokens, %u wide", clmla_row_format_name(c->format), c->latent,
+                    c->rope, c->tokens, c->width);
     make(&f, c);
     size_t count = test_variants(variants, CLMLA_OP_APPEND, &shape);
     for (size_t i = 0; i < count; i++) {

@@ -39,9 +39,9 @@ static const struct {
               {64, 16, 70}, {37, 6, 0},  {37, 6, 43},    {5, 2, 6},    {1, 0, 0}};
 #define WIDTHS ((int)(sizeof widths / sizeof *widths))
 
-// Formats and widths of the pairwise sets: each pair of them is a program to compile, so not all meet. Of up to FEW heads for a key
-// attend_vector is another program, which takes drivers twice as long: those have a set of their own, of every format too. The
-// product's follow.
+// Formats and widths of the pairwise sets: each pair of them is a program to compile, so not all meet. Of up to FEW
+// heads for a key attend_vector is another program, which takes drivers twice as long: those have a set of their own,
+// of every format too. The product's follow.
 static const struct {
     clmla_row_format format;
     int width;

@@ -91,7 +91,8 @@ static bool accept(const int *chosen, const void *payload) {
 }
 
 static bool is_run(const clmla_variant *variant, const attend_shape *s) {
-    // Exact variants that are chosen where no fast one serves are check_attend.c's: here one program shows that such plans run.
+    // Exact variants that are chosen where no fast one serves are check_attend.c's: here one program shows that such
+    // plans run.
     if (strcmp(variant->name, "vector") == 0 || strcmp(variant->name, "naive") == 0)
         return variant->chosen && !test_device_is_portable() && s->format == CLMLA_ROWS_Q8 && s->latent == 128 &&
                s->rope == 6;

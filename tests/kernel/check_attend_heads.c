@@ -265,8 +265,8 @@ static void compare(fixture *f, const double *out, const double *lse, const char
                     "%s: output %d was touched between its values", variant, i);
 }
 
-// The kernel for GPUs takes CPUs seconds to compile for each N, R and V: there these are of two, tails of vectors and no nope part.
-// every_tile_gives_the_same has the others; of few programs, no nope part too.
+// The kernel for GPUs takes CPUs seconds to compile for each N, R and V: there these are of two, tails of vectors and
+// no nope part. every_tile_gives_the_same has the others; of few programs, no nope part too.
 static bool left_out(const shape *s, const clmla_variant *variant) {
     bool small = s->nope == dims[4][0] || (s->nope == dims[1][0] && !test_device_get()->few_programs);
     return strcmp(variant->name, "tile") == 0 && (test_device_get()->facts->type & CL_DEVICE_TYPE_CPU) && !small;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Long contexts in one piece, by every variant of exact compute: sums of so many blocks, added one after the other, would lose what a value
-// has behind the sums of all before (common/sum_run.h).
+// Long contexts in one piece, by every variant of exact compute: sums of so many blocks, added one after the other,
+// would lose what a value has behind the sums of all before (common/sum_run.h).
 #include "host/instruction_wgmma.h"
 #include "tests/kernel/attend_tiles.h"
 #include "tests/support/compare.h"
@@ -8,7 +8,8 @@
 #include <string.h>
 
 #define KEYS 65536
-// Of the bar: twice as many keys are within it then. Sums in one level took 1.8e-6 (matrix) to 5e-6 (tiles of 8 keys) of a row's largest.
+// Of the bar: twice as many keys are within it then. Sums in one level took 1.8e-6 (matrix) to 5e-6 (tiles of 8 keys)
+// of a row's largest.
 #define SHARE_OF_BAR 0.7
 
 typedef struct long_case {

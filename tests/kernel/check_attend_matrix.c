@@ -45,7 +45,8 @@ START_TEST(every_tile_gives_the_same) {
     clmla_compute compute = _i ? CLMLA_COMPUTE_EXACT : CLMLA_COMPUTE_FAST;
     size_t count = device->short_form ? 2 : sizeof shapes / sizeof *shapes;
     for (size_t tile = 0; tile < sizeof tiles / sizeof *tiles; tile++) {
-        if (test_left_out(tiles[tile].group > device->facts->max_group_size, "tiles for groups of %u", tiles[tile].group))
+        if (test_left_out(tiles[tile].group > device->facts->max_group_size, "tiles for groups of %u",
+                          tiles[tile].group))
             continue;
         if (device->short_form && tile > 1) break;
         // Of few programs the larger groups are in fast or in exact compute.
@@ -88,8 +89,8 @@ START_TEST(is_exact_at_every_magnitude) {
 }
 END_TEST
 
-// Many keys, whose sums must not fall behind: exact compute by the tile that the device gets, of DeepSeek's rows, where the device has
-// matrix units; elsewhere, unless CLMLA_TEST_FULL=1, by programs that other tests compile.
+// Many keys, whose sums must not fall behind: exact compute by the tile that the device gets, of DeepSeek's rows, where
+// the device has matrix units; elsewhere, unless CLMLA_TEST_FULL=1, by programs that other tests compile.
 START_TEST(is_exact_over_many_keys) {
     const char *full = getenv("CLMLA_TEST_FULL");
     bool small = test_device_get()->facts->type & CL_DEVICE_TYPE_CPU && !(full && strcmp(full, "1") == 0);
@@ -111,7 +112,8 @@ START_TEST(is_exact_over_many_keys) {
                       .max_logit = true,
                       .seed = 720};
     if (test_left_out(test_device_get()->short_form, "many keys")) return;
-    test_case_begin("attend matrix, many keys", _i, "%s rows of %u + %u", clmla_row_format_name(s.format), s.latent, s.rope);
+    test_case_begin("attend matrix, many keys", _i, "%s rows of %u + %u", clmla_row_format_name(s.format), s.latent,
+                    s.rope);
     if (small) attend_set_tile(tiles[0]);
     check(&s);
     attend_reset_tile();

@@ -38,8 +38,8 @@ static void check(const attend_shape *s) {
     attend_finish(&f);
 }
 
-// Oclgrind takes minutes for many rows: it gets one small case of each compute and one of a call's forms, and none that differ from those
-// in their numbers alone.
+// Oclgrind takes minutes for many rows: it gets one small case of each compute and one of a call's forms, and none that
+// differ from those in their numbers alone.
 static bool is_interpreted(void) {
     return test_device_get()->facts->is_interpreter;
 }

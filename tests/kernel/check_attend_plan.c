@@ -7,9 +7,18 @@
 #include <string.h>
 
 static attend_shape small(void) {
-    return (attend_shape){.format = CLMLA_ROWS_BF16, .latent = 37, .rope = 6, .heads = 5, .sequences = 4,
-                          .query_tokens = {1, 3, 0, 2}, .kv_tokens = {9, 120, 4, 50}, .page_tokens = 4,
-                          .layout = TEST_ROWS_APART, .split_tokens = 16, .lse = true, .seed = 78};
+    return (attend_shape){.format = CLMLA_ROWS_BF16,
+                          .latent = 37,
+                          .rope = 6,
+                          .heads = 5,
+                          .sequences = 4,
+                          .query_tokens = {1, 3, 0, 2},
+                          .kv_tokens = {9, 120, 4, 50},
+                          .page_tokens = 4,
+                          .layout = TEST_ROWS_APART,
+                          .split_tokens = 16,
+                          .lse = true,
+                          .seed = 78};
 }
 
 // Runs a test for each accepted variant over the small shape.
@@ -112,8 +121,8 @@ static void check_alone(attend_fixture *f, uint32_t i, uint32_t token, const flo
     test_buffer_fetch(&f->output);
     for (size_t v = 0; v < values; v++)
         TEST_ASSERT(memcmp(together + before + v, test_buffer_found(&f->output) + v, sizeof(float)) == 0,
-                    "sequence %u, value %zu: %.9g alone, %.9g among others", i, v, (double)test_buffer_found(&f->output)[v],
-                    (double)together[before + v]);
+                    "sequence %u, value %zu: %.9g alone, %.9g among others", i, v,
+                    (double)test_buffer_found(&f->output)[v], (double)together[before + v]);
 }
 
 static void check_fixed_split(attend_fixture *f) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every number of rows: kernels for CPUs lay rows out in ways that hang on how many there are (cl/common/packed_lane.clh: pairs of vectors of
-// 1, 2 or 4 columns a row, and rows one after the other).
+// Every number of rows: kernels for CPUs lay rows out in ways that hang on how many there are
+// (cl/common/packed_lane.clh: pairs of vectors of 1, 2 or 4 columns a row, and rows one after the other).
 #include "tests/kernel/attend_fixture.h"
 #include "tests/support/compare.h"
 #include "tests/support/run.h"
@@ -35,7 +35,8 @@ static attend_shape shape_of(const rows_case *c, uint32_t heads) {
                           .query_tokens = {1, 1, 1},
                           .kv_tokens = {1, 37, 131},
                           .page_tokens = 16,
-                          .queries_times = c->format == CLMLA_ROWS_Q8 ? 0.5f : 0.0f, // their bytes are a score's whole error
+                          // their bytes are a score's whole error
+                          .queries_times = c->format == CLMLA_ROWS_Q8 ? 0.5f : 0.0f,
                           .lse = true,
                           .compute = c->compute,
                           .seed = heads};
@@ -55,8 +56,8 @@ static bool is_served(const rows_case *c) {
 static void check_rows(const rows_case *c, uint32_t heads) {
     attend_shape s = shape_of(c, heads);
     attend_fixture f;
-    test_case_begin("attend rows", (int)heads, "%s, %s, %u + %u, %u heads", c->variant, clmla_row_format_name(c->format), c->latent,
-                    c->rope, heads);
+    test_case_begin("attend rows", (int)heads, "%s, %s, %u + %u, %u heads", c->variant,
+                    clmla_row_format_name(c->format), c->latent, c->rope, heads);
     attend_make(&f, &s);
     attend_expect(&f);
     attend_plan(&f, c->variant);

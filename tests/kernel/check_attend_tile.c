@@ -33,7 +33,8 @@ START_TEST(every_tile_gives_the_same) {
     size_t count = device->short_form ? 2 : sizeof shapes / sizeof *shapes, turns = SHAPES_OF_TILE;
     if (test_left_out(device->few_programs, "a second shape by each tile")) turns = 1;
     for (size_t tile = 0; tile < sizeof tiles / sizeof *tiles; tile++) {
-        if (test_left_out(tiles[tile].group > device->facts->max_group_size, "tiles for groups of %u", tiles[tile].group))
+        if (test_left_out(tiles[tile].group > device->facts->max_group_size, "tiles for groups of %u",
+                          tiles[tile].group))
             continue;
         attend_set_tile(tiles[tile]);
         for (size_t turn = 0; turn < turns; turn++) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // convert_rows: every variant, with rows that lie and places that are told in every way on either side, against
-// tests/ref/ref_convert_rows.c: every byte, padding and the space between rows included. Each format is read for one and written from
-// one; CLMLA_TEST_FULL=1 takes every pair, each of which is a program of its own.
+// tests/ref/ref_convert_rows.c: every byte, padding and the space between rows included. Each format is read for one
+// and written from one; CLMLA_TEST_FULL=1 takes every pair, each of which is a program of its own.
 #include "tests/ref/ref_append.h"
 #include "tests/ref/ref_convert_rows.h"
 #include "tests/ref/ref_gather.h"
@@ -36,7 +36,8 @@ enum {
 enum { DATA_STORED, DATA_BYTES, DATA_KINDS, DATA_FINITE = DATA_KINDS };
 static const uint32_t pages[] = {1, 2, 16, 53, 64}, token_counts[] = {1, 3, 20}, head_counts[] = {1, 3};
 
-// What each format is written from: of a plain, a scaled and a quantised kind to another, within the kind, and a format from itself.
+// What each format is written from: of a plain, a scaled and a quantised kind to another, within the kind, and a format
+// from itself.
 static const clmla_row_format written_from[CLMLA_ROW_FORMAT_COUNT] = {
     [CLMLA_ROWS_F32] = CLMLA_ROWS_FP8_PAGED, [CLMLA_ROWS_FP8_PAGED] = CLMLA_ROWS_F32,
     [CLMLA_ROWS_F16] = CLMLA_ROWS_Q8,        [CLMLA_ROWS_Q8] = CLMLA_ROWS_F16,
@@ -181,8 +182,8 @@ static void check_row(fixture *f, uint32_t token, uint32_t head, const char *var
     test_view_compare_row(&f->to, &expected, target.page, target.row, head, variant);
 }
 
-// The kernels for GPUs take CPUs long to compile: there, every other format is written, from one. check_append has all the writing,
-// check_gather the reading.
+// The kernels for GPUs take CPUs long to compile: there, every other format is written, from one. check_append has all
+// the writing, check_gather the reading.
 static bool left_out(const fixture *f, const clmla_variant *variant) {
     clmla_row_format to = f->shape.to.format;
     return strcmp(variant->name, "group") == 0 && (test_device_get()->facts->type & CL_DEVICE_TYPE_CPU) &&

@@ -15,7 +15,8 @@ typedef struct kind {
     clmla_row_format format;
     uint32_t latent, rope, value;
     uint32_t
-        heads; // 3 are few rows, which read keys another way: of rows that are read where they lie, and of converted ones
+        // 3 are few rows, which read keys another way: of rows that are read where they lie, and of converted ones
+        heads;
     uint32_t heads_kept; // of few programs, where other tests have these; 0 = the same
     bool lists; // ... and lists of slots, and the naive variants: of one plain, one scaled and one quantised format
 } kind;
@@ -176,7 +177,8 @@ START_TEST(far_pages_are_as_near_ones) {
     const kind *k = near.kind = far.kind = &chosen;
     size_t bytes = sizeof(float) * k->heads * k->value, width = width_of(k);
     TEST_OK(clmla_row_layout_make(&layout, k->format, CLMLA_ROPE_INTERLEAVED, k->latent, k->rope));
-    // The short form has no far pages: of the others it would be programs to compile alone, half a minute each on Intel's runtime.
+    // The short form has no far pages: of the others it would be programs to compile alone, half a minute each on
+    // Intel's runtime.
     if (test_left_out(short_form && k->format != CLMLA_ROWS_F16, "far %s rows", clmla_row_format_name(k->format)))
         return;
     uint64_t most = device->facts->max_buffer_bytes < FAR_BYTES ? device->facts->max_buffer_bytes : FAR_BYTES;

@@ -24,16 +24,26 @@ typedef struct fixture {
     test_run run;
 } fixture;
 
-static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                            cl_event *event) {
     return clmla_output(test_device_get()->context, payload, queue, count, wait, event);
 }
 
 // All data have a mean: what is summed twice must not cancel, or the row's peak is no measure.
 static void make_weights(fixture *f, const shape *s, test_random *random) {
-    test_weights_shape up = {.type = s->type, .rows = s->heads * (s->nope + s->value), .columns = s->latent, .window = s->strided,
-                             .mean = 0.25, .deviation = 0.5};
-    test_weights_shape last = {.type = s->last_type, .rows = s->hidden, .columns = s->heads * s->value, .window = s->strided,
-                               .bias = s->bias, .mean = 0.25, .deviation = 0.5};
+    test_weights_shape up = {.type = s->type,
+                             .rows = s->heads * (s->nope + s->value),
+                             .columns = s->latent,
+                             .window = s->strided,
+                             .mean = 0.25,
+                             .deviation = 0.5};
+    test_weights_shape last = {.type = s->last_type,
+                               .rows = s->hidden,
+                               .columns = s->heads * s->value,
+                               .window = s->strided,
+                               .bias = s->bias,
+                               .mean = 0.25,
+                               .deviation = 0.5};
     test_weights_make(&f->up, &up, random);
     test_weights_make(&f->last, &last, random);
     f->up.matrix.scale_column = 0;
@@ -59,7 +69,8 @@ static void make(fixture *f, const shape *s, test_random *random) {
         .output = f->output.view,
         .output_stride = stride,
     };
-    f->run = (test_run){.enqueue = enqueue, .payload = &f->params, .inputs = {&f->attended}, .outputs = {&f->heads, &f->output}};
+    f->run = (test_run){
+        .enqueue = enqueue, .payload = &f->params, .inputs = {&f->attended}, .outputs = {&f->heads, &f->output}};
     int count = test_weights_inputs(f->run.inputs + 1, &f->up);
     test_weights_inputs(f->run.inputs + 1 + count, &f->last);
 }
@@ -75,8 +86,10 @@ static void finish(fixture *f) {
 static void check_variants(fixture *f) {
     const clmla_output_params *p = &f->params;
     clmla_variant variants[TEST_VARIANTS_MAX];
-    clmla_shape shape = {
-        .weights = p->kv_b.type, .latent_dim = p->kv_b.columns, .head_count = p->head_count, .row_count = p->token_count};
+    clmla_shape shape = {.weights = p->kv_b.type,
+                         .latent_dim = p->kv_b.columns,
+                         .head_count = p->head_count,
+                         .row_count = p->token_count};
     size_t count = test_variants(variants, CLMLA_OP_OUTPUT, &shape), width = p->o_proj.columns, hidden = p->o_proj.rows;
     double *heads = test_allocate(p->token_count * width, sizeof *heads);
     double *expected = test_allocate(p->token_count * hidden, sizeof *expected);
@@ -87,8 +100,8 @@ static void check_variants(fixture *f) {
         f->params.variant = variants[i].name;
         test_run_twice(&f->run);
         test_compare_rows(test_buffer_found(&f->heads), width, heads, p->token_count, width, TEST_BAR_F32, "heads");
-        test_compare_rows(test_buffer_found(&f->output), (size_t)p->output_stride, expected, p->token_count, hidden, TEST_BAR_F32,
-                          variants[i].name);
+        test_compare_rows(test_buffer_found(&f->output), (size_t)p->output_stride, expected, p->token_count, hidden,
+                          TEST_BAR_F32, variants[i].name);
     }
     test_variants_refused(&f->run, &f->params.variant, CLMLA_OP_OUTPUT, &shape);
     free(heads);
@@ -116,9 +129,10 @@ static void run_case(int number, const int *chosen) {
         .bias = chosen[BIAS],
     };
     test_random random = test_random_make((uint64_t)number + 6000);
-    test_case_begin("output", number, "%s and %s, heads %u, tokens %u, N %u, V %u, L %u, hidden %u, strided %d, bias %d, seed %d",
-                    test_type_name(s.type), test_type_name(s.last_type), s.heads, s.tokens, s.nope, s.value, s.latent, s.hidden,
-                    s.strided, s.bias, number + 6000);
+    test_case_begin("output", number,
+                    "%s and %s, heads %u, tokens %u, N %u, V %u, L %u, hidden %u, strided %d, bias %d, seed %d",
+                    test_type_name(s.type), test_type_name(s.last_type), s.heads, s.tokens, s.nope, s.value, s.latent,
+                    s.hidden, s.strided, s.bias, number + 6000);
     fixture f;
     make(&f, &s, &random);
     check_variants(&f);
@@ -133,8 +147,15 @@ END_TEST
 
 static void make_small(fixture *f) {
     test_random random = test_random_make(17);
-    shape s = {.type = REF_F8_E4M3, .last_type = REF_BF16, .heads = 3, .tokens = 5, .nope = 6, .value = 50, .latent = 37,
-               .hidden = 70, .bias = true};
+    shape s = {.type = REF_F8_E4M3,
+               .last_type = REF_BF16,
+               .heads = 3,
+               .tokens = 5,
+               .nope = 6,
+               .value = 50,
+               .latent = 37,
+               .hidden = 70,
+               .bias = true};
     test_case_begin("output small", 0, "f8_e4m3 and bf16, heads 3, tokens 5, N 6, V 50, L 37, hidden 70");
     make(f, &s, &random);
 }

@@ -36,7 +36,8 @@ static clmla_output_params output_of(const fixture *f, uint32_t first, uint32_t 
 }
 
 // Attention that leaves states, then output of the first tokens and of the others.
-static clmla_status enqueue_merging(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue_merging(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                                    cl_event *event) {
     fixture *f = payload;
     clmla_plan *plan = f->attend.plan;
     clmla_context *context = test_device_get()->context;
@@ -53,7 +54,8 @@ static clmla_status enqueue_merging(void *payload, cl_command_queue queue, cl_ui
     return plan_chain_finish(&chain, plan, status, event);
 }
 
-static clmla_status enqueue_apart(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue_apart(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                                  cl_event *event) {
     fixture *f = payload;
     clmla_output_params params = output_of(f, 0, f->attend.tokens);
     clmla_status status = clmla_attend(f->attend.plan, &f->attend.params, queue, count, wait, NULL);
@@ -62,8 +64,10 @@ static clmla_status enqueue_apart(void *payload, cl_command_queue queue, cl_uint
 
 static void make(fixture *f, const attend_shape *s, uint32_t first_count) {
     test_random random = test_random_make(s->seed + 1);
-    test_weights_shape up = {.type = REF_BF16, .rows = s->heads * (NOPE + VALUE), .columns = s->latent, .mean = 0.25, .deviation = 0.5};
-    test_weights_shape last = {.type = REF_F32, .rows = HIDDEN, .columns = s->heads * VALUE, .mean = 0.25, .deviation = 0.5};
+    test_weights_shape up = {
+        .type = REF_BF16, .rows = s->heads * (NOPE + VALUE), .columns = s->latent, .mean = 0.25, .deviation = 0.5};
+    test_weights_shape last = {
+        .type = REF_F32, .rows = HIDDEN, .columns = s->heads * VALUE, .mean = 0.25, .deviation = 0.5};
     *f = (fixture){.first_count = first_count};
     attend_make(&f->attend, s);
     attend_plan(&f->attend, NULL);
@@ -157,8 +161,10 @@ START_TEST(merging_changes_no_bit) {
     ck_assert(s.split_tokens == 0 || f.attend.plan->grid_items > 0);
     clmla_variant variants[TEST_VARIANTS_MAX];
     size_t count;
-    clmla_shape shape = {.weights = CLMLA_TYPE_BF16, .latent_dim = s.latent, .head_count = s.heads, .row_count = f.attend.tokens};
-    TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context, CLMLA_OP_OUTPUT, &shape));
+    clmla_shape shape = {
+        .weights = CLMLA_TYPE_BF16, .latent_dim = s.latent, .head_count = s.heads, .row_count = f.attend.tokens};
+    TEST_OK(clmla_variant_list_tried(variants, TEST_VARIANTS_MAX, &count, test_device_get()->context, CLMLA_OP_OUTPUT,
+                                     &shape));
     for (size_t i = 0; i < count; i++)
         if (variants[i].chosen && f.attend.plan->grid_items > 0)
             ck_assert((strcmp(variants[i].name, "vector") == 0) == (refusal(&f) == NULL));

@@ -16,7 +16,7 @@ typedef struct plan_case {
     clmla_plan_params params;
     uint32_t sequences;
     int32_t query[MANY_SEQUENCES], keys[MANY_SEQUENCES]; // as on the device
-    bool one_each;                             // no query tokens given
+    bool one_each;                                       // no query tokens given
 } plan_case;
 
 static clmla_row_layout layout_of(clmla_row_format format, uint32_t latent, uint32_t rope) {
@@ -75,11 +75,12 @@ static void cut_lengths(const plan_case *c, uint32_t query[MANY_SEQUENCES], uint
 // A buffer may not be empty.
 static cl_mem upload(const int32_t *values, uint32_t count) {
     cl_int code;
-    cl_mem memory = clCreateBuffer(test_device_get()->cl, CL_MEM_READ_WRITE, (MANY_SEQUENCES + 2) * sizeof(int32_t), NULL, &code);
+    cl_mem memory =
+        clCreateBuffer(test_device_get()->cl, CL_MEM_READ_WRITE, (MANY_SEQUENCES + 2) * sizeof(int32_t), NULL, &code);
     TEST_CL(code);
     if (count)
-        TEST_CL(clEnqueueWriteBuffer(test_device_get()->queue, memory, CL_TRUE, 2 * sizeof *values, count * sizeof *values,
-                                     values, 0, NULL, NULL));
+        TEST_CL(clEnqueueWriteBuffer(test_device_get()->queue, memory, CL_TRUE, 2 * sizeof *values,
+                                     count * sizeof *values, values, 0, NULL, NULL));
     return memory;
 }
 
@@ -106,7 +107,8 @@ static void update_on_device(const plan_case *c, int run) {
     clmla_device_lengths lengths = {c->sequences, {c->one_each ? NULL : query, 8}, {keys, 8}};
     cl_command_queue queue = test_device_get()->queue;
     int32_t spoilt = SPOILT;
-    TEST_CL(clEnqueueFillBuffer(queue, c->plan->step, &spoilt, sizeof spoilt, 0, c->plan->step_bytes / 4 * 4, 0, NULL, NULL));
+    TEST_CL(clEnqueueFillBuffer(queue, c->plan->step, &spoilt, sizeof spoilt, 0, c->plan->step_bytes / 4 * 4, 0, NULL,
+                                NULL));
     begin_run(c, run);
     TEST_OK(clmla_plan_update_device(c->plan, &lengths, queue, 0, NULL, NULL));
     *facts = saved;
@@ -117,7 +119,8 @@ static void update_on_device(const plan_case *c, int run) {
 
 static int32_t *fetch_step(const plan_case *c) {
     int32_t *step = test_allocate((size_t)c->plan->step_bytes, 1);
-    TEST_CL(clEnqueueReadBuffer(test_device_get()->queue, c->plan->step, CL_TRUE, 0, (size_t)c->plan->step_bytes, step, 0, NULL, NULL));
+    TEST_CL(clEnqueueReadBuffer(test_device_get()->queue, c->plan->step, CL_TRUE, 0, (size_t)c->plan->step_bytes, step,
+                                0, NULL, NULL));
     return step;
 }
 
@@ -136,15 +139,19 @@ static void compare_step(const plan_case *c, const plan_schedule *expected, bool
     const plan_offsets *at = &c->plan->offsets;
     compare_section(step, at->header, at->parts, expected->header, HEADER_INTS, spoilt, "header");
     compare_section(step, at->parts, at->works, expected->parts, expected->part_count + 1u, spoilt, "parts");
-    compare_section(step, at->works, at->items, expected->works, (uint64_t)expected->work_count * WORK_INTS, spoilt, "works");
-    compare_section(step, at->items, at->tiles, expected->items, (uint64_t)expected->item_count * ITEM_INTS, spoilt, "items");
-    compare_section(step, at->tiles, at->total, expected->tiles, (uint64_t)expected->tile_count * TILE_INTS, spoilt, "tiles");
+    compare_section(step, at->works, at->items, expected->works, (uint64_t)expected->work_count * WORK_INTS, spoilt,
+                    "works");
+    compare_section(step, at->items, at->tiles, expected->items, (uint64_t)expected->item_count * ITEM_INTS, spoilt,
+                    "items");
+    compare_section(step, at->tiles, at->total, expected->tiles, (uint64_t)expected->tile_count * TILE_INTS, spoilt,
+                    "tiles");
     free(step);
 }
 
 static void check_lengths(plan_case *c, plan_schedule *expected) {
     uint32_t query[MANY_SEQUENCES], keys[MANY_SEQUENCES];
-    clmla_lengths lengths = {c->sequences, c->one_each && c->sequences <= c->params.capacity.query_tokens ? NULL : query, keys};
+    clmla_lengths lengths = {c->sequences,
+                             c->one_each && c->sequences <= c->params.capacity.query_tokens ? NULL : query, keys};
     cut_lengths(c, query, keys);
     TEST_OK(plan_schedule_make(expected, &c->plan->rules, &lengths, NULL));
     for (int run = 0; run < RUNS; run++) {
@@ -203,10 +210,12 @@ START_TEST(refuses_wrong_parameters) {
     p = good, p.window = UINT32_MAX, expect_refusal(&p, CLMLA_E_ARGUMENT, "window");
     p = good, p.parallel.rank = 1, expect_refusal(&p, CLMLA_E_ARGUMENT, "parallel.rank is 1 of a world of 1");
     p = good, p.parallel = (clmla_context_parallel){2, 2, 1}, expect_refusal(&p, CLMLA_E_ARGUMENT, "parallel.rank");
-    p = good, p.parallel = (clmla_context_parallel){0, 65536, 65536}, expect_refusal(&p, CLMLA_E_ARGUMENT, "interleave");
+    p = good, p.parallel = (clmla_context_parallel){0, 65536, 65536},
+    expect_refusal(&p, CLMLA_E_ARGUMENT, "interleave");
     p = good, p.capacity.sequences = 1, expect_refusal(&p, CLMLA_E_ARGUMENT, "capacity of 1 sequences, 0 query");
     p = good, p.capacity.kv_tokens = 1, expect_refusal(&p, CLMLA_E_ARGUMENT, "capacity");
-    p = good, p.capacity = (clmla_plan_capacity){1, 1, UINT32_MAX}, expect_refusal(&p, CLMLA_E_LIMIT, "4294967295 keys");
+    p = good, p.capacity = (clmla_plan_capacity){1, 1, UINT32_MAX},
+    expect_refusal(&p, CLMLA_E_LIMIT, "4294967295 keys");
     p = good, p.capacity = (clmla_plan_capacity){1, 400000000, 1}, expect_refusal(&p, CLMLA_E_LIMIT, "400000000 query");
     p.capacity = (clmla_plan_capacity){1000, 1000, 2000000000}, p.split_tokens = 1;
     expect_refusal(&p, CLMLA_E_LIMIT, "longer splits");
@@ -219,7 +228,8 @@ static void expect_lengths_refused(clmla_plan *plan, uint32_t sequences, uint32_
     clmla_lengths lengths = {sequences, queries, kv};
     clmla_status status = clmla_plan_update_lengths(plan, &lengths, test_device_get()->queue, 0, NULL, NULL);
     TEST_ASSERT(status == CLMLA_E_LIMIT, "%s instead of a limit", clmla_status_name(status));
-    TEST_ASSERT(strstr(clmla_last_error(), a) && strstr(clmla_last_error(), b), "no %s and %s in: %s", a, b, clmla_last_error());
+    TEST_ASSERT(strstr(clmla_last_error(), a) && strstr(clmla_last_error(), b), "no %s and %s in: %s", a, b,
+                clmla_last_error());
 }
 
 START_TEST(refuses_steps_beyond_the_capacity) {
@@ -261,7 +271,8 @@ static uint64_t held_bytes(const clmla_plan *plan) {
 }
 
 START_TEST(facts_are_of_the_step) {
-    clmla_plan_params params = {.head_count = 4, .layout = layout_of(CLMLA_ROWS_F16, 32, 8), .split_tokens = 96, .attend_variant = "naive"};
+    clmla_plan_params params = {
+        .head_count = 4, .layout = layout_of(CLMLA_ROWS_F16, 32, 8), .split_tokens = 96, .attend_variant = "naive"};
     uint32_t query[] = {2, 0, 1}, keys[] = {200, 7, 50};
     clmla_lengths lengths = {3, query, keys};
     clmla_plan *plan;
@@ -294,7 +305,8 @@ START_TEST(a_capacity_is_all_there_is) {
     ck_assert_uint_eq(bytes, held_bytes(plan));
     for (int i = 0; i < 30; i++) {
         uint32_t keys[4], query[4];
-        for (int s = 0; s < 4; s++) keys[s] = test_random_below(&random, 2001), query[s] = test_random_below(&random, 2);
+        for (int s = 0; s < 4; s++)
+            keys[s] = test_random_below(&random, 2001), query[s] = test_random_below(&random, 2);
         clmla_lengths lengths = {1 + test_random_below(&random, 4), query, keys};
         TEST_OK(clmla_plan_update_lengths(plan, &lengths, test_device_get()->queue, 0, NULL, NULL));
         ck_assert_uint_eq(clmla_plan_facts_get(plan).workspace_bytes, bytes);
@@ -325,7 +337,10 @@ static void update_in_place(const clmla_plan_params *params) {
     uint32_t keys[16];
     clmla_lengths lengths = {16, NULL, keys};
     test_random random = test_random_make(4);
-    clmla_context_params with = {.opencl = {device->cl, device->id}, .allocator = {count_allocation, release, NULL}, .program_folder = "", .tuning_file = ""};
+    clmla_context_params with = {.opencl = {device->cl, device->id},
+                                 .allocator = {count_allocation, release, NULL},
+                                 .program_folder = "",
+                                 .tuning_file = ""};
     TEST_OK(clmla_context_create(&context, &with));
     TEST_OK(clmla_plan_create(&plan, context, params));
     for (int i = 0; i < 40; i++) {

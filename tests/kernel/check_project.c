@@ -109,8 +109,9 @@ END_TEST
 
 // Many enough for variants that take them in blocks, and for more than a block.
 START_TEST(takes_many_tokens) {
-    static const struct { uint32_t rows, columns, tokens; } cases[] = {
-        {17, 24, 33}, {17, 129, 200}, {130, 2058, 70}, {64, 1024, 64}};
+    static const struct {
+        uint32_t rows, columns, tokens;
+    } cases[] = {{17, 24, 33}, {17, 129, 200}, {130, 2058, 70}, {64, 1024, 64}};
     size_t count = test_device_get()->short_form ? 1 : sizeof cases / sizeof cases[0];
     for (int type = REF_F32; type <= REF_F8_E4M3; type++)
         for (size_t i = 0; i < count; i++) {
@@ -142,8 +143,8 @@ static void align(fixture *f) {
     f->weights.reference.columns -= 8;
 }
 
-// The variants for GPUs then take eight weights at a time, those of 16 and 8 bits through halves where the device has them: an
-// interpreter says so and has not. They run where they are named, too.
+// The variants for GPUs then take eight weights at a time, those of 16 and 8 bits through halves where the device has
+// them: an interpreter says so and has not. They run where they are named, too.
 START_TEST(takes_aligned_rows) {
     static const struct {
         const char *variant;
@@ -221,8 +222,12 @@ START_TEST(sums_in_one_order) {
     if (test_left_out(test_device_get()->short_form, "sums in one order")) return;
     for (int type = REF_F32; type <= REF_F8_E4M3; type++) {
         test_random random = test_random_make(77);
-        test_weights_shape shape = {
-            .type = (ref_type)type, .rows = 70, .columns = 1304, .window = type == REF_F16, .bias = true, .deviation = 0.5};
+        test_weights_shape shape = {.type = (ref_type)type,
+                                    .rows = 70,
+                                    .columns = 1304,
+                                    .window = type == REF_F16,
+                                    .bias = true,
+                                    .deviation = 0.5};
         fixture f;
         make(&f, &shape, 197, &random);
         if (cpu) check_order(&f, NULL, 1);

@@ -18,7 +18,8 @@ typedef struct fixture {
     test_run run;
 } fixture;
 
-static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                            cl_event *event) {
     return clmla_rms_norm(test_device_get()->context, payload, queue, count, wait, event);
 }
 
@@ -34,14 +35,16 @@ static void fill(float *values, uint32_t rows, uint32_t stride, uint32_t width, 
     }
 }
 
-static void make(fixture *f, uint32_t width, uint32_t rows, uint32_t pad, bool in_place, int data, test_random *random) {
+static void make(fixture *f, uint32_t width, uint32_t rows, uint32_t pad, bool in_place, int data,
+                 test_random *random) {
     uint32_t stride = width + pad;
     float *values = test_nan_bytes((size_t)rows * stride * sizeof *values);
     fill(values, rows, stride, width, data, random);
     *f = (fixture){0};
     test_buffer_make(&f->input, (size_t)rows * stride * sizeof *values, values);
     test_buffer_make_rows(&f->weight, random, 1, width, width, 1.0, 0.3);
-    test_buffer_make(&f->output, (size_t)rows * (stride + (in_place ? 0 : 2)) * sizeof *values, in_place ? values : NULL);
+    test_buffer_make(&f->output, (size_t)rows * (stride + (in_place ? 0 : 2)) * sizeof *values,
+                     in_place ? values : NULL);
     f->params = (clmla_rms_norm_params){
         .row_count = rows,
         .width = width,
@@ -52,7 +55,8 @@ static void make(fixture *f, uint32_t width, uint32_t rows, uint32_t pad, bool i
         .output = f->output.view,
         .output_stride = in_place ? stride : stride + 2,
     };
-    f->run = (test_run){.enqueue = enqueue, .payload = &f->params, .inputs = {&f->weight, &f->input}, .outputs = {&f->output}};
+    f->run = (test_run){
+        .enqueue = enqueue, .payload = &f->params, .inputs = {&f->weight, &f->input}, .outputs = {&f->output}};
     free(values);
 }
 
@@ -69,16 +73,16 @@ static void check_variants(fixture *f) {
     size_t count = test_variants(variants, CLMLA_OP_RMS_NORM, &shape), width = p->width;
     double *expected = test_allocate(p->row_count * width, sizeof *expected);
     for (uint32_t r = 0; r < p->row_count; r++)
-        ref_rms_norm(expected + r * width, test_buffer_floats(&f->input) + r * p->input_stride, test_buffer_floats(&f->weight),
-                     width, (double)p->epsilon);
+        ref_rms_norm(expected + r * width, test_buffer_floats(&f->input) + r * p->input_stride,
+                     test_buffer_floats(&f->weight), width, (double)p->epsilon);
     for (size_t i = 0; i < count; i++) {
         if (!variants[i].accepted) continue;
         f->params.variant = variants[i].name;
         for (uint32_t r = 0; test_variant_run(&variants[i], r); r++)
             for (uint32_t w = 0; test_variant_without(&variants[i], w); w++) {
                 test_run_twice(&f->run);
-                test_compare_rows(test_buffer_found(&f->output), (size_t)p->output_stride, expected, p->row_count, width,
-                                  TEST_BAR_F32, variants[i].name);
+                test_compare_rows(test_buffer_found(&f->output), (size_t)p->output_stride, expected, p->row_count,
+                                  width, TEST_BAR_F32, variants[i].name);
             }
     }
     test_variants_refused(&f->run, &f->params.variant, CLMLA_OP_RMS_NORM, &shape);
@@ -87,10 +91,12 @@ static void check_variants(fixture *f) {
 
 static void run_case(int number, const int *chosen) {
     test_random random = test_random_make((uint64_t)number + 2000);
-    test_case_begin("rms_norm", number, "width %u, rows %u, padded %d, in place %d, data %d, seed %d", widths[chosen[WIDTH]],
-                    row_counts[chosen[ROWS]], chosen[STRIDE], chosen[IN_PLACE], chosen[DATA], number + 2000);
+    test_case_begin("rms_norm", number, "width %u, rows %u, padded %d, in place %d, data %d, seed %d",
+                    widths[chosen[WIDTH]], row_counts[chosen[ROWS]], chosen[STRIDE], chosen[IN_PLACE], chosen[DATA],
+                    number + 2000);
     fixture f;
-    make(&f, widths[chosen[WIDTH]], row_counts[chosen[ROWS]], chosen[STRIDE] ? 3 : 0, chosen[IN_PLACE], chosen[DATA], &random);
+    make(&f, widths[chosen[WIDTH]], row_counts[chosen[ROWS]], chosen[STRIDE] ? 3 : 0, chosen[IN_PLACE], chosen[DATA],
+         &random);
     check_variants(&f);
     finish(&f);
 }

@@ -19,7 +19,8 @@ typedef struct fixture {
     test_run run;
 } fixture;
 
-static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                            cl_event *event) {
     return clmla_rope(test_device_get()->context, payload, queue, count, wait, event);
 }
 
@@ -51,7 +52,8 @@ static void make(fixture *f, const shape *s, test_random *random) {
     uint32_t head = s->dim + s->pad, token = s->heads * head + s->pad;
     float *values = test_nan_bytes((size_t)s->tokens * token * sizeof *values);
     for (uint32_t i = 0; i < s->tokens * s->heads; i++)
-        test_random_fill(random, values + (size_t)(i / s->heads) * token + (size_t)(i % s->heads) * head, s->dim, 0.0, 1.0);
+        test_random_fill(random, values + (size_t)(i / s->heads) * token + (size_t)(i % s->heads) * head, s->dim, 0.0,
+                         1.0);
     test_buffer_make(&f->input, (size_t)s->tokens * token * sizeof *values, values);
     uint32_t out_head = s->in_place ? head : s->dim + 1, out_token = s->in_place ? token : s->heads * out_head + 4;
     test_buffer_make(&f->output, (size_t)s->tokens * out_token * sizeof *values, s->in_place ? values : NULL);
@@ -74,7 +76,9 @@ static void make(fixture *f, const shape *s, test_random *random) {
         .output_order = s->output_halves ? CLMLA_ROPE_HALVES : CLMLA_ROPE_INTERLEAVED,
     };
     if (s->positions) f->params.positions = f->positions.view;
-    f->run = (test_run){.enqueue = enqueue, .payload = &f->params, .inputs = {&f->table, &f->positions, &f->input},
+    f->run = (test_run){.enqueue = enqueue,
+                        .payload = &f->params,
+                        .inputs = {&f->table, &f->positions, &f->input},
                         .outputs = {&f->output}};
 }
 
@@ -101,8 +105,8 @@ static void compare(const fixture *f, const char *variant) {
             for (uint32_t i = 0; i < p->rope_dim; i++) input[i] = (double)in[i];
             ref_rope(expected, input, angles_of(f, t), p->rope_dim, p->input_order == CLMLA_ROPE_HALVES,
                      p->output_order == CLMLA_ROPE_HALVES);
-            test_compare_rows(test_buffer_found(&f->output) + t * p->output_token_stride + h * p->output_head_stride, p->rope_dim,
-                              expected, 1, p->rope_dim, TEST_BAR_F32, variant);
+            test_compare_rows(test_buffer_found(&f->output) + t * p->output_token_stride + h * p->output_head_stride,
+                              p->rope_dim, expected, 1, p->rope_dim, TEST_BAR_F32, variant);
         }
 }
 
@@ -132,7 +136,8 @@ static void run_case(int number, const int *chosen) {
         .positions = chosen[POSITIONS],
     };
     test_random random = test_random_make((uint64_t)number + 3000);
-    test_case_begin("rope", number, "dim %u, heads %u, tokens %u, pad %u, orders %d, in place %d, positions %d, seed %d", s.dim,
+    test_case_begin("rope", number,
+                    "dim %u, heads %u, tokens %u, pad %u, orders %d, in place %d, positions %d, seed %d", s.dim,
                     s.heads, s.tokens, s.pad, chosen[ORDERS], s.in_place, s.positions, number + 3000);
     fixture f;
     make(&f, &s, &random);

@@ -33,7 +33,8 @@ typedef struct fixture {
     test_run run;
 } fixture;
 
-static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait, cl_event *event) {
+static clmla_status enqueue(void *payload, cl_command_queue queue, cl_uint count, const cl_event *wait,
+                            cl_event *event) {
     fixture *f = payload;
     clmla_context *context = test_device_get()->context;
     uint32_t most = f->rows.layers.page_tokens;
@@ -67,8 +68,8 @@ static void make(fixture *f, const shape *s, test_random *random) {
     memcpy(f->list, list, sizeof list);
     test_buffer_make(&f->shifts, sizeof list, list);
     make_table(f, s->rope);
-    f->run = (test_run){
-        .enqueue = enqueue, .payload = f, .inputs = {&f->shifts, &f->table}, .outputs = {&f->rows.rows}};
+    f->run =
+        (test_run){.enqueue = enqueue, .payload = f, .inputs = {&f->shifts, &f->table}, .outputs = {&f->rows.rows}};
 }
 
 static void finish(fixture *f) {
@@ -93,8 +94,8 @@ static void check_row(fixture *f, size_t at, int delta) {
     for (uint32_t i = 0; i < layout->rope_dim; i++) {
         uint32_t other = halves ? (i + layout->rope_dim / 2) % layout->rope_dim : i ^ 1u;
         double size = fabs(expected[i]) + fabs(expected[other]), found = ref_load(type, f->rows.rows.found + at, i);
-        TEST_ASSERT(fabs(found - expected[i]) <= steps[type] * size, "%s: rope value %u is %g, expected %g", f->variant, i,
-                    found, expected[i]);
+        TEST_ASSERT(fabs(found - expected[i]) <= steps[type] * size, "%s: rope value %u is %g, expected %g", f->variant,
+                    i, found, expected[i]);
     }
     memcpy(f->rows.rows.found + at, f->rows.rows.initial + at, layout->rope_dim * ref_bytes(type));
 }
@@ -104,7 +105,8 @@ static void check_result(fixture *f) {
     for (uint32_t layer = 0; layer < layers->layer_count; layer++)
         for (int i = 0; i < SHIFTS; i++)
             for (int32_t row = 0; row < f->list[i][2]; row++) {
-                uint64_t in_page = (uint64_t)(f->list[i][1] + row) * layers->layout.row_bytes + layers->layout.rope_offset;
+                uint64_t in_page =
+                    (uint64_t)(f->list[i][1] + row) * layers->layout.row_bytes + layers->layout.rope_offset;
                 uint64_t at = layer * layers->layer_stride + (uint64_t)f->list[i][0] * f->rows.page_bytes + in_page;
                 check_row(f, (size_t)at, deltas[f->list[i][3]]);
             }
@@ -119,8 +121,8 @@ START_TEST(matches_the_reference) {
     test_random random = test_random_make(60 + (uint64_t)_i);
     fixture f;
     if (!test_case_wanted(_i) || (test_device_get()->short_form && s->latent * s->page_tokens > 200)) return;
-    test_case_begin("shift", _i, "%s %u + %u, order %d, page %u, layers %u", clmla_row_format_name(s->format), s->latent,
-                    s->rope, (int)s->order, s->page_tokens, s->layers);
+    test_case_begin("shift", _i, "%s %u + %u, order %d, page %u, layers %u", clmla_row_format_name(s->format),
+                    s->latent, s->rope, (int)s->order, s->page_tokens, s->layers);
     make(&f, s, &random);
     size_t count = test_variants(variants, CLMLA_OP_SHIFT, &asked);
     for (size_t i = 0; i < count; i++) {

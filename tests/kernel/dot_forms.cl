@@ -6,8 +6,8 @@
 #include "../../cl/common/turn.clh"
 #include "../../cl/common/dot.clh"
 #include "../../cl/common/amx.clh"
-#define FORM(name)                                                                                                       \
-    __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void name(const __global uint *a, const __global uint *b,         \
+#define FORM(name)                                                                                                     \
+    __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void name(const __global uint *a, const __global uint *b,  \
                                                                       const __global uint *c, __global uint *out)
 #define OF(words) vload16(get_global_id(0), words)
 #define GIVE(value) vstore16(as_uint16(value), get_global_id(0), out)

@@ -19,7 +19,8 @@ static void add_range(double *sum, layer_session *s, uint32_t first, uint32_t co
     clmla_rows rows;
     TEST_OK(clmla_cache_rows(&rows, s->cache, 0));
     clmla_plan_params params = {.head_count = count, .layout = rows.layout};
-    clmla_batch batch = {.sequence_count = SESSION_SEQUENCES, .sequences = s->sequences, .query_tokens = s->query_tokens};
+    clmla_batch batch = {
+        .sequence_count = SESSION_SEQUENCES, .sequences = s->sequences, .query_tokens = s->query_tokens};
     TEST_OK(clmla_plan_create(&plan, s->context, &params));
     TEST_OK(clmla_plan_update(plan, s->cache, &batch, device->queue, 0, NULL, NULL));
     test_buffer_reset(&s->output);
@@ -45,7 +46,8 @@ START_TEST(head_ranges_add_up) {
         add_range(sum, &s, 4, 2);
         test_run_twice(&s.run);
         layer_session_check(&s);
-        test_compare_rows(test_buffer_found(&s.output), model_of.hidden, sum, s.tokens, model_of.hidden, 4e-6, "sum of ranges");
+        test_compare_rows(test_buffer_found(&s.output), model_of.hidden, sum, s.tokens, model_of.hidden, 4e-6,
+                          "sum of ranges");
         free(sum);
         layer_session_end(&s);
     }
@@ -84,12 +86,12 @@ START_TEST(preparing_leaves_nothing_to_build) {
         TEST_CL(code);
         TEST_OK(clmla_cache_reserve(s.cache, &batch));
         TEST_OK(clmla_plan_update(s.plan, s.cache, &batch, queue, 0, NULL, NULL));
-        TEST_OK(clmla_layer_enqueue(s.layer, s.plan, s.cache, (clmla_buffer){memory, 0}, (clmla_buffer){memory, bytes}, queue, 0,
-                                    NULL, NULL));
+        TEST_OK(clmla_layer_enqueue(s.layer, s.plan, s.cache, (clmla_buffer){memory, 0}, (clmla_buffer){memory, bytes},
+                                    queue, 0, NULL, NULL));
         TEST_CL(clFinish(queue));
         TEST_CL(clReleaseMemObject(memory));
-        TEST_ASSERT(programs_of(context) == prepared, "step %zu: %u programs after %u were prepared", i, programs_of(context),
-                    prepared);
+        TEST_ASSERT(programs_of(context) == prepared, "step %zu: %u programs after %u were prepared", i,
+                    programs_of(context), prepared);
     }
     TEST_ASSERT(clmla_layer_prepare(NULL, s.cache, queue) == CLMLA_E_ARGUMENT, "no layer");
     TEST_ASSERT(clmla_layer_prepare(s.layer, NULL, queue) == CLMLA_E_ARGUMENT, "no cache");
@@ -113,7 +115,8 @@ typedef struct worker {
 static void *work(void *payload) {
     worker *w = payload;
     layer_session *s = &w->session;
-    clmla_batch batch = {.sequence_count = SESSION_SEQUENCES, .sequences = s->sequences, .query_tokens = s->query_tokens};
+    clmla_batch batch = {
+        .sequence_count = SESSION_SEQUENCES, .sequences = s->sequences, .query_tokens = s->query_tokens};
     pthread_barrier_wait(w->start);
     for (size_t i = 0; i < 12 && w->status == CLMLA_OK; i++) {
         uint32_t one[SESSION_SEQUENCES] = {1, 2, 1};
@@ -121,7 +124,8 @@ static void *work(void *payload) {
         w->status = clmla_cache_reserve(s->cache, &batch);
         if (w->status == CLMLA_OK) w->status = clmla_plan_update(s->plan, s->cache, &batch, w->queue, 0, NULL, NULL);
         if (w->status == CLMLA_OK)
-            w->status = clmla_layer_enqueue(s->layer, s->plan, s->cache, s->input.view, s->output.view, w->queue, 0, NULL, NULL);
+            w->status = clmla_layer_enqueue(s->layer, s->plan, s->cache, s->input.view, s->output.view, w->queue, 0,
+                                            NULL, NULL);
     }
     if (clFinish(w->queue) != CL_SUCCESS) w->status = CLMLA_E_OPENCL;
     return NULL;
@@ -167,7 +171,8 @@ START_TEST(threads_share_context_and_layer) {
         test_buffer_fetch(&workers[i].session.output);
     }
     for (int i = 0; i < 2; i++)
-        TEST_ASSERT(memcmp(workers[i].session.output.found, workers[2].session.output.found, workers[i].session.output.bytes) == 0,
+        TEST_ASSERT(memcmp(workers[i].session.output.found, workers[2].session.output.found,
+                           workers[i].session.output.bytes) == 0,
                     "thread %d gave other bits than the same work alone", i);
     for (int i = 0; i < 3; i++) close_worker(&workers[i]);
     clmla_layer_destroy(&layer);
@@ -177,10 +182,11 @@ START_TEST(threads_share_context_and_layer) {
 }
 END_TEST
 
-static void expect_refused(layer_session *s, clmla_plan *plan, clmla_cache *cache, clmla_buffer input, clmla_buffer output,
-                           const char *word) {
+static void expect_refused(layer_session *s, clmla_plan *plan, clmla_cache *cache, clmla_buffer input,
+                           clmla_buffer output, const char *word) {
     cl_event event = NULL;
-    clmla_status status = clmla_layer_enqueue(s->layer, plan, cache, input, output, test_device_get()->queue, 0, NULL, &event);
+    clmla_status status =
+        clmla_layer_enqueue(s->layer, plan, cache, input, output, test_device_get()->queue, 0, NULL, &event);
     TEST_ASSERT(status == CLMLA_E_ARGUMENT, "%s instead of a refusal that says '%s'", clmla_status_name(status), word);
     TEST_ASSERT(strstr(clmla_last_error(), word), "'%s' is not in: %s", word, clmla_last_error());
     TEST_ASSERT(event == NULL, "a refused step made an event");

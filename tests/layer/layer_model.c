@@ -26,7 +26,8 @@ static float *random_scales(layer_model *model, test_random *random, size_t coun
 }
 
 // A matrix in the model's type, and its values in double.
-static double *make_matrix(clmla_host_matrix *out, layer_model *model, test_random *random, size_t rows, size_t columns) {
+static double *make_matrix(clmla_host_matrix *out, layer_model *model, test_random *random, size_t rows,
+                           size_t columns) {
     ref_type type = model->shape.weights;
     size_t block_columns = (columns + 127) / 128;
     void *values = keep(model, test_allocate(rows * columns, ref_bytes(type)));
@@ -35,8 +36,13 @@ static double *make_matrix(clmla_host_matrix *out, layer_model *model, test_rand
     out->type = test_type_of(type);
     out->values = values;
     if (type == REF_F8_E4M3) out->scale_inv = random_scales(model, random, (rows + 127) / 128 * block_columns);
-    ref_matrix reference = {.type = type, .values = values, .rows = rows, .columns = columns, .row_stride = columns,
-                            .scales = out->scale_inv, .scale_stride = block_columns};
+    ref_matrix reference = {.type = type,
+                            .values = values,
+                            .rows = rows,
+                            .columns = columns,
+                            .row_stride = columns,
+                            .scales = out->scale_inv,
+                            .scale_stride = block_columns};
     return keep(model, ref_matrix_decode(&reference));
 }
 
@@ -75,10 +81,12 @@ static void make_config(layer_model *model) {
 
 static void make_norms(layer_model *model, test_random *random) {
     model->tensors.kv_a_layernorm_type = CLMLA_TYPE_F32;
-    model->tensors.kv_a_layernorm = model->reference.kv_a_norm = random_floats(model, random, model->shape.latent, 1.0, 0.2);
+    model->tensors.kv_a_layernorm = model->reference.kv_a_norm =
+        random_floats(model, random, model->shape.latent, 1.0, 0.2);
     if (model->shape.q_lora == 0) return;
     model->tensors.q_a_layernorm_type = CLMLA_TYPE_F32;
-    model->tensors.q_a_layernorm = model->reference.q_a_norm = random_floats(model, random, model->shape.q_lora, 1.0, 0.2);
+    model->tensors.q_a_layernorm = model->reference.q_a_norm =
+        random_floats(model, random, model->shape.q_lora, 1.0, 0.2);
 }
 
 static void make_matrices(layer_model *model, test_random *random) {
@@ -126,7 +134,8 @@ void layer_model_free(layer_model *model) {
     *model = (layer_model){0};
 }
 
-clmla_layer *layer_model_load(const layer_model *model, clmla_context *context, uint32_t first_head, uint32_t head_count) {
+clmla_layer *layer_model_load(const layer_model *model, clmla_context *context, uint32_t first_head,
+                              uint32_t head_count) {
     clmla_layer *layer;
     clmla_layer_params params = {.first_head = first_head, .head_count = head_count};
     TEST_OK(clmla_layer_create(&layer, context, &model->config, &model->tensors, 0, &params));

@@ -28,7 +28,8 @@ typedef struct layer_model {
 
 void layer_model_make(layer_model *out, const model_shape *shape);
 void layer_model_free(layer_model *model);
-clmla_layer *layer_model_load(const layer_model *model, clmla_context *context, uint32_t first_head, uint32_t head_count);
+clmla_layer *layer_model_load(const layer_model *model, clmla_context *context, uint32_t first_head,
+                              uint32_t head_count);
 
 // {cos, sin} of each pair at a position, computed here from the definition: out [rope].
 void layer_model_angles(float *out, const layer_model *model, int32_t position);

@@ -33,7 +33,8 @@ typedef struct layer_session {
     test_run run; // clmla_layer_enqueue of the step
 } layer_session;
 
-void layer_session_open(layer_session *out, const layer_model *model, clmla_context *context, const session_shape *shape);
+void layer_session_open(layer_session *out, const layer_model *model, clmla_context *context,
+                        const session_shape *shape);
 void layer_session_close(layer_session *session);
 
 // Begins a step of so many new tokens each, in the order of `sequences`: input made, rows reserved, plan updated on

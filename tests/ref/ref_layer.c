@@ -10,7 +10,8 @@ static double *numbers(size_t count) {
     return out;
 }
 
-static void multiply(double *out, const double *weights, size_t rows, size_t columns, const double *input, const float *bias) {
+static void multiply(double *out, const double *weights, size_t rows, size_t columns, const double *input,
+                     const float *bias) {
     for (size_t r = 0; r < rows; r++) {
         out[r] = bias ? (double)bias[r] : 0.0;
         for (size_t c = 0; c < columns; c++) out[r] += weights[r * columns + c] * input[c];

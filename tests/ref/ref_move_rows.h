@@ -11,6 +11,7 @@ typedef struct ref_pages {
 } ref_pages;
 
 // Takes `rows` rows from one place to another as they were before.
-void ref_move_rows(const ref_pages *pages, size_t from_page, size_t from_row, size_t to_page, size_t to_row, size_t rows);
+void ref_move_rows(const ref_pages *pages, size_t from_page, size_t from_row, size_t to_page, size_t to_row,
+                   size_t rows);
 
 #endif

@@ -9,10 +9,11 @@ static void multiply(double *out, const double *weights, size_t rows, size_t col
     }
 }
 
-void ref_output(double *out, double *head_values, const ref_matrix *kv_b, const ref_matrix *o_proj, const float *attended,
-                const ref_output_dims *dims) {
+void ref_output(double *out, double *head_values, const ref_matrix *kv_b, const ref_matrix *o_proj,
+                const float *attended, const ref_output_dims *dims) {
     size_t latent = kv_b->columns, pairs = dims->tokens * dims->heads;
-    double *up = ref_matrix_decode(kv_b), *last = ref_matrix_decode(o_proj), *input = malloc((latent + 1) * sizeof *input);
+    double *up = ref_matrix_decode(kv_b), *last = ref_matrix_decode(o_proj),
+           *input = malloc((latent + 1) * sizeof *input);
     if (!up || !last || !input) abort();
     for (size_t pair = 0; pair < pairs; pair++) {
         size_t first_row = pair % dims->heads * (dims->nope + dims->value) + dims->nope;

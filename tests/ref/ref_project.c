@@ -8,7 +8,8 @@ void ref_project(double *out, const ref_matrix *matrix, const float *input, size
     for (size_t t = 0; t < count; t++)
         for (size_t r = 0; r < matrix->rows; r++) {
             double sum = 0;
-            for (size_t c = 0; c < matrix->columns; c++) sum += weights[r * matrix->columns + c] * (double)input[t * stride + c];
+            for (size_t c = 0; c < matrix->columns; c++)
+                sum += weights[r * matrix->columns + c] * (double)input[t * stride + c];
             out[t * matrix->rows + r] = sum + (matrix->bias ? (double)matrix->bias[r] : 0.0);
         }
     free(weights);

@@ -46,11 +46,11 @@ static void write_all(const test_buffer *buffer, const unsigned char *contents) 
     cl_command_queue queue = test_device_get()->queue;
     for (uint32_t i = 0; i < CANARY_WORDS; i++) canary[i] = canary_word(i);
     TEST_CL(clEnqueueWriteBuffer(queue, buffer->view.memory, CL_TRUE, 0, CANARY_BYTES, canary, 0, NULL, NULL));
-    TEST_CL(clEnqueueWriteBuffer(queue, buffer->view.memory, CL_TRUE, CANARY_BYTES + buffer->bytes, CANARY_BYTES, canary,
-                                 0, NULL, NULL));
+    TEST_CL(clEnqueueWriteBuffer(queue, buffer->view.memory, CL_TRUE, CANARY_BYTES + buffer->bytes, CANARY_BYTES,
+                                 canary, 0, NULL, NULL));
     if (buffer->bytes > 0)
-        TEST_CL(clEnqueueWriteBuffer(queue, buffer->view.memory, CL_TRUE, CANARY_BYTES, buffer->bytes, contents, 0, NULL,
-                                     NULL));
+        TEST_CL(clEnqueueWriteBuffer(queue, buffer->view.memory, CL_TRUE, CANARY_BYTES, buffer->bytes, contents, 0,
+                                     NULL, NULL));
     // A blocking write may return when it has copied the host's bytes, before the device's memory holds them (Intel's
     // CPU runtime does so): another queue must not start earlier.
     TEST_CL(clFinish(queue));

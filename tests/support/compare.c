@@ -45,7 +45,7 @@ void test_compare_rows(const float *found, size_t found_stride, const double *ex
                     (double)row[d.first_misplaced], reference[d.first_misplaced]);
         double allowed = d.peak > 0.0 ? bar * d.peak + (double)FLT_MIN : 0.0;
         TEST_ASSERT(d.largest_error <= allowed,
-                    "%s[%zu][%zu] is %.9g, expected %.9g: error %.2e of the row's peak %.3g, allowed %.2e", name, r, d.worst,
-                    (double)row[d.worst], reference[d.worst], d.largest_error / d.peak, d.peak, bar);
+                    "%s[%zu][%zu] is %.9g, expected %.9g: error %.2e of the row's peak %.3g, allowed %.2e", name, r,
+                    d.worst, (double)row[d.worst], reference[d.worst], d.largest_error / d.peak, d.peak, bar);
     }
 }

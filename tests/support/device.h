@@ -2,8 +2,8 @@
 // One device for a whole test program, and its main function. Environment:
 //   CLMLA_TEST_DEVICE   a query as clmla_context_params.device takes it; unset = the default device
 //   CLMLA_TEST_SHORT    1 = tiny shapes alone, for slow devices; also when the device is an interpreter
-//   CLMLA_TEST_FEW_PROGRAMS   1 = fewer pairs of row formats and widths, each a program that the driver compiles; so does
-//                             the short form
+//   CLMLA_TEST_FEW_PROGRAMS   1 = fewer pairs of row formats and widths, each a program that the driver compiles; so
+//                             does the short form
 //   CLMLA_TEST_VECTOR_WIDTH   4, 8 or 16: clmla_context_params.vector_width
 //   CLMLA_TEST_GROUP    32, 64, 128 or 256: clmla_context_params.group_items
 //   CLMLA_TEST_GPU      1 = whatever the device is, the variants for GPUs

@@ -41,8 +41,8 @@ static int write_inputs(const test_run *run, cl_command_queue queue, cl_event ga
     for (int i = 0; run->inputs[i]; i++) {
         const test_buffer *input = run->inputs[i];
         if (input->bytes == 0) continue;
-        TEST_CL(clEnqueueWriteBuffer(queue, input->view.memory, CL_FALSE, input->view.offset, input->bytes, input->initial,
-                                     1, &gate, &written[count++]));
+        TEST_CL(clEnqueueWriteBuffer(queue, input->view.memory, CL_FALSE, input->view.offset, input->bytes,
+                                     input->initial, 1, &gate, &written[count++]));
     }
     return count;
 }

@@ -63,7 +63,8 @@ START_TEST(every_device_gets_a_tile_that_fits) {
 END_TEST
 
 START_TEST(uses_what_there_is) {
-    clmla_device_facts amd = made_up_gpu(VENDOR_AMD, 64 * KIB, 1024), nvidia = made_up_gpu(VENDOR_NVIDIA, 48 * KIB, 1024);
+    clmla_device_facts amd = made_up_gpu(VENDOR_AMD, 64 * KIB, 1024),
+                       nvidia = made_up_gpu(VENDOR_NVIDIA, 48 * KIB, 1024);
     clmla_device_facts intel = made_up_gpu(VENDOR_INTEL, 64 * KIB, 512), small = made_up_gpu(0, 16 * KIB, 64);
     // Two groups at a time, of many tokens.
     ck_assert_uint_le(choose(&amd, (attend_tile_limits){0}, &shapes[0]).local_bytes, 32 * KIB);
@@ -106,7 +107,8 @@ static void refused(const clmla_device_facts *facts, uint32_t value_dim, const c
 }
 
 START_TEST(says_what_is_missing) {
-    clmla_device_facts small = made_up_gpu(0, 4 * KIB, 256), narrow = made_up_gpu(0, 32 * KIB, 16), none = made_up_gpu(0, 0, 256);
+    clmla_device_facts small = made_up_gpu(0, 4 * KIB, 256), narrow = made_up_gpu(0, 32 * KIB, 16),
+                       none = made_up_gpu(0, 0, 256);
     clmla_device_facts large = made_up_gpu(0, 1024 * KIB, 256);
     refused(&small, 128, "bytes of local memory", "has 4096");
     refused(&none, 128, "bytes of local memory", "has 0");

@@ -89,8 +89,9 @@ static void check_step(plan_schedule *schedule, const schedule_rules *rules, con
     bool is_large = f.mean >= LARGE_STEP;
     *large += is_large;
     ck_assert_msg(f.slowest <= 1.1 * f.mean + (is_large ? 0 : 2 * rules->least_split),
-                  "%u units, %u heads, block %u, %u sequences: %.0f keys at the slowest, %.0f in the mean, %u parts", rules->units,
-                  rules->head_count, rules->block_tokens, lengths->sequence_count, f.slowest, f.mean, schedule->part_count);
+                  "%u units, %u heads, block %u, %u sequences: %.0f keys at the slowest, %.0f in the mean, %u parts",
+                  rules->units, rules->head_count, rules->block_tokens, lengths->sequence_count, f.slowest, f.mean,
+                  schedule->part_count);
 }
 
 static void check_kind(lengths_kind kind, bool vector, uint32_t heads, bool ragged) {

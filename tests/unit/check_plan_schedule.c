@@ -15,9 +15,20 @@ static uint32_t next_random(uint64_t *state) {
 }
 
 static schedule_rules rules_make(void) {
-    return (schedule_rules){.head_count = 16, .kv_head_count = 1, .row_tile = 128, .pack_rows = 16, .row_floor = 16,
-                            .block_tokens = 48, .piece_keys = 24, .units = 2, .parts_per_unit = 4, .part_keys = 192,
-                            .least_split = 96, .world = 1, .interleave = 1, .most_query_tokens = SCHEDULE_MOST,
+    return (schedule_rules){.head_count = 16,
+                            .kv_head_count = 1,
+                            .row_tile = 128,
+                            .pack_rows = 16,
+                            .row_floor = 16,
+                            .block_tokens = 48,
+                            .piece_keys = 24,
+                            .units = 2,
+                            .parts_per_unit = 4,
+                            .part_keys = 192,
+                            .least_split = 96,
+                            .world = 1,
+                            .interleave = 1,
+                            .most_query_tokens = SCHEDULE_MOST,
                             .most_kv_tokens = SCHEDULE_MOST};
 }
 
@@ -111,17 +122,27 @@ static void check_tile(const sequence_check *c, uint32_t kv_head, uint32_t row) 
     ck_assert_uint_eq(pieces, 1);
 }
 
-static uint32_t check_sequences(const plan_schedule *schedule, const schedule_rules *rules, const clmla_lengths *lengths) {
+static uint32_t check_sequences(const plan_schedule *schedule, const schedule_rules *rules,
+                                const clmla_lengths *lengths) {
     uint32_t token = 0, tiles = 0;
     for (uint32_t i = 0; i < lengths->sequence_count; i++) {
         uint32_t total = lengths->kv_tokens[i], *global = malloc((total + 1) * sizeof *global);
         ck_assert_ptr_nonnull(global);
-        sequence_check c = {schedule, rules, i, token, query_tokens_of(lengths, i), total, own_keys(global, rules, total),
-                            rules->head_count / rules->kv_head_count, global};
+        sequence_check c = {schedule,
+                            rules,
+                            i,
+                            token,
+                            query_tokens_of(lengths, i),
+                            total,
+                            own_keys(global, rules, total),
+                            rules->head_count / rules->kv_head_count,
+                            global};
         for (uint32_t w = 0; w < schedule->work_count; w++)
-            if (schedule->works[(size_t)w * WORK_INTS] == (int)i) check_work(&c, schedule->works + (size_t)w * WORK_INTS);
+            if (schedule->works[(size_t)w * WORK_INTS] == (int)i)
+                check_work(&c, schedule->works + (size_t)w * WORK_INTS);
         for (uint32_t kv_head = 0; kv_head < rules->kv_head_count; kv_head++)
-            for (uint32_t row = 0; row < c.query * c.group; row += rules->row_tile, tiles++) check_tile(&c, kv_head, row);
+            for (uint32_t row = 0; row < c.query * c.group; row += rules->row_tile, tiles++)
+                check_tile(&c, kv_head, row);
         token += c.query;
         free(global);
     }
@@ -141,8 +162,10 @@ static void check_lists(const plan_schedule *schedule, const schedule_rules *rul
         state += item[2] * item[5];
     }
     ck_assert_int_eq(state, (int)schedule->state_rows);
-    if (rules->split_tokens) ck_assert_uint_eq(schedule->part_count, schedule->work_count);
-    else ck_assert_uint_le(schedule->work_count, tiles + schedule->part_count);
+    if (rules->split_tokens)
+        ck_assert_uint_eq(schedule->part_count, schedule->work_count);
+    else
+        ck_assert_uint_le(schedule->work_count, tiles + schedule->part_count);
     if (!rules->split_tokens) ck_assert_uint_le(schedule->part_count, rules->units * rules->parts_per_unit);
     const int32_t *h = schedule->header;
     const uint32_t counts[] = {schedule->part_count,   schedule->work_count, schedule->item_count, schedule->tile_count,

@@ -7,7 +7,8 @@
 
 #define MOST 16
 
-static size_t list(clmla_variant *out, cl_device_type type, uint32_t width, clmla_operation operation, clmla_shape shape) {
+static size_t list(clmla_variant *out, cl_device_type type, uint32_t width, clmla_operation operation,
+                   clmla_shape shape) {
     clmla_device_facts facts = {.type = type, .float_vector_width = width, .compute_units = 1};
     size_t count = 0;
     ck_assert_int_eq(clmla_variant_list(out, MOST, &count, &facts, operation, &shape), CLMLA_OK);
@@ -123,7 +124,8 @@ static void check_product(const product_case *c) {
     if (!c->refusal) ck_assert(attend_variant("vector", &facts, shape).chosen);
 }
 
-// They serve plans of fast compute on CPUs that have the instruction: dots over their own rows, tiles and codes over all.
+// They serve plans of fast compute on CPUs that have the instruction: dots over their own rows, tiles and codes over
+// all.
 START_TEST(test_products_are_asked_for) {
     enum { DOTS = INT8 | BF16, ALL = DOTS | TILES };
     static const product_case cases[] = {

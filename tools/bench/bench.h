@@ -140,8 +140,8 @@ typedef struct bench_report {
 // From the shortest run: limits are the best of many runs, too.
 typedef struct bench_rates {
     double gflops, cache_gbps, fraction_of_fma, fraction_of_read;
-    // What the device's limits leave possible: each operation takes its multiply-adds or its reads, whichever is longer. And
-    // how many times that a run took. 0: the case has no such number.
+    // What the device's limits leave possible: each operation takes its multiply-adds or its reads, whichever is
+    // longer. And how many times that a run took. 0: the case has no such number.
     double limit_seconds, times_limit;
 } bench_rates;
 

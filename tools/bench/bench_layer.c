@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The step of a whole layer over a cache, enqueued anew each time or recorded once and replayed; and the step of a whole
-// prompt. Reserve and plan, which all layers of a model share, are done before; every run writes the same new rows.
+// The step of a whole layer over a cache, enqueued anew each time or recorded once and replayed; and the step of a
+// whole prompt. Reserve and plan, which all layers of a model share, are done before; every run writes the same new
+// rows.
 #include "bench.h"
 #include "bench_data.h"
 #include "bench_model.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a device can do at most: rates of multiply-adds and of short dot products with operands in registers, and of
-// reading memory. A program is built for one of them: -D FMA, INT16_DOT, BF16_DOT, INT8_DOT or READ, and of INT16_DOT's lanes
-// LANE_COUNT, 8 or 16.
+// reading memory. A program is built for one of them: -D FMA, INT16_DOT, BF16_DOT, INT8_DOT or READ, and of INT16_DOT's
+// lanes LANE_COUNT, 8 or 16.
 //
 // Twelve independent accumulators hide the latency of two pipes of four cycles and, with both operands, still fit the
 // 16 registers of AVX2. Operands are arguments, so that the compiler cannot fold the loop.
@@ -16,15 +16,17 @@
 __kernel void rate(__global REAL *out, float scale, float shift, int rounds) {
     REAL x = (REAL)scale, y = (REAL)shift, total = (REAL)0.0f;
     EACH(START)
-    for (int r = 0; r < rounds; r++) { EACH(STEP) }
+    for (int r = 0; r < rounds; r++) {
+        EACH(STEP)
+    }
     EACH(ADD)
     out[get_global_id(0)] = total;
 }
 #endif
 
 #ifdef INT16_DOT
-// Lane i of a += x[2i] y[2i] + x[2i+1] y[2i+1], 16-bit factors, int32 sums: by one instruction where the CPU has it (AVX512-VNNI,
-// AVX-VNNI), else by AVX2's or AVX-512's product and a sum.
+// Lane i of a += x[2i] y[2i] + x[2i+1] y[2i+1], 16-bit factors, int32 sums: by one instruction where the CPU has it
+// (AVX512-VNNI, AVX-VNNI), else by AVX2's or AVX-512's product and a sum.
 #define JOINED(a, b) a##b
 #define UINTS(count) JOINED(uint, count)
 #define LANES UINTS(LANE_COUNT)
@@ -34,11 +36,11 @@ __kernel void rate(__global REAL *out, float scale, float shift, int rounds) {
 #elif defined(__AVXVNNI__) && LANE_COUNT == 8
 #define DOT(a, x, y) __asm__ volatile("%{vex%} vpdpwssd %2, %1, %0" : "+v"(a) : "v"(x), "v"(y));
 #else
-#define DOT(a, x, y)                                                                                                     \
-    {                                                                                                                    \
-        LANES product;                                                                                                   \
-        __asm__ volatile("vpmaddwd %2, %1, %0" : "=v"(product) : "v"(x), "v"(y));                                        \
-        a += product;                                                                                                    \
+#define DOT(a, x, y)                                                                                                   \
+    {                                                                                                                  \
+        LANES product;                                                                                                 \
+        __asm__ volatile("vpmaddwd %2, %1, %0" : "=v"(product) : "v"(x), "v"(y));                                      \
+        a += product;                                                                                                  \
     }
 #endif
 #endif
@@ -66,7 +68,9 @@ __kernel void rate(__global LANES *out, uint left, uint right, int rounds) {
     FACTORS x = (FACTORS)left, y = (FACTORS)right;
     LANES total = (LANES)0;
     EACH(START)
-    for (int r = 0; r < rounds; r++) { EACH(STEP) }
+    for (int r = 0; r < rounds; r++) {
+        EACH(STEP)
+    }
     EACH(ADD)
     out[get_global_id(0)] = total;
 }
@@ -81,8 +85,8 @@ __kernel void check(__global const FACTORS *left, __global const FACTORS *right,
 #endif
 
 #ifdef READ
-// Work-item g sums `count` vectors from base + g * first on, `step` apart: on CPUs a piece of its own (first = count, step =
-// 1), on GPUs the vectors that its neighbours leave (first = 1, step = work-items). count is a multiple of 8.
+// Work-item g sums `count` vectors from base + g * first on, `step` apart: on CPUs a piece of its own (first = count,
+// step = 1), on GPUs the vectors that its neighbours leave (first = 1, step = work-items). count is a multiple of 8.
 #define LOAD(i) s##i += from[(k + i) * step];
 
 __kernel void rate(__global const REAL *in, __global REAL *out, ulong first, ulong step, ulong count, ulong base) {

@@ -49,8 +49,8 @@ bool baseline_append(baseline_attention *attention, const baseline_rows *rows, c
 bool baseline_attend(baseline_attention *attention, const baseline_rows *rows, cl_mem query, uint32_t query_tokens,
                      uint32_t kv_tokens, cl_mem output, failure *failure);
 
-// States alone, of one query token: baseline_state_count of them from state `first` on of states [state][heads][value_dim] and
-// lse [state][heads].
+// States alone, of one query token: baseline_state_count of them from state `first` on of states
+// [state][heads][value_dim] and lse [state][heads].
 bool baseline_attend_part(baseline_attention *attention, const baseline_rows *rows, cl_mem query, uint32_t kv_tokens,
                           cl_mem states, cl_mem lse, uint32_t first, failure *failure);
 uint32_t baseline_state_count(const baseline_attention *attention, uint32_t kv_tokens);

@@ -7,8 +7,8 @@
 #define GROUP_UNKNOWN 64u // where the device does not say
 // What a group may take of local memory, at most, so that several run beside each other.
 #define LOCAL_BYTES 32768u
-// Groups a compute unit in all: the last ones leave others idle, which is to be little of the whole time. A part of fewer tokens
-// would spend its time on its state.
+// Groups a compute unit in all: the last ones leave others idle, which is to be little of the whole time. A part of
+// fewer tokens would spend its time on its state.
 #define GROUPS_PER_UNIT 32u
 #define PART_TOKENS 128u
 // Of baseline_heads_group.cl
@@ -158,8 +158,7 @@ bool baseline_group_heads(baseline_group *out, const clmla_device_facts *facts, 
 
 void baseline_group_options(char options[BASELINE_GROUP_OPTIONS], const clmla_device_facts *facts,
                             const baseline_group *group, uint32_t score_dim) {
-    bool wide =
-        is_intel_gpu(facts) && facts->least_sub_group == SUB_GROUP_WIDE;
+    bool wide = is_intel_gpu(facts) && facts->least_sub_group == SUB_GROUP_WIDE;
     const char *width = wide ? " -DSUB_GROUP=16" : "";
     if (group->head_tile)
         snprintf(options, BASELINE_GROUP_OPTIONS,

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the baseline attentions share on GPUs: loads of 16 bytes, and with HEAD_TILE tiles of heads by keys. Scores: a work-item
-// keeps 4 heads by ITEM_KEYS keys in registers, while queries and keys pass through local memory as f32, DEPTH columns at a time.
-// Values: it keeps ITEM_HEADS heads by ITEM_QUADS times 4 columns, while values pass through the same memory. The text of
-// baseline_heads_group.cl or baseline_latent_group.cl follows it.
-// options: KEYS_F32, KEYS_F16 or KEYS_BF16, the type of cached rows; GROUP, work-items of a group, a power of two from 32 on;
-//   HAS_HALF, the device has cl_khr_fp16; SUB_GROUP, a width to ask the compiler for, or none. Of tiles: SCORE_DIM, columns of a
-//   score; HEAD_TILE, 4 to 32, and KEY_TILE, powers of two; VALUE_TILE, columns of values; COLUMN_LANES, work-items that share a
-//   row of values, a power of two
+// What the baseline attentions share on GPUs: loads of 16 bytes, and with HEAD_TILE tiles of heads by keys. Scores: a
+// work-item keeps 4 heads by ITEM_KEYS keys in registers, while queries and keys pass through local memory as f32,
+// DEPTH columns at a time. Values: it keeps ITEM_HEADS heads by ITEM_QUADS times 4 columns, while values pass through
+// the same memory. The text of baseline_heads_group.cl or baseline_latent_group.cl follows it.
+// options: KEYS_F32, KEYS_F16 or KEYS_BF16, the type of cached rows; GROUP, work-items of a group, a power of two from
+// 32 on;
+//   HAS_HALF, the device has cl_khr_fp16; SUB_GROUP, a width to ask the compiler for, or none. Of tiles: SCORE_DIM,
+//   columns of a score; HEAD_TILE, 4 to 32, and KEY_TILE, powers of two; VALUE_TILE, columns of values; COLUMN_LANES,
+//   work-items that share a row of values, a power of two
 #ifndef GROUP
 #error "GROUP is missing"
 #endif
@@ -52,14 +53,16 @@ static inline float8 widened(raw_t raw) {
 #define INLINE static inline __attribute__((always_inline))
 #define ALIGNED __attribute__((aligned(16)))
 #ifdef SUB_GROUP
-#define IN_GROUPS __attribute__((reqd_work_group_size(GROUP, 1, 1))) __attribute__((intel_reqd_sub_group_size(SUB_GROUP)))
+#define IN_GROUPS                                                                                                      \
+    __attribute__((reqd_work_group_size(GROUP, 1, 1))) __attribute__((intel_reqd_sub_group_size(SUB_GROUP)))
 #else
 #define IN_GROUPS __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 #endif
 #define LN_2 0.693147180559945309f
 #define LOG2_E 1.44269504088896341f
 
-// M(0) M(1) ... in the text itself: some compilers keep arrays in memory whose indices become constants only as loops are unrolled.
+// M(0) M(1) ... in the text itself: some compilers keep arrays in memory whose indices become constants only as loops
+// are unrolled.
 #define EACH_4(M) M(0) M(1) M(2) M(3)
 #define EACH_16(M) EACH_4(M) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15)
 
@@ -110,7 +113,8 @@ INLINE void fetch_columns(raw_t *keys, float4 *queries, const tile_source *s, in
 }
 
 // To staged [KEY_TILE][DEPTH_STRIDE] and, times factor, to queries [DEPTH][HEAD_TILE].
-INLINE void put_columns(__local float *staged, __local float *queries, const raw_t *keys, const float4 *fetched, float factor) {
+INLINE void put_columns(__local float *staged, __local float *queries, const raw_t *keys, const float4 *fetched,
+                        float factor) {
 #pragma unroll
     for (int l = 0; l < KEY_LOADS; l++) {
         int i = get_local_id(0) + l * GROUP;
@@ -131,9 +135,10 @@ INLINE void put_columns(__local float *staged, __local float *queries, const raw
     }
 }
 
-// A work-item's heads are 4 from item_head() on, its keys item_key(0), item_key(1) ...; scores[i] are the 4 heads' of key i.
+// A work-item's heads are 4 from item_head() on, its keys item_key(0), item_key(1) ...; scores[i] are the 4 heads' of
+// key i.
 #define item_head() ((int)get_local_id(0) % HEAD_QUADS * 4)
-#define item_key(i) ((int)get_local_id(0) / HEAD_QUADS + (i) * KEY_LANES)
+#define item_key(i) ((int)get_local_id(0) / HEAD_QUADS + (i)*KEY_LANES)
 
 // DEPTH columns are summed apart first, which keeps the rounding error of wide keys small.
 INLINE void score_columns(float4 *scores, const __local float *queries, const __local float *staged) {
@@ -144,12 +149,14 @@ INLINE void score_columns(float4 *scores, const __local float *queries, const __
 #undef CLEAR
 #pragma unroll
     for (int d = 0; d < DEPTH; d += 4) {
-        float4 q0 = *(const __local float4 *)(q + d * HEAD_TILE), q1 = *(const __local float4 *)(q + (d + 1) * HEAD_TILE);
-        float4 q2 = *(const __local float4 *)(q + (d + 2) * HEAD_TILE), q3 = *(const __local float4 *)(q + (d + 3) * HEAD_TILE);
-#define SCORE(i)                                                                                                         \
-    if (i < ITEM_KEYS) {                                                                                                 \
-        float4 key = *(const __local float4 *)(k + i * KEY_LANES * DEPTH_STRIDE + d);                                    \
-        sums[i] = fma(q3, key.wwww, fma(q2, key.zzzz, fma(q1, key.yyyy, fma(q0, key.xxxx, sums[i]))));                   \
+        float4 q0 = *(const __local float4 *)(q + d * HEAD_TILE),
+               q1 = *(const __local float4 *)(q + (d + 1) * HEAD_TILE);
+        float4 q2 = *(const __local float4 *)(q + (d + 2) * HEAD_TILE),
+               q3 = *(const __local float4 *)(q + (d + 3) * HEAD_TILE);
+#define SCORE(i)                                                                                                       \
+    if (i < ITEM_KEYS) {                                                                                               \
+        float4 key = *(const __local float4 *)(k + i * KEY_LANES * DEPTH_STRIDE + d);                                  \
+        sums[i] = fma(q3, key.wwww, fma(q2, key.zzzz, fma(q1, key.yyyy, fma(q0, key.xxxx, sums[i]))));                 \
     }
         EACH_4(SCORE)
 #undef SCORE
@@ -196,7 +203,7 @@ INLINE void put_values(__local float *staged, const raw_t *values) {
 
 // A work-item's heads are ITEM_HEADS from value_head() on, its columns 4 from each value_column(q) on, q < ITEM_QUADS.
 #define value_head() ((int)get_local_id(0) / COLUMN_LANES * ITEM_HEADS)
-#define value_column(q) (((int)get_local_id(0) % COLUMN_LANES + (q) * COLUMN_LANES) * 4)
+#define value_column(q) (((int)get_local_id(0) % COLUMN_LANES + (q)*COLUMN_LANES) * 4)
 #define has_values() (get_local_id(0) < COLUMN_LANES * HEAD_PARTS)
 
 // Of four times 4 numbers, one.
@@ -206,17 +213,19 @@ INLINE float one_of(const float4 *fours, const int i) {
 }
 
 // sums[head * ITEM_QUADS + quad] += weights [key][stride] by staged values, `count` keys.
-INLINE void add_values(float4 *sums, const __local float *weights, const int stride, const __local float *staged, int count) {
+INLINE void add_values(float4 *sums, const __local float *weights, const int stride, const __local float *staged,
+                       int count) {
     weights += value_head();
 #pragma unroll 2
     for (int key = 0; key < count; key++) {
         float4 w[4], v[4];
-#define LOAD(i)                                                                                                          \
-    if (i * 4 < ITEM_HEADS) w[i] = *(const __local float4 *)(weights + key * stride + i * 4);                            \
-    if (i < ITEM_QUADS) v[i] = *(const __local float4 *)(staged + key * VALUE_TILE + min(value_column(i), VALUE_TILE - 4));
+#define LOAD(i)                                                                                                        \
+    if (i * 4 < ITEM_HEADS) w[i] = *(const __local float4 *)(weights + key * stride + i * 4);                          \
+    if (i < ITEM_QUADS)                                                                                                \
+        v[i] = *(const __local float4 *)(staged + key * VALUE_TILE + min(value_column(i), VALUE_TILE - 4));
         EACH_4(LOAD)
 #undef LOAD
-#define ADD(i)                                                                                                           \
+#define ADD(i)                                                                                                         \
     if (i < ITEM_HEADS * ITEM_QUADS) sums[i] = fma((float4)one_of(w, i / ITEM_QUADS), v[i % ITEM_QUADS], sums[i]);
         EACH_16(ADD)
 #undef ADD

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the baseline attentions are built for GPUs (baseline_group.cl). Plain data in, plain data out: made-up device facts give
-// what that device would get.
+// How the baseline attentions are built for GPUs (baseline_group.cl). Plain data in, plain data out: made-up device
+// facts give what that device would get.
 #ifndef TOOLS_BASELINE_GROUP_H
 #define TOOLS_BASELINE_GROUP_H
 
@@ -14,8 +14,8 @@ typedef struct baseline_group {
     uint32_t lanes, unroll;
 } baseline_group;
 
-// The one place that says which form a device gets: work-items of a group of the kernels for GPUs, a power of two from 32 on;
-// 0 = it gets the kernels for CPUs, of one work-item.
+// The one place that says which form a device gets: work-items of a group of the kernels for GPUs, a power of two from
+// 32 on; 0 = it gets the kernels for CPUs, of one work-item.
 uint32_t baseline_group_items(const clmla_device_facts *facts);
 
 // Attention of `heads` heads a kv head. Refuses devices without room for it.

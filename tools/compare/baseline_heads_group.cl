@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention with keys and values of its own for every kv head, for GPUs. Data as in baseline_attention.cl; the text of
-// baseline_group.cl stands before this.                                                  ref: tests/ref/ref_attend_heads.c
+// baseline_group.cl stands before this.                                               ref: tests/ref/ref_attend_heads.c
 //
 // Query token t of T sees keys [0, kv_tokens - T + t]; split s of them [s * split_tokens, (s + 1) * split_tokens).
-// options: KEY_DIM, VALUE_DIM, SHARED_DIM (multiples of 16; SHARED_DIM may be 0), GROUP_HEADS (heads of a kv head); with
-//   HEAD_TILE tile_group, else stream_group: LANES, work-items that share a row, a power of two from 4 on; UNROLL, keys that each of
-//   them has at hand
+// options: KEY_DIM, VALUE_DIM, SHARED_DIM (multiples of 16; SHARED_DIM may be 0), GROUP_HEADS (heads of a kv head);
+// with
+//   HEAD_TILE tile_group, else stream_group: LANES, work-items that share a row, a power of two from 4 on; UNROLL, keys
+//   that each of them has at hand
 #define QUERY_DIM (KEY_DIM + SHARED_DIM)
 #ifdef KEYS_F16
 #define store_element(to, value) vstore_half_rte(value, 0, to)
@@ -21,11 +22,13 @@ static inline void store_element(__global element_t *to, float value) {
 // K [T][kv heads][KEY_DIM] and V [T][kv heads][VALUE_DIM] f32 become cached tokens from `first` on.
 // grid: (kv heads * max(KEY_DIM, VALUE_DIM), T)
 __kernel void append_heads(const __global float *k, const __global float *v, __global element_t *keys,
-                           __global element_t *values, long key_head_stride, long key_token_stride, long value_head_stride,
-                           long value_token_stride, int kv_heads, int first) {
-    int width = max(KEY_DIM, VALUE_DIM), g = get_global_id(0) / width, d = get_global_id(0) % width, t = get_global_id(1);
+                           __global element_t *values, long key_head_stride, long key_token_stride,
+                           long value_head_stride, long value_token_stride, int kv_heads, int first) {
+    int width = max(KEY_DIM, VALUE_DIM), g = get_global_id(0) / width, d = get_global_id(0) % width,
+        t = get_global_id(1);
     if (d < KEY_DIM)
-        store_element(keys + g * key_head_stride + (first + t) * key_token_stride + d, k[((long)t * kv_heads + g) * KEY_DIM + d]);
+        store_element(keys + g * key_head_stride + (first + t) * key_token_stride + d,
+                      k[((long)t * kv_heads + g) * KEY_DIM + d]);
     if (d < VALUE_DIM)
         store_element(values + g * value_head_stride + (first + t) * value_token_stride + d,
                       v[((long)t * kv_heads + g) * VALUE_DIM + d]);
@@ -46,18 +49,19 @@ INLINE span find_span(int first_head, int heads, int kv_tokens, int split_tokens
     return span;
 }
 
-#define HEADS_ARGUMENTS                                                                                                  \
-    const __global float *query, const __global element_t *keys, const __global element_t *values,                      \
-        const __global float *shared, __global float *output, __global float *lse, long key_head_stride,                \
-        long key_token_stride, long value_head_stride, long value_token_stride, long value_offset, int heads,           \
+#define HEADS_ARGUMENTS                                                                                                \
+    const __global float *query, const __global element_t *keys, const __global element_t *values,                     \
+        const __global float *shared, __global float *output, __global float *lse, long key_head_stride,               \
+        long key_token_stride, long value_head_stride, long value_token_stride, long value_offset, int heads,          \
         int kv_tokens, int split_tokens, int first_split, long shared_stride, long shared_offset, float scale
 
 #ifndef HEAD_TILE
-// --- stream_group: few heads a kv head, bound by the memory's rate. LANES work-items share a row, 16 bytes each, neighbours beside
-// each other; the group's SETS of them take neighbouring keys, so that the group reads GROUP * 16 bytes in one piece. Parts of
-// scores are added up through local memory, which takes one barrier for SETS * UNROLL keys. Each set has a softmax of its own; at
-// the end they are merged. Values are asked for before the scores are made of the keys, and the next keys before the values are
-// used: something is always on its way.
+// --- stream_group: few heads a kv head, bound by the memory's rate. LANES work-items share a row, 16 bytes each,
+// neighbours beside each other; the group's SETS of them take neighbouring keys, so that the group reads GROUP * 16
+// bytes in one piece.
+// Parts of scores are added up through local memory, which takes one barrier for SETS * UNROLL keys. Each set has a
+// softmax of its own; at the end they are merged. Values are asked for before the scores are made of the keys, and the
+// next keys before the values are used: something is always on its way.
 // grid: (kv heads * GROUP, splits, T), local (GROUP).
 // local memory: PARTIAL + GROUP_HEADS * (QUERY_DIM + 2 * SETS) floats
 #define SETS (GROUP / LANES)
@@ -70,7 +74,8 @@ INLINE span find_span(int first_head, int heads, int kv_tokens, int split_tokens
 #define PARTIAL (2 * TURN > WIDTH * GROUP ? 2 * TURN : WIDTH * GROUP)
 
 // A work-item's share of UNROLL rows, `key` the first and SETS apart; past `last` that one again.
-INLINE void fetch(raw_t *to, const __global element_t *rows, long stride, int key, int last, const int vectors, const int passes) {
+INLINE void fetch(raw_t *to, const __global element_t *rows, long stride, int key, int last, const int vectors,
+                  const int passes) {
     int lane = get_local_id(0) % LANES;
 #pragma unroll
     for (int u = 0; u < UNROLL; u++) {
@@ -238,7 +243,8 @@ IN_GROUPS __kernel void stream_group(HEADS_ARGUMENTS) {
 #pragma unroll
         for (int i = 0; i < UNROLL * SHARED_PASSES; i++) {
             int at = (item % LANES + i % ROOM(SHARED_PASSES) * LANES) * 4;
-            const __global float *row = shared + shared_offset + min(key + i / ROOM(SHARED_PASSES) * SETS, last) * shared_stride;
+            const __global float *row =
+                shared + shared_offset + min(key + i / ROOM(SHARED_PASSES) * SETS, last) * shared_stride;
             k_shared[i] = at < SHARED_DIM ? *(const __global float4 *)(row + at) : (float4)0.0f;
         }
         put_scores(partial + turn, queries, k, k_shared);
@@ -260,8 +266,8 @@ IN_GROUPS __kernel void stream_group(HEADS_ARGUMENTS) {
     barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll
     for (int h = 0; h < GROUP_HEADS; h++)
-        merge_sets(output + (span.state + h) * VALUE_DIM, lse + span.state + h, sums + h * VALUE_PASSES, partial, tops + h * SETS,
-                   totals + h * SETS);
+        merge_sets(output + (span.state + h) * VALUE_DIM, lse + span.state + h, sums + h * VALUE_PASSES, partial,
+                   tops + h * SETS, totals + h * SETS);
 }
 
 #else
@@ -271,9 +277,10 @@ IN_GROUPS __kernel void stream_group(HEADS_ARGUMENTS) {
 #define HEAD_TILES ((GROUP_HEADS + HEAD_TILE - 1) / HEAD_TILE)
 #define PARTS (GROUP / HEAD_TILE) // work-items that share a head's softmax
 
-// Online softmax of a tile's scores [key][HEAD_TILE], in units of log2, which become weights. space: GROUP floats. total: the
-// head's, kept by the first of its work-items.
-INLINE void soften_tile(__local float *weights, __local float *space, __local float *top, __local float *rescale, float *total) {
+// Online softmax of a tile's scores [key][HEAD_TILE], in units of log2, which become weights. space: GROUP floats.
+// total: the head's, kept by the first of its work-items.
+INLINE void soften_tile(__local float *weights, __local float *space, __local float *top, __local float *rescale,
+                        float *total) {
     int item = get_local_id(0), head = item % HEAD_TILE, part = item / HEAD_TILE;
     float peak = -INFINITY, sum = 0.0f;
 #pragma unroll 4
@@ -304,11 +311,11 @@ INLINE void soften_tile(__local float *weights, __local float *space, __local fl
 // All sums times their head's factor, to the states.
 INLINE void write_sums(__global float *output, const float4 *sums, const __local float *factors, int heads) {
     if (!has_values()) return;
-#define WRITE(i)                                                                                                         \
-    if (i < ITEM_HEADS * ITEM_QUADS) {                                                                                   \
-        int head = value_head() + i / ITEM_QUADS, column = value_column(i % ITEM_QUADS);                                 \
-        if (head < heads && column < VALUE_DIM)                                                                          \
-            *(__global float4 *)(output + (long)head * VALUE_DIM + column) = sums[i] * factors[head];                    \
+#define WRITE(i)                                                                                                       \
+    if (i < ITEM_HEADS * ITEM_QUADS) {                                                                                 \
+        int head = value_head() + i / ITEM_QUADS, column = value_column(i % ITEM_QUADS);                               \
+        if (head < heads && column < VALUE_DIM)                                                                        \
+            *(__global float4 *)(output + (long)head * VALUE_DIM + column) = sums[i] * factors[head];                  \
     }
     EACH_16(WRITE)
 #undef WRITE
@@ -342,9 +349,9 @@ IN_GROUPS __kernel void tile_group(HEADS_ARGUMENTS) {
         source.keys = count;
         score_tile(scores, staged, queries, &source);
         fetch_values(fetched, tile_values, value_token_stride, 0, count);
-#define PUT(i)                                                                                                           \
-    if (i < ITEM_KEYS)                                                                                                   \
-        *(__local float4 *)(weights + item_key(i) * HEAD_TILE + item_head()) =                                           \
+#define PUT(i)                                                                                                         \
+    if (i < ITEM_KEYS)                                                                                                 \
+        *(__local float4 *)(weights + item_key(i) * HEAD_TILE + item_head()) =                                         \
             item_key(i) < count ? scores[i] : (float4)-INFINITY;
         EACH_4(PUT)
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -354,7 +361,7 @@ IN_GROUPS __kernel void tile_group(HEADS_ARGUMENTS) {
 #define CLEAR_TILE(i) tile[i] = (float4)0.0f;
         EACH_16(CLEAR_TILE)
         add_tile(tile, weights, HEAD_TILE, staged, fetched, tile_values, value_token_stride, count);
-#define RESCALE(i)                                                                                                       \
+#define RESCALE(i)                                                                                                     \
     if (i < ITEM_HEADS * ITEM_QUADS) sums[i] = fma(sums[i], (float4)rescale[value_head() + i / ITEM_QUADS], tile[i]);
         if (has_values()) {
             EACH_16(RESCALE)

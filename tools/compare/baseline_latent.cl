@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// MLA without what makes it fast: absorbed attention in three kernels (scores, softmax, values), and the product that rebuilds
-// keys and values from latent rows. The text of baseline_tile.cl stands before this.       ref: tests/ref/ref_attend.c
+// MLA without what makes it fast: absorbed attention in three kernels (scores, softmax, values), and the product that
+// rebuilds keys and values from latent rows. The text of baseline_tile.cl stands before this.
+//                                                                                           ref: tests/ref/ref_attend.c
 //
 //   rows    [token][row_stride] elements: LATENT_DIM latent, then ROPE_DIM rotary values
 //   packed  [ceil(H / 16)][LATENT_DIM + ROPE_DIM][16] f32: absorbed queries times scale * log2(e), by pack
@@ -11,8 +12,8 @@
 #define TILE_BLOCK 48
 
 // grid: (ceil(tokens / TILE_BLOCK)), local 1
-__kernel ONE_ITEM void latent_scores(const __global float *packed, const __global element_t *rows, __global float *weights,
-                                     long row_stride, int tiles, int tokens) {
+__kernel ONE_ITEM void latent_scores(const __global float *packed, const __global element_t *rows,
+                                     __global float *weights, long row_stride, int tiles, int tokens) {
     float block[TILE_BLOCK * ROW_WIDTH] ALIGNED, scores[TILE_BLOCK * 32] ALIGNED;
     int key = get_global_id(0) * TILE_BLOCK, count = min(TILE_BLOCK, tokens - key);
     load_block(block, rows + key * row_stride, row_stride, count, TILE_BLOCK, ROW_WIDTH);
@@ -58,14 +59,16 @@ __kernel ONE_ITEM void latent_values(const __global float *weights, const __glob
             for (int d = 0; d < width; d += 16)
                 vstore16(load_elements(rows + (key + i) * row_stride + column + d), 0, block + i * VALUE_STRIP + d);
             for (int r = 0; r < padded; r += 16)
-                vstore16(vload16(0, weights + (long)(key + i) * padded_heads + first + r), 0, copied + i * VALUE_HEADS + r);
+                vstore16(vload16(0, weights + (long)(key + i) * padded_heads + first + r), 0,
+                         copied + i * VALUE_HEADS + r);
         }
         value_block(padded, VALUE_STRIP, sums, block, copied, VALUE_HEADS, count, one);
     }
     for (int r = 0; r < padded && first + r < heads; r++) {
         float factor = 1.0f / totals[first + r];
         for (int d = 0; d < width; d += 16)
-            vstore16(vload16(0, sums + r * VALUE_STRIP + d) * factor, 0, output + (long)(first + r) * LATENT_DIM + column + d);
+            vstore16(vload16(0, sums + r * VALUE_STRIP + d) * factor, 0,
+                     output + (long)(first + r) * LATENT_DIM + column + d);
     }
 }
 
@@ -76,8 +79,9 @@ __kernel void widen(const __global element_t *rows, __global float *widened, int
         vstore16(load_elements(rows + (first + token) * ROW_WIDTH + d), 0, widened + token * ROW_WIDTH + d);
 }
 
-// rebuilt [token][tiles * 16] f32 = packed weights [tiles][LATENT_DIM][16] by latent parts of rows [token][row_stride] f32.
-// A work-item makes REBUILD_TILES vectors of rows for TILE_BLOCK tokens.   grid: (ceil(tokens / TILE_BLOCK), ceil(tiles / REBUILD_TILES))
+// rebuilt [token][tiles * 16] f32 = packed weights [tiles][LATENT_DIM][16] by latent parts of rows [token][row_stride]
+// f32. A work-item makes REBUILD_TILES vectors of rows for TILE_BLOCK tokens.   grid: (ceil(tokens / TILE_BLOCK),
+// ceil(tiles / REBUILD_TILES))
 #define REBUILD_TILES 64
 __kernel ONE_ITEM void rebuild(const __global float *packed, const __global float *rows, __global float *rebuilt,
                                long row_stride, int tiles, int tokens) {
@@ -86,7 +90,8 @@ __kernel ONE_ITEM void rebuild(const __global float *packed, const __global floa
     int first = get_global_id(1) * REBUILD_TILES, end = min(first + REBUILD_TILES, tiles);
     for (int i = 0; i < TILE_BLOCK; i++)
         for (int d = 0; d < LATENT_DIM; d += 16)
-            vstore16(i < count ? vload16(0, rows + (key + i) * row_stride + d) : (float16)0.0f, 0, block + i * LATENT_DIM + d);
+            vstore16(i < count ? vload16(0, rows + (key + i) * row_stride + d) : (float16)0.0f, 0,
+                     block + i * LATENT_DIM + d);
     for (int tile = first; tile < end; tile += 2) {
         int vectors = min(2, end - tile);
         dot_block(packed + (long)tile * LATENT_DIM * 16, vectors, block, count, LATENT_DIM, sums, 32);

@@ -35,8 +35,8 @@ typedef struct baseline_latent {
     baseline_attention attention; // over a rebuilt chunk
 } baseline_latent;
 
-// kv_b [H * (N + V)][L] f32, for latent_attend_rebuilt, and not written to afterwards; NULL = that is not wanted. latent_close also undoes a failed
-// one.
+// kv_b [H * (N + V)][L] f32, for latent_attend_rebuilt, and not written to afterwards; NULL = that is not wanted.
+// latent_close also undoes a failed one.
 bool latent_open(baseline_latent *out, const session *session, const latent_shape *shape, cl_mem kv_b,
                  failure *failure);
 void latent_close(baseline_latent *latent);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// MLA without what makes it fast, for GPUs: absorbed attention in kernels for scores, softmax and values. Keys and values are
-// rebuilt by the library's own project. The text of baseline_group.cl stands before this.       ref: tests/ref/ref_attend_heads.c
+// MLA without what makes it fast, for GPUs: absorbed attention in kernels for scores, softmax and values. Keys and
+// values are rebuilt by the library's own project. The text of baseline_group.cl stands before this.
+//                                                                                     ref: tests/ref/ref_attend_heads.c
 //
 //   rows    [token][ROW_WIDTH] elements: LATENT_DIM latent, then ROPE_DIM rotary values
 //   query   [H][ROW_WIDTH] f32, absorbed
@@ -11,8 +12,8 @@
 
 // grid: (ceil(tokens / KEY_TILE) * GROUP, ceil(H / HEAD_TILE)), local (GROUP).
 // local memory: STAGED + DEPTH * HEAD_TILE floats
-IN_GROUPS __kernel void latent_scores_group(const __global float *query, const __global element_t *rows, __global float *weights,
-                                            long stride, int heads, int tokens, float scale) {
+IN_GROUPS __kernel void latent_scores_group(const __global float *query, const __global element_t *rows,
+                                            __global float *weights, long stride, int heads, int tokens, float scale) {
     __local float staged[STAGED] ALIGNED, queries[DEPTH * HEAD_TILE] ALIGNED;
     int key = get_group_id(0) * KEY_TILE, head = get_group_id(1) * HEAD_TILE;
     float4 scores[4];
@@ -25,12 +26,12 @@ IN_GROUPS __kernel void latent_scores_group(const __global float *query, const _
     source.factor = scale * LOG2_E;
     score_tile(scores, staged, queries, &source);
     weights += (head + item_head()) * stride + key;
-#define PUT(i)                                                                                                           \
-    if (i < ITEM_KEYS && key + item_key(i) < tokens) {                                                                   \
-        weights[item_key(i)] = scores[i].x;                                                                              \
-        weights[stride + item_key(i)] = scores[i].y;                                                                     \
-        weights[2 * stride + item_key(i)] = scores[i].z;                                                                 \
-        weights[3 * stride + item_key(i)] = scores[i].w;                                                                 \
+#define PUT(i)                                                                                                         \
+    if (i < ITEM_KEYS && key + item_key(i) < tokens) {                                                                 \
+        weights[item_key(i)] = scores[i].x;                                                                            \
+        weights[stride + item_key(i)] = scores[i].y;                                                                   \
+        weights[2 * stride + item_key(i)] = scores[i].z;                                                               \
+        weights[3 * stride + item_key(i)] = scores[i].w;                                                               \
     }
     EACH_4(PUT)
 }
@@ -82,7 +83,8 @@ IN_GROUPS __kernel void latent_softmax_group(__global float *weights, __global f
 // local memory: STAGED + KEY_TILE * WEIGHT_STRIDE floats
 #define WEIGHT_STRIDE (HEAD_TILE + 4)
 IN_GROUPS __kernel void latent_values_group(const __global float *weights, const __global element_t *rows,
-                                            __global float *states, long stride, int heads, int tokens, int split_tokens) {
+                                            __global float *states, long stride, int heads, int tokens,
+                                            int split_tokens) {
     __local float staged[STAGED] ALIGNED, copied[KEY_TILE * WEIGHT_STRIDE] ALIGNED;
     int column = get_group_id(0) * VALUE_TILE, head = get_group_id(1) * HEAD_TILE, split = get_group_id(2);
     int end = min((split + 1) * split_tokens, tokens);
@@ -109,17 +111,18 @@ IN_GROUPS __kernel void latent_values_group(const __global float *weights, const
         EACH_16(ADD_TILE)
     }
     if (!has_values()) return;
-#define WRITE(i)                                                                                                         \
-    if (i < ITEM_HEADS * ITEM_QUADS) {                                                                                   \
-        int of = head + value_head() + i / ITEM_QUADS, at = value_column(i % ITEM_QUADS);                                \
-        if (of < heads && at < VALUE_TILE)                                                                               \
-            *(__global float4 *)(states + ((long)split * heads + of) * LATENT_DIM + column + at) = sums[i];              \
+#define WRITE(i)                                                                                                       \
+    if (i < ITEM_HEADS * ITEM_QUADS) {                                                                                 \
+        int of = head + value_head() + i / ITEM_QUADS, at = value_column(i % ITEM_QUADS);                              \
+        if (of < heads && at < VALUE_TILE)                                                                             \
+            *(__global float4 *)(states + ((long)split * heads + of) * LATENT_DIM + column + at) = sums[i];            \
     }
     EACH_16(WRITE)
 }
 
 // output [H][LATENT_DIM] f32.    grid: (LATENT_DIM, H)
-__kernel void latent_total(const __global float *states, const __global float *totals, __global float *output, int splits) {
+__kernel void latent_total(const __global float *states, const __global float *totals, __global float *output,
+                           int splits) {
     long heads = get_global_size(1), at = get_global_id(1) * LATENT_DIM + get_global_id(0);
     float sum = 0.0f;
     for (int s = 0; s < splits; s++) sum += states[s * heads * LATENT_DIM + at];

@@ -23,8 +23,8 @@ typedef struct baseline_argument {
 #define BASELINE_ARGUMENT(variable)                                                                                    \
     { sizeof(variable), &(variable) }
 
-// Sets all arguments and enqueues the kernel on the session's queue, in groups of `items` along the first dimension; 0 = as the
-// driver chooses.
+// Sets all arguments and enqueues the kernel on the session's queue, in groups of `items` along the first dimension; 0
+// = as the driver chooses.
 bool baseline_launch(const session *session, cl_kernel kernel, const size_t global[3], size_t items,
                      const baseline_argument *arguments, size_t count, failure *failure);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the baseline attentions share: loads, packed operands and the two register tiles. For CPU devices: one work-item a
-// group, float16 vectors. The text of baseline_attention.cl or baseline_latent.cl follows it.
-// options: KEYS_F32, KEYS_F16 or KEYS_BF16, the type of cached keys and values; VECTOR_REGISTERS, 32 of 16 floats or 16 of 8
+// What the baseline attentions share: loads, packed operands and the two register tiles. For CPU devices: one work-item
+// a group, float16 vectors. The text of baseline_attention.cl or baseline_latent.cl follows it.
+// options: KEYS_F32, KEYS_F16 or KEYS_BF16, the type of cached keys and values; VECTOR_REGISTERS, 32 of 16 floats or 16
+// of 8
 #if defined(KEYS_F32)
 typedef float element_t;
 static inline float16 load_elements(const __global element_t *from) {
@@ -88,8 +89,8 @@ INLINE void load_block(float *to, const __global element_t *from, long stride, i
 }
 
 // out[key][16 * vector + lane] (+)= sum over DOT_RUN or fewer columns: `vectors` packed vectors of rows by `keys` keys.
-INLINE void dot_run(const int vectors, const int keys, const __global float *packed, long tile_stride, const float *block,
-                    int key_stride, int width, float *out, int out_stride, int first_run) {
+INLINE void dot_run(const int vectors, const int keys, const __global float *packed, long tile_stride,
+                    const float *block, int key_stride, int width, float *out, int out_stride, int first_run) {
     float16 sums[DOT_SUMS];
 #pragma unroll
     for (int i = 0; i < vectors * keys; i++) sums[i] = (float16)0.0f;
@@ -114,8 +115,8 @@ INLINE void dot_run(const int vectors, const int keys, const __global float *pac
 }
 
 // out[key][row] = packed[row] . block[key] for `tiles` vectors of rows and keys up to count, rounded up to DOT_SUMS.
-INLINE void dot_block(const __global float *packed, int tiles, const float *block, int count, const int width, float *out,
-                      int out_stride) {
+INLINE void dot_block(const __global float *packed, int tiles, const float *block, int count, const int width,
+                      float *out, int out_stride) {
     long tile_stride = (long)width * 16;
     for (int v = 0; v < tiles; v += DOT_VECTORS)
         for (int d = 0; d < width; d += DOT_RUN) {
@@ -124,19 +125,19 @@ INLINE void dot_block(const __global float *packed, int tiles, const float *bloc
             float *to = out + v * 16;
             if (DOT_VECTORS == 2 && v + 1 < tiles)
                 for (int i = 0; i < count; i += DOT_SUMS / 2)
-                    dot_run(2, DOT_SUMS / 2, a, tile_stride, block + i * width + d, width, run, to + i * out_stride, out_stride,
-                            d == 0);
+                    dot_run(2, DOT_SUMS / 2, a, tile_stride, block + i * width + d, width, run, to + i * out_stride,
+                            out_stride, d == 0);
             else
                 for (int i = 0; i < count; i += DOT_SUMS)
-                    dot_run(1, DOT_SUMS, a, tile_stride, block + i * width + d, width, run, to + i * out_stride, out_stride,
-                            d == 0);
+                    dot_run(1, DOT_SUMS, a, tile_stride, block + i * width + d, width, run, to + i * out_stride,
+                            out_stride, d == 0);
         }
 }
 
-// sums[row][16 * vector ..] = sums * rescale[row] + sum over keys of weights[key][row] * block[key], `rows` rows by `vectors`
-// vectors of columns.
-INLINE void value_tile(const int rows, const int vectors, float *sums, int sum_stride, const float *block, int block_stride,
-                       const float *weights, int weight_stride, int count, const float *rescale) {
+// sums[row][16 * vector ..] = sums * rescale[row] + sum over keys of weights[key][row] * block[key], `rows` rows by
+// `vectors` vectors of columns.
+INLINE void value_tile(const int rows, const int vectors, float *sums, int sum_stride, const float *block,
+                       int block_stride, const float *weights, int weight_stride, int count, const float *rescale) {
     float16 o[VALUE_ROWS][VALUE_VECTORS];
 #pragma unroll
     for (int r = 0; r < rows; r++)
@@ -163,8 +164,8 @@ INLINE void value_tile(const int rows, const int vectors, float *sums, int sum_s
 }
 
 // The same for `rows` rows, rounded up to VALUE_ROWS, by `width` columns.
-INLINE void value_block(int rows, const int width, float *sums, const float *block, const float *weights, int weight_stride,
-                        int count, const float *rescale) {
+INLINE void value_block(int rows, const int width, float *sums, const float *block, const float *weights,
+                        int weight_stride, int count, const float *rescale) {
     int column = 0;
     for (; column + 16 * VALUE_VECTORS <= width; column += 16 * VALUE_VECTORS)
         for (int r = 0; r < rows; r += VALUE_ROWS)
@@ -172,12 +173,12 @@ INLINE void value_block(int rows, const int width, float *sums, const float *blo
                        weight_stride, count, rescale + r);
     for (; column < width; column += 16)
         for (int r = 0; r < rows; r += VALUE_ROWS)
-            value_tile(VALUE_ROWS, 1, sums + r * width + column, width, block + column, width, weights + r, weight_stride, count,
-                       rescale + r);
+            value_tile(VALUE_ROWS, 1, sums + r * width + column, width, block + column, width, weights + r,
+                       weight_stride, count, rescale + r);
 }
 
-// Online softmax of 16 rows over `count` scores, in units of log2: scores become weights; *rescale is what older sums are
-// multiplied by.
+// Online softmax of 16 rows over `count` scores, in units of log2: scores become weights; *rescale is what older sums
+// are multiplied by.
 INLINE void soften(float *scores, int stride, int count, float *top, float *total, float *rescale) {
     float16 before = vload16(0, top), now = before, sum = (float16)0.0f;
     for (int i = 0; i < count; i++) now = fmax(now, vload16(0, scores + i * stride));
