@@ -95,12 +95,15 @@ def short_table(answer, fast):
     rows += [kept] if kept and kept['format'] != 'f16' else []
     same = quick is None or any(row['format'] == quick['format'] and row['cos_diff'] == quick['cos_diff']  # the same kernel
                                 for row in answer['rows'])
-    lines = ['| attention | cache | bytes a token and layer | at 128K | attention | | cos_diff |', '| --- | --- | --- | --- | --- | --- | --- |']
-    for row, compute in [(row, '') for row in rows] + [(quick, ', fast')] * (not same):
+    lines = ['| attention | cache | bytes a token and layer | at 4K | at 32K | at 128K | attention, ms | | layer step, ms | | cos_diff |',
+             '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |']
+    shown = [(row, multi_head(answer), '') for row in rows] + [(quick, multi_head(fast), ', fast')] * (not same)
+    for row, mha, compute in shown:
         count = row['cache_bytes_per_token']
-        lines.append(f'| {row["attention"]}{compute} | {row["format"]} | {count:,.0f} | {size(count * 131072)} | '
-                     f'{seconds(row, "attention_seconds")}{"" if row["reason"] else " ms"} | '
-                     f'{number(row["attention_speedup_to_mha"], ".2f", "×")} | {number(row["cos_diff"], ".1e")} |')
+        cells = (row['attention'] + compute, row['format'], f'{count:,.0f}', *(size(count * n) for n in (4096, 32768, 131072)),
+                 seconds(row, 'attention_seconds'), number(row['attention_speedup_to_mha'], '.2f', '×'), seconds(row, 'step_seconds'),
+                 number(quotient(mha, row, 'step_seconds'), '.2f', '×'), number(row['cos_diff'], '.1e'))
+        lines.append('| ' + ' | '.join(cells) + ' |')
     return lines + reasons({'rows': rows}, {'rows': [quick] if quick else []})
 
 
@@ -128,7 +131,8 @@ def main():
     if begin in (figures.ROOT / 'README.md').read_text(encoding='utf-8'):
         figures.replace('README.md', begin, end, [
             f'{head}: one step over {answer["tokens"]:,} cached tokens, {answer["shape"]["heads"]} heads.{busy}', '',
-            *short_table(answer, fast), '', f'![time and bytes against context length](docs/{picture})'])
+            *short_table(answer, fast), '', *gains(answer, fast), '', f'![time and bytes against context length](docs/{picture})', '',
+            'Four models of 3 million parameters that differ in their attention alone:', '', *family_table(models)])
 
 
 if __name__ == '__main__':
