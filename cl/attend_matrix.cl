@@ -569,7 +569,7 @@ __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_pac
     __local float largest[TILE_GROUP];
     __local int exponents[16];
     uint t = get_local_id(0), row_tile = get_group_id(0);
-    long tile = get_group_id(1);
+    long tile = get_global_id(1);
     if (tile >= step[call.header + HEADER_TILES]) return;
     const __global int *of = step + call.tiles + 4 * tile;
     int row = of[1] + (int)row_tile * 16;

@@ -19,7 +19,7 @@ static inline void copy_part(__global uchar *to, const __global uchar *from, lon
 
 SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void copy_pages_group(COPY_ARGUMENTS) {
     int kv_head = (int)get_group_id(0) % call.kv_head_count, row = (int)get_group_id(0) / call.kv_head_count;
-    copy_pair pair = copy_pair_of(pairs, call, get_group_id(1));
+    copy_pair pair = copy_pair_of(pairs, call, get_global_id(1));
     if (pair.from < 0) return;
     copy_part(to_latent + copy_offset(to.latent, pair.to, row, kv_head),
               from_latent + copy_offset(from.latent, pair.from, row, kv_head), call.latent_bytes);

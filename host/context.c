@@ -3,6 +3,7 @@
 #include "host/device.h"
 #include "host/error.h"
 #include "host/instruction.h"
+#include "host/launch.h"
 #include "host/memory.h"
 #include "host/program.h"
 #include "host/recording.h"
@@ -70,6 +71,7 @@ clmla_status host_context_init(host_context *context, const clmla_context_params
                          "context: allocator.allocate and allocator.release go together");
     STATUS_OR_OUT(params->opencl.context ? import_objects(context, params) : make_objects(context, params));
     STATUS_OR_OUT(check_compiler(context));
+    context->most_groups = context->facts.type & CL_DEVICE_TYPE_GPU ? HOST_GPU_GROUPS : 0;
     if (context->facts.quirks)
         host_log(&context->log, CLMLA_LOG_WARNING, "device %s has the known fault '%s': %s", context->facts.name,
                  clmla_quirk_name(context->facts.quirks), clmla_quirk_symptom(context->facts.quirks));

@@ -20,6 +20,7 @@ typedef struct host_context {
     cl_context cl;
     cl_device_id device;
     clmla_device_facts facts;
+    size_t most_groups; // along y or z of one launch (launch.h); 0: any number
     bool portable_instructions; // tests alone: dot products and tiles that the facts have are made by OpenCL C
     struct host_programs *programs;         // see program.h; has a lock of its own
     struct host_recordings *recordings;     // see recording.h; likewise

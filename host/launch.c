@@ -256,9 +256,11 @@ static void profile(host_context *context, const host_command *command, cl_event
 clmla_status host_chain_command(host_chain *chain, const host_command *command) {
     cl_event event = NULL;
     wait_list waits = waits_of(chain);
+    bool is_slice = command->offset[1] > 0 || command->offset[2] > 0;
     cl_int code = chain->context->calls->EnqueueNDRangeKernel(
-        chain->queue, host_kernel_cl(command->kernel), command->dimensions, NULL, command->global,
-        command->grouped ? command->local : NULL, waits.count, waits.events, needs_event(chain) ? &event : NULL);
+        chain->queue, host_kernel_cl(command->kernel), command->dimensions, is_slice ? command->offset : NULL,
+        command->global, command->grouped ? command->local : NULL, waits.count, waits.events,
+        needs_event(chain) ? &event : NULL);
     if (code != CL_SUCCESS)
         return host_fail_cl(&chain->context->log, "clEnqueueNDRangeKernel", code, "%s",
                             host_kernel_name(command->kernel));
@@ -275,17 +277,46 @@ static clmla_status issue(host_launch *launch, host_chain *chain, const host_com
     return CLMLA_OK;
 }
 
+// Items that one launch takes along dimension d of a grid: as many groups as the device does.
+static size_t slice_of(const host_launch *launch, const host_command *command, cl_uint d) {
+    size_t groups = d > 0 && d < command->dimensions ? launch->context->most_groups : 0;
+    size_t items = command->grouped && groups ? groups * command->local[d] : groups;
+    return items && items < command->global[d] ? items : command->global[d];
+}
+
+// Whole, or slice by slice. A recorded command has its kernel's arguments to itself, of which there is one set here.
+static clmla_status issue_slices(host_launch *launch, host_chain *chain, const host_command *whole) {
+    size_t y = slice_of(launch, whole, 1), z = slice_of(launch, whole, 2);
+    bool is_whole = y == whole->global[1] && z == whole->global[2];
+    if (is_whole) return issue(launch, chain, whole);
+    if (chain->recording)
+        return host_fail(&launch->context->log, CLMLA_E_LIMIT, 0,
+                         "%s: %zu x %zu items are more groups along y or z than the %zu that one launch takes, and a "
+                         "recording keeps no launch in slices",
+                         launch->name, whole->global[1], whole->global[2], launch->context->most_groups);
+    host_command slice = *whole;
+    for (size_t k = 0; k == 0 || k < whole->global[2]; k += z ? z : 1)
+        for (size_t j = 0; j < whole->global[1]; j += y) {
+            slice.offset[1] = j;
+            slice.offset[2] = k;
+            slice.global[1] = whole->global[1] - j < y ? whole->global[1] - j : y;
+            slice.global[2] = whole->global[2] - k < z ? whole->global[2] - k : z;
+            STATUS_OR_RETURN(issue(launch, chain, &slice));
+        }
+    return CLMLA_OK;
+}
+
 clmla_status host_launch_enqueue(host_launch *launch, host_chain *chain, cl_uint dimensions, const size_t *global,
                                  const size_t *local) {
     clmla_status status = launch->status;
-    host_command command = {launch->kernel, launch->operation, dimensions, {0}, {0}, local != NULL};
+    host_command command = {launch->kernel, launch->operation, dimensions, {0}, {0}, {0}, local != NULL};
     bool empty = false;
     for (cl_uint i = 0; i < dimensions; i++) {
         empty |= global[i] == 0;
         command.global[i] = global[i];
         if (local) command.local[i] = local[i];
     }
-    if (status == CLMLA_OK && !empty) status = issue(launch, chain, &command);
+    if (status == CLMLA_OK && !empty) status = issue_slices(launch, chain, &command);
     host_kernel_release(launch->context, launch->kernel);
     launch->kernel = NULL;
     return chain->recording ? host_recording_note(chain->recording, status) : status;

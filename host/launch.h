@@ -13,12 +13,16 @@
 
 struct host_recording;
 
+// Groups that a GPU takes along y and z: CUDA's limit, which OpenCL has no question for. Larger grids are launched in
+// slices, so that kernels ask for get_global_id(1) and (2), which know the slice, and not for group numbers.
+#define HOST_GPU_GROUPS 65535u
+
 // A kernel with its arguments set, and the grid it is launched on.
 typedef struct host_command {
     host_kernel *kernel;
     const char *operation; // what a profile callback is told: a constant
     cl_uint dimensions;
-    size_t global[3], local[3];
+    size_t global[3], local[3], offset[3];
     bool grouped; // local holds the group's size; else it is the driver's choice
 } host_command;
 

@@ -54,6 +54,12 @@ static void play_instructions(clmla_context *context) {
     facts->float_vector_width = 16;
 }
 
+// As many groups along y and z as one launch is to have; larger grids come in slices.
+static void play_limit(clmla_context *context) {
+    uint32_t most = number_of("CLMLA_TEST_MOST_GROUPS");
+    if (most) context->host.most_groups = most;
+}
+
 static clmla_status make_context(clmla_context **out) {
     clmla_context_params params = {
         .device = getenv("CLMLA_TEST_DEVICE"),
@@ -67,6 +73,7 @@ static clmla_status make_context(clmla_context **out) {
     clmla_status status = clmla_context_create(out, &params);
     if (status != CLMLA_OK) return status;
     play_gpu(*out);
+    play_limit(*out);
     play_instructions(*out);
     return CLMLA_OK;
 }
