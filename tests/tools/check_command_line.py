@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 
 import tool
@@ -68,6 +69,20 @@ class CommandLine(tool.ToolTest):
         self.assert_refused('generate', self.model, '--prompt', 'And', says='device', environment=environment)
         self.assert_refused('bench', '--op', 'attend', says='device', environment=environment)
         self.assert_refused('tune', '--dry-run', says='device', environment=environment)
+
+    def test_output_that_cannot_be_written(self):
+        """A full disk is no pass, however much was written before it was full."""
+        full = pathlib.Path('/dev/full')
+        if not full.exists():
+            self.skipTest('no /dev/full here')
+        for arguments in (['info'], ['info', '--json'], ['formats', '--json'], ['verify', self.cases / 'a_v2_tiny'],
+                          ['generate', self.model, '--prompt', 'And', '-n', 4, '--json'], ['--version'], ['help', 'bench'],
+                          ['compare', '--tokens', 1 << 22, '--nope', 1024, '--value', 1024, '--attention', 'mha', '--json']):
+            with self.subTest(arguments=arguments), full.open('wb') as output:
+                result = subprocess.run([self.clmla, *map(str, arguments)], stdout=output, stderr=subprocess.PIPE, timeout=120, check=False)
+                sentence = result.stderr.decode()
+                self.assertEqual(result.returncode, 2, sentence)
+                self.assertRegex(sentence, rf'^clmla {arguments[0]}: the output cannot be written: [^\n]+\n$')
 
     # --- info ------------------------------------------------------------------------------------------------------
 
