@@ -9,10 +9,10 @@ Run it on a machine that does nothing else (ten minutes): what it writes beside 
 """
 import json
 import subprocess
-import sys
 
 import figures
 
+BEGIN, END = '<!-- bench {}: made by tools/bench_figures.py -->', '<!-- bench {}: end -->'  # of a machine
 FORMATS = ('f32', 'f16', 'bf16', 'fp8', 'fp8_flat', 'fp8_paged', 'q8', 'q6', 'q5', 'q4')
 HEADS = (16, 128)
 TOKENS = (4096, 16384)
@@ -109,10 +109,9 @@ def limits(bench):
 
 
 def main():
-    machine, clmla = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else figures.ROOT / 'build/tools/clmla'
-    begin, end = f'<!-- bench {machine}: made by tools/bench_figures.py -->', f'<!-- bench {machine}: end -->'
+    given, begin, end = figures.start(__doc__, 'docs/bench.md', BEGIN, END, needed=1)
     before = figures.load()
-    bench = Bench(clmla, sys.argv[3:])
+    bench = Bench(given[1] if len(given) > 1 else figures.ROOT / 'build/tools/clmla', given[2:])
     formats, shapes, parts, layers = format_table(bench), shape_table(bench), part_table(bench), layer_table(bench)
     head, busy = figures.measured(bench.device, before)
     figures.replace('docs/bench.md', begin, end, [
@@ -123,4 +122,5 @@ def main():
         'A layer step over the sum of its operations\' limits, enqueued / replayed, f16 rows, sequences of tokens:', '', *layers])
 
 
-main()
+if __name__ == '__main__':
+    main()

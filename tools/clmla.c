@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The clmla program: what the machine has, whether the numbers are right, and a model that talks.
 #include "commands.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,11 +49,7 @@ static int help(const char *name) {
     return EXIT_PASS;
 }
 
-int main(int argc, char **argv) {
-    if (argc < 2) {
-        print_usage(stderr);
-        return EXIT_UNUSABLE;
-    }
+static int run(int argc, char **argv) {
     const char *name = argv[1];
     const command *asked = find_command(name);
     if (asked) return asked->run(argc - 2, argv + 2);
@@ -61,4 +58,28 @@ int main(int argc, char **argv) {
     if (strcmp(name, "--version") != 0) return refuse(name);
     printf("clmla %s\n", clmla_version());
     return EXIT_PASS;
+}
+
+// The reason of a write long past is no longer known: one more, behind an output that lacks a part already, tells it.
+static const char *lost_reason(void) {
+    clearerr(stdout);
+    errno = 0;
+    bool written = putchar('\n') != EOF && fflush(stdout) == 0;
+    return written || !errno ? "a part of it is lost" : strerror(errno);
+}
+
+// A result that reached nobody is none: a full disk must not look like a pass.
+static int check_output(const char *name, int code) {
+    errno = 0;
+    const char *reason = fflush(stdout) && errno ? strerror(errno) : NULL;
+    if (!reason && !ferror(stdout)) return code;
+    if (code == EXIT_UNUSABLE) return code; // it has said its sentence
+    fprintf(stderr, "clmla %s: the output cannot be written: %s\n", name, reason ? reason : lost_reason());
+    return EXIT_UNUSABLE;
+}
+
+int main(int argc, char **argv) {
+    if (argc >= 2) return check_output(argv[1], run(argc, argv));
+    print_usage(stderr);
+    return EXIT_UNUSABLE;
 }

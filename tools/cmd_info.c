@@ -11,9 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-// The heads of DeepSeek-V2-Lite and of DeepSeek-V2 and V3, decoding one token from bf16 weights and an f16 cache.
-static const uint32_t head_counts[] = {16, 128};
-#define HEAD_COUNTS (sizeof head_counts / sizeof head_counts[0])
+// The heads of DeepSeek-V2-Lite and of DeepSeek-V2 and V3, decoding one token from bf16 weights and an f16 cache: for
+// both the operations are listed where no number of heads is asked for, attend's instructions for the first.
+static const uint32_t usual_heads[] = {16, 128};
+#define MOST_HEADS (sizeof usual_heads / sizeof usual_heads[0])
+
+typedef struct arguments {
+    const char *device, *formats, *compute;
+    uint32_t heads; // 0 = the usual ones
+    bool json;
+    info_request request;
+    uint32_t head_counts[MOST_HEADS];
+    size_t head_count;
+} arguments;
 
 typedef struct device_list {
     clmla_device_facts *facts;
@@ -34,23 +44,23 @@ static bool list_devices(device_list *out, const char *query, failure *failure) 
 }
 
 // attend_heads serves prompts of any length, over keys of every head; the others one token.
-static clmla_shape shape_of(clmla_operation operation, uint32_t head_count) {
+static clmla_shape shape_of(const info_request *request, clmla_operation operation, uint32_t head_count) {
     if (operation == CLMLA_OP_ATTEND_HEADS)
         return (clmla_shape){.latent_dim = DEEPSEEK_NOPE_DIM,
-                             .rope_dim = DEEPSEEK_ROPE_DIM,
+                             .rope_dim = request->rope_dim,
                              .value_dim = DEEPSEEK_VALUE_DIM,
                              .head_count = head_count};
     return (clmla_shape){.weights = CLMLA_TYPE_BF16,
                          .format = CLMLA_ROWS_F16,
-                         .latent_dim = DEEPSEEK_LATENT_DIM,
-                         .rope_dim = DEEPSEEK_ROPE_DIM,
+                         .latent_dim = request->latent_dim,
+                         .rope_dim = request->rope_dim,
                          .head_count = head_count,
                          .row_count = 1};
 }
 
-static size_t list_variants(clmla_variant *out, const clmla_device_facts *facts, clmla_operation operation,
-                            uint32_t head_count) {
-    clmla_shape shape = shape_of(operation, head_count);
+static size_t list_variants(clmla_variant *out, const clmla_device_facts *facts, const info_request *request,
+                            clmla_operation operation, uint32_t head_count) {
+    clmla_shape shape = shape_of(request, operation, head_count);
     size_t count = 0;
     if (clmla_variant_list(out, INFO_VARIANTS_LISTED, &count, facts, operation, &shape) != CLMLA_OK) return 0;
     return count < INFO_VARIANTS_LISTED ? count : INFO_VARIANTS_LISTED;
@@ -106,71 +116,77 @@ static void print_facts(const clmla_device_facts *facts) {
         printf("  known fault   %s: %s\n", clmla_quirk_name(left), clmla_quirk_symptom(left));
 }
 
-static void describe_variants(char *out, size_t size, const clmla_device_facts *facts, clmla_operation operation,
-                              uint32_t head_count) {
+static void describe_variants(char out[INFO_VARIANTS_TEXT], const clmla_device_facts *facts,
+                              const info_request *request, clmla_operation operation, uint32_t head_count) {
     clmla_variant variants[INFO_VARIANTS_LISTED];
-    info_variants_text(out, size, variants, list_variants(variants, facts, operation, head_count));
+    info_variants_text(out, INFO_VARIANTS_TEXT, variants,
+                       list_variants(variants, facts, request, operation, head_count));
 }
 
-static void print_variants(const clmla_device_facts *facts) {
-    printf("  kernels for one token, rows of %d + %d, bf16 weights, f16 cache; of attend_heads: a prompt, keys of %d + "
-           "%d, values of %d\n",
-           DEEPSEEK_LATENT_DIM, DEEPSEEK_ROPE_DIM, DEEPSEEK_NOPE_DIM, DEEPSEEK_ROPE_DIM, DEEPSEEK_VALUE_DIM);
+static void print_variants(const clmla_device_facts *facts, const arguments *arguments) {
+    const info_request *request = &arguments->request;
+    printf("  kernels for one token, ");
+    for (size_t h = 0; h < arguments->head_count; h++) printf("%s%u", h ? " or " : "", arguments->head_counts[h]);
+    printf(" heads, rows of %u + %u, bf16 weights, f16 cache; of attend_heads: a prompt, keys of %d + %u, values of "
+           "%d\n",
+           request->latent_dim, request->rope_dim, DEEPSEEK_NOPE_DIM, request->rope_dim, DEEPSEEK_VALUE_DIM);
     for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
-        char texts[HEAD_COUNTS][1024];
+        char texts[MOST_HEADS][INFO_VARIANTS_TEXT];
         bool same = true;
-        for (size_t h = 0; h < HEAD_COUNTS; h++) {
-            describe_variants(texts[h], sizeof texts[h], facts, (clmla_operation)o, head_counts[h]);
+        for (size_t h = 0; h < arguments->head_count; h++) {
+            describe_variants(texts[h], facts, request, (clmla_operation)o, arguments->head_counts[h]);
             same = same && strcmp(texts[h], texts[0]) == 0;
         }
-        for (size_t h = 0; h < (same ? 1 : HEAD_COUNTS); h++) {
+        for (size_t h = 0; h < (same ? 1 : arguments->head_count); h++) {
             char heads[32] = "";
-            if (!same) snprintf(heads, sizeof heads, "%u heads: ", head_counts[h]);
+            if (!same) snprintf(heads, sizeof heads, "%u heads: ", arguments->head_counts[h]);
             printf("    %-12s %s%s\n", clmla_operation_name((clmla_operation)o), heads, texts[h]);
         }
     }
 }
 
 // Bytes of a row, with scales that lie apart from it.
-static uint32_t row_bytes(clmla_row_format format) {
+static uint32_t row_bytes(const info_request *request, clmla_row_format format) {
     clmla_row_layout layout = {0};
-    clmla_row_layout_make(&layout, format, CLMLA_ROPE_INTERLEAVED, DEEPSEEK_LATENT_DIM, DEEPSEEK_ROPE_DIM);
+    clmla_row_layout_make(&layout, format, CLMLA_ROPE_INTERLEAVED, request->latent_dim, request->rope_dim);
     return layout.row_bytes + (layout.scales_apart ? layout.scale_row_bytes : 0);
 }
 
-static void print_text(const device_list *devices, bool prove) {
+static void print_text(const device_list *devices, const arguments *arguments) {
+    const info_request *request = &arguments->request;
     printf("clmla %s\n\n", clmla_version());
     if (devices->count == 0)
         printf("No OpenCL device: no driver is installed, or none of the drivers exposes one.\n\n");
     for (size_t i = 0; i < devices->count; i++) {
         print_facts(&devices->facts[i]);
-        print_variants(&devices->facts[i]);
-        info_attend_print(&devices->facts[i], prove);
+        print_variants(&devices->facts[i], arguments);
+        info_attend_print(&devices->facts[i], request);
         printf("\n");
     }
-    printf("row formats (bytes a token and layer for %d + %d elements)\n", DEEPSEEK_LATENT_DIM, DEEPSEEK_ROPE_DIM);
+    printf("row formats (bytes a token and layer for %u + %u elements)\n", request->latent_dim, request->rope_dim);
     for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++)
-        printf("  %-9s %4u\n", clmla_row_format_name((clmla_row_format)f), row_bytes((clmla_row_format)f));
+        printf("  %-9s %4u\n", clmla_row_format_name((clmla_row_format)f), row_bytes(request, (clmla_row_format)f));
 }
 
 // --- JSON ------------------------------------------------------------------------------------------------------------
 
-static void add_variants(cJSON *device, const clmla_device_facts *facts) {
+static void add_variants(cJSON *device, const clmla_device_facts *facts, const arguments *arguments) {
     cJSON *list = cJSON_AddArrayToObject(device, "operations");
-    for (size_t h = 0; h < HEAD_COUNTS; h++) {
+    for (size_t h = 0; h < arguments->head_count; h++) {
         for (int o = 0; o < CLMLA_OPERATION_COUNT; o++) {
             clmla_variant variants[INFO_VARIANTS_LISTED];
-            size_t count = list_variants(variants, facts, (clmla_operation)o, head_counts[h]);
+            size_t count =
+                list_variants(variants, facts, &arguments->request, (clmla_operation)o, arguments->head_counts[h]);
             cJSON *entry = cJSON_CreateObject();
             cJSON_AddStringToObject(entry, "operation", clmla_operation_name((clmla_operation)o));
-            cJSON_AddNumberToObject(entry, "heads", head_counts[h]);
+            cJSON_AddNumberToObject(entry, "heads", arguments->head_counts[h]);
             info_variants_json(entry, variants, count);
             cJSON_AddItemToArray(list, entry);
         }
     }
 }
 
-static cJSON *device_json(const clmla_device_facts *facts, bool prove) {
+static cJSON *device_json(const clmla_device_facts *facts, const arguments *arguments) {
     cJSON *device = cJSON_CreateObject();
     char query[32];
     snprintf(query, sizeof query, "%u:%u", facts->platform_index, facts->device_index);
@@ -228,46 +244,71 @@ static cJSON *device_json(const clmla_device_facts *facts, bool prove) {
     cJSON *recordings = cJSON_AddObjectToObject(device, "recordings");
     cJSON_AddBoolToObject(recordings, "command_buffer", uses_command_buffers(reason, sizeof reason, facts));
     json_add_text(recordings, "reason", reason);
-    add_variants(device, facts);
-    info_attend_json(device, facts, prove);
+    add_variants(device, facts, arguments);
+    info_attend_json(device, facts, &arguments->request);
     return device;
 }
 
-static bool print_json(const device_list *devices, bool prove, failure *failure) {
+static bool print_json(const device_list *devices, const arguments *arguments, failure *failure) {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "version", clmla_version());
     cJSON *list = cJSON_AddArrayToObject(object, "devices");
-    for (size_t i = 0; i < devices->count; i++) cJSON_AddItemToArray(list, device_json(&devices->facts[i], prove));
+    for (size_t i = 0; i < devices->count; i++) cJSON_AddItemToArray(list, device_json(&devices->facts[i], arguments));
     cJSON *formats = cJSON_AddArrayToObject(object, "row_formats");
     for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++) {
         cJSON *format = cJSON_CreateObject();
         cJSON_AddStringToObject(format, "name", clmla_row_format_name((clmla_row_format)f));
-        cJSON_AddNumberToObject(format, "row_bytes", row_bytes((clmla_row_format)f));
+        cJSON_AddNumberToObject(format, "row_bytes", row_bytes(&arguments->request, (clmla_row_format)f));
         cJSON_AddItemToArray(formats, format);
     }
     return json_print(object) || failure_memory(failure);
 }
 
-int command_info(int argc, char **argv) {
-    const char *query = NULL;
-    bool json = false, prove = false;
+// --- the command -----------------------------------------------------------------------------------------------------
+
+static options_outcome read_arguments(arguments *out, int argc, char **argv, failure *failure) {
+    info_request *r = &out->request;
     const option table[] = {
-        {"--device", OPTION_TEXT, &query, "Q", "only this one: gpu, cpu, P:D or part of a name", 0, 0},
-        {"--prove", OPTION_FLAG, &prove, NULL,
+        {"--device", OPTION_TEXT, &out->device, "Q", "only this one: gpu, cpu, P:D or part of a name", 0, 0},
+        {"--heads", OPTION_NUMBER, &out->heads, "N",
+         "query heads (16; of operations whose instructions are not tried, 128 too)", 1, CLMLA_MAX_HEADS},
+        {"--format", OPTION_TEXT, &out->formats, "NAME,..",
+         "rows that attend is listed for, or all (those that some variant has an instruction for)", 0, 0},
+        {"--compute", OPTION_TEXT, &out->compute, "NAME", "plans that attend is listed for: exact, fast (both)", 0, 0},
+        {"--latent", OPTION_NUMBER, &r->latent_dim, "N", "latent elements of a row (512)", 1, 8192},
+        {"--rope", OPTION_NUMBER, &r->rope_dim, "N", "rotary elements of a row (64)", 0, CLMLA_MAX_ROPE_DIM},
+        {"--prove", OPTION_FLAG, &r->prove, NULL,
          "try every variant of attend and plan beside the naive one, on any device", 0, 0},
-        {"--json", OPTION_FLAG, &json, NULL, "one JSON object on stdout", 0, 0},
+        {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
     };
     const options known = {
         "info", "Lists OpenCL devices, the kernel each operation would use on them, and the cache's row formats.",
         NULL,   NULL,
         table,  sizeof table / sizeof table[0]};
-    failure failure = {0};
+    return options_parse(&known, argc, argv, failure);
+}
+
+static bool complete(arguments *out, failure *failure) {
+    out->head_count = out->heads ? 1 : MOST_HEADS;
+    for (size_t h = 0; h < out->head_count; h++) out->head_counts[h] = out->heads ? out->heads : usual_heads[h];
+    out->request.head_count = out->head_counts[0];
+    return info_attend_read(&out->request, out->formats, out->compute, failure);
+}
+
+static bool info(const arguments *arguments, failure *failure) {
     device_list devices = {0};
-    options_outcome outcome = options_parse(&known, argc, argv, &failure);
-    if (outcome == OPTIONS_HELP) return EXIT_PASS;
-    bool done = outcome == OPTIONS_GO && list_devices(&devices, query, &failure);
-    if (done && json) done = print_json(&devices, prove, &failure);
-    if (done && !json) print_text(&devices, prove);
+    bool done = list_devices(&devices, arguments->device, failure);
+    if (done && arguments->json) done = print_json(&devices, arguments, failure);
+    if (done && !arguments->json) print_text(&devices, arguments);
     free(devices.facts);
+    return done;
+}
+
+int command_info(int argc, char **argv) {
+    failure failure = {0};
+    arguments arguments = {.request = {.latent_dim = DEEPSEEK_LATENT_DIM, .rope_dim = DEEPSEEK_ROPE_DIM}};
+    options_outcome outcome = read_arguments(&arguments, argc, argv, &failure);
+    if (outcome == OPTIONS_HELP) return EXIT_PASS;
+    bool done = outcome == OPTIONS_GO && complete(&arguments, &failure) && info(&arguments, &failure);
     return done ? EXIT_PASS : failure_print(&failure, "info");
 }

@@ -8,11 +8,13 @@ docs/compare_MACHINE.svg; the rows that matter most also into README.md, if it h
 Run it on a machine that does nothing else: what it writes beside the figures says whether that was so.
 """
 import json
+import pathlib
 import subprocess
-import sys
+import tempfile
 
 import figures
 
+BEGIN, END = '<!-- compare {}: made by tools/compare_figures.py -->', '<!-- compare {}: end -->'  # of a machine
 FAMILY = ('mha', 'gqa', 'mqa', 'mla')
 KEPT = 1e-4
 
@@ -118,10 +120,12 @@ def family_table(answer):
 
 
 def main():
-    machine, clmla = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else figures.ROOT / 'build/tools/clmla'
-    begin, end = f'<!-- compare {machine}: made by tools/compare_figures.py -->', f'<!-- compare {machine}: end -->'
-    before, options, picture = figures.load(), sys.argv[3:], f'compare_{machine}.svg'
-    answer = run(clmla, '--plot', figures.ROOT / 'docs' / picture, *options)
+    given, begin, end = figures.start(__doc__, 'docs/compare.md', BEGIN, END, needed=1)
+    machine, clmla, options = given[0], given[1] if len(given) > 1 else figures.ROOT / 'build/tools/clmla', given[2:]
+    before, picture = figures.load(), f'compare_{machine}.svg'
+    with tempfile.TemporaryDirectory() as folder:
+        answer = run(clmla, '--plot', pathlib.Path(folder) / picture, *options)
+        drawn = (pathlib.Path(folder) / picture).read_bytes()
     fast = run(clmla, '--attention', 'mha,mla', '--compute', 'fast', *options)
     models = run(clmla, '--models', *(figures.ROOT / 'data/family' / name for name in FAMILY))
     head, busy = figures.measured(answer['device'], before)
@@ -133,6 +137,7 @@ def main():
             f'{head}: one step over {answer["tokens"]:,} cached tokens, {answer["shape"]["heads"]} heads.{busy}', '',
             *short_table(answer, fast), '', *gains(answer, fast), '', f'![time and bytes against context length](docs/{picture})', '',
             'Four models of 3 million parameters that differ in their attention alone:', '', *family_table(models)])
+    (figures.ROOT / 'docs' / picture).write_bytes(drawn)  # last: it belongs to what the pages say
 
 
 if __name__ == '__main__':

@@ -4,9 +4,32 @@ import datetime
 import os
 import pathlib
 import re
+import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def start(document, page, begin, end, needed=0):
+    """The command line's arguments and the page's markers, before anything is measured: what cannot be written is not worth minutes.
+
+    `begin` and `end` are the markers with {} for the first argument. Ends the program for --help, where an argument that is needed
+    is missing, and where the page lacks the markers.
+    """
+    given = sys.argv[1:]
+    if {'-h', '--help'} & set(given):
+        print(document.strip())
+        sys.exit(0)
+    if len(given) < needed:
+        print(document.strip(), file=sys.stderr)
+        sys.exit(2)
+    markers = [marker.format(*given[:needed]) for marker in (begin, end)]
+    text = (ROOT / page).read_text(encoding='utf-8')
+    if markers[1] not in text.partition(markers[0])[2]:
+        print(f'{pathlib.Path(sys.argv[0]).name}: {page} has no "{markers[0]}" with "{markers[1]}" behind it, between which the figures '
+              'would go', file=sys.stderr)
+        sys.exit(2)
+    return given, *markers
 
 
 def cpu_name():

@@ -2,22 +2,71 @@
 #include "info_attend.h"
 #include "deepseek.h"
 #include "info_variants.h"
+#include "options.h"
 #include <stdio.h>
 #include <string.h>
 
-// Of exact compute matrix units serve the first two alone.
-static const clmla_row_format formats[] = {CLMLA_ROWS_F16, CLMLA_ROWS_BF16, CLMLA_ROWS_Q8};
 static const struct {
     clmla_compute compute;
     const char *member; // of the JSON
-    size_t formats;
-} computes[] = {{CLMLA_COMPUTE_EXACT, "attend_exact", 2}, {CLMLA_COMPUTE_FAST, "attend_fast", 3}};
-#define COMPUTES (sizeof computes / sizeof computes[0])
+    info_formats usual; // of exact compute matrix units serve the first two alone
+} computes[INFO_COMPUTES] = {
+    {CLMLA_COMPUTE_EXACT, "attend_exact", {{CLMLA_ROWS_F16, CLMLA_ROWS_BF16}, 2}},
+    {CLMLA_COMPUTE_FAST, "attend_fast", {{CLMLA_ROWS_F16, CLMLA_ROWS_BF16, CLMLA_ROWS_Q8}, 3}},
+};
 
-#define HEADS 16 // of DeepSeek-V2-Lite
+// --- what is asked for ----------------------------------------------------------------------------------------------
+
+// A name that was there before stays where it was.
+static bool add_format(info_formats *out, const char *text, size_t length, failure *failure) {
+    char name[32];
+    clmla_row_format format;
+    if (length >= sizeof name) length = sizeof name - 1; // no format's name either
+    memcpy(name, text, length);
+    name[length] = '\0';
+    if (!option_row_format(&format, name, failure)) return false;
+    for (size_t i = 0; i < out->count; i++)
+        if (out->list[i] == format) return true;
+    out->list[out->count++] = format;
+    return true;
+}
+
+static bool read_formats(info_formats *out, const char *text, failure *failure) {
+    out->count = 0;
+    if (strcmp(text, "all") == 0) {
+        for (int f = 0; f < CLMLA_ROW_FORMAT_COUNT; f++) out->list[out->count++] = (clmla_row_format)f;
+        return true;
+    }
+    for (;; text++) {
+        size_t length = strcspn(text, ",");
+        if (!add_format(out, text, length, failure)) return false;
+        text += length;
+        if (*text == '\0') return true;
+    }
+}
+
+bool info_attend_read(info_request *request, const char *formats, const char *compute, failure *failure) {
+    clmla_compute only;
+    info_formats named;
+    if (!option_compute(&only, compute, failure)) return false;
+    if (formats && !read_formats(&named, formats, failure)) return false;
+    for (size_t c = 0; c < INFO_COMPUTES; c++) {
+        request->formats[c] = formats ? named : computes[c].usual;
+        if (compute && only != computes[c].compute) request->formats[c].count = 0;
+    }
+    return true;
+}
+
+static bool lists_fast(const info_request *request) {
+    for (size_t c = 0; c < INFO_COMPUTES; c++)
+        if (computes[c].compute == CLMLA_COMPUTE_FAST && request->formats[c].count) return true;
+    return false;
+}
+
+// --- the lists ------------------------------------------------------------------------------------------------------
 
 // What the library says of proofs while the lists are made.
-#define PROOFS_MAX 96
+#define PROOFS_MAX 256
 typedef struct device {
     clmla_context *context;
     char proofs[PROOFS_MAX][256];
@@ -32,25 +81,26 @@ static void keep_proof(void *payload, clmla_log_level level, const char *message
 }
 
 // A plan that is scheduled on the device; it attends by what needs no proof.
-static void prove_schedule(clmla_context *context) {
+static void prove_schedule(clmla_context *context, const info_request *request) {
     clmla_plan *plan = NULL;
-    clmla_plan_params params = {.head_count = HEADS, .attend_variant = "naive", .capacity = {16, 16, 16384}};
+    clmla_plan_params params = {
+        .head_count = request->head_count, .attend_variant = "naive", .capacity = {16, 16, 16384}};
     clmla_status status = clmla_row_layout_make(&params.layout, CLMLA_ROWS_F16, CLMLA_ROPE_INTERLEAVED,
-                                                DEEPSEEK_LATENT_DIM, DEEPSEEK_ROPE_DIM);
+                                                request->latent_dim, request->rope_dim);
     if (status == CLMLA_OK) clmla_plan_create(&plan, context, &params);
     clmla_plan_destroy(&plan);
 }
 
-static void open_device(device *out, const clmla_device_facts *facts, bool prove) {
+static void open_device(device *out, const clmla_device_facts *facts, const info_request *request) {
     char query[32];
     *out = (device){.context = NULL};
     snprintf(query, sizeof query, "%u:%u", facts->platform_index, facts->device_index);
     clmla_context_create(&out->context, &(clmla_context_params){
                                             .device = query,
                                             .log = {keep_proof, out, CLMLA_LOG_INFO},
-                                            .proof = prove ? CLMLA_PROOF_ALWAYS : CLMLA_PROOF_AUTO,
+                                            .proof = request->prove ? CLMLA_PROOF_ALWAYS : CLMLA_PROOF_AUTO,
                                         });
-    if (out->context && prove) prove_schedule(out->context);
+    if (out->context && request->prove) prove_schedule(out->context, request);
 }
 
 // Without a context, what the facts alone say.
@@ -64,17 +114,28 @@ static size_t list_of(clmla_variant *out, const clmla_device_facts *facts, clmla
     return count < INFO_VARIANTS_LISTED ? count : INFO_VARIANTS_LISTED;
 }
 
-// DeepSeek's row.
-static clmla_shape attend_shape(clmla_compute compute, clmla_row_format format) {
+static clmla_shape attend_shape(const info_request *request, clmla_compute compute, clmla_row_format format) {
     return (clmla_shape){.format = format,
-                         .latent_dim = DEEPSEEK_LATENT_DIM,
-                         .rope_dim = DEEPSEEK_ROPE_DIM,
-                         .head_count = HEADS,
+                         .latent_dim = request->latent_dim,
+                         .rope_dim = request->rope_dim,
+                         .head_count = request->head_count,
                          .compute = compute};
 }
 
-// A plan by each of them, for DeepSeek's rows, attend's over lists of slots too: what comes of it is in the next list.
-static void prove_all(clmla_context *context, clmla_operation operation, const clmla_shape *shape) {
+// DeepSeek's heads, of a prompt by reconstructed keys.
+static clmla_shape heads_shape(const info_request *request) {
+    return (clmla_shape){.format = CLMLA_ROWS_F16,
+                         .latent_dim = DEEPSEEK_NOPE_DIM,
+                         .rope_dim = request->rope_dim,
+                         .value_dim = DEEPSEEK_VALUE_DIM,
+                         .head_count = request->head_count,
+                         .compute = CLMLA_COMPUTE_FAST};
+}
+
+// A plan by each of them, for the rows asked for, attend's over lists of slots too: what comes of it is in the next
+// list.
+static void prove_all(clmla_context *context, const info_request *request, clmla_operation operation,
+                      const clmla_shape *shape) {
     clmla_variant variants[INFO_VARIANTS_LISTED];
     clmla_config config = {
         .qk_nope_head_dim = shape->latent_dim, .qk_rope_head_dim = shape->rope_dim, .v_head_dim = shape->value_dim};
@@ -87,70 +148,80 @@ static void prove_all(clmla_context *context, clmla_operation operation, const c
         else
             params.attend_heads_variant = variants[i].name, params.config = &config;
         clmla_status status = clmla_row_layout_make(&params.layout, shape->format, CLMLA_ROPE_INTERLEAVED,
-                                                    DEEPSEEK_LATENT_DIM, DEEPSEEK_ROPE_DIM);
+                                                    request->latent_dim, request->rope_dim);
         if (status == CLMLA_OK && variants[i].accepted) clmla_plan_create(&plan, context, &params);
         clmla_plan_destroy(&plan);
     }
 }
 
-static size_t list(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context, clmla_compute compute,
-                   clmla_row_format format, bool prove) {
-    clmla_shape shape = attend_shape(compute, format);
-    if (context && prove) prove_all(context, CLMLA_OP_ATTEND, &shape);
-    return list_of(out, facts, context, CLMLA_OP_ATTEND, &shape);
+static size_t list(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context,
+                   const info_request *request, clmla_operation operation, const clmla_shape *shape) {
+    if (context && request->prove) prove_all(context, request, operation, shape);
+    return list_of(out, facts, context, operation, shape);
 }
 
-// DeepSeek's heads, of a prompt by reconstructed keys.
-static size_t list_heads(clmla_variant *out, const clmla_device_facts *facts, clmla_context *context, bool prove) {
-    clmla_shape shape = {.format = CLMLA_ROWS_F16,
-                         .latent_dim = DEEPSEEK_NOPE_DIM,
-                         .rope_dim = DEEPSEEK_ROPE_DIM,
-                         .value_dim = DEEPSEEK_VALUE_DIM,
-                         .head_count = HEADS,
-                         .compute = CLMLA_COMPUTE_FAST};
-    if (context && prove) prove_all(context, CLMLA_OP_ATTEND_HEADS, &shape);
-    return list_of(out, facts, context, CLMLA_OP_ATTEND_HEADS, &shape);
+// --- text -----------------------------------------------------------------------------------------------------------
+
+static void list_text(char text[INFO_VARIANTS_TEXT], const clmla_device_facts *facts, clmla_context *context,
+                      const info_request *request, clmla_operation operation, clmla_shape shape) {
+    clmla_variant variants[INFO_VARIANTS_LISTED];
+    info_variants_text(text, INFO_VARIANTS_TEXT, variants, list(variants, facts, context, request, operation, &shape));
 }
 
-void info_attend_print(const clmla_device_facts *facts, bool prove) {
+void info_attend_print(const clmla_device_facts *facts, const info_request *request) {
     device d;
-    open_device(&d, facts, prove);
-    for (size_t c = 0; c < COMPUTES; c++) {
-        printf("  attend of %s compute, instructions tried on the device\n", clmla_compute_name(computes[c].compute));
-        for (size_t f = 0; f < computes[c].formats; f++) {
-            clmla_variant variants[INFO_VARIANTS_LISTED];
-            size_t count = list(variants, facts, d.context, computes[c].compute, formats[f], prove);
-            char text[1024];
-            info_variants_text(text, sizeof text, variants, count);
-            printf("    %-10s %s\n", clmla_row_format_name(formats[f]), text);
+    char text[INFO_VARIANTS_TEXT];
+    open_device(&d, facts, request);
+    for (size_t c = 0; c < INFO_COMPUTES; c++) {
+        const info_formats *formats = &request->formats[c];
+        if (formats->count == 0) continue;
+        printf("  attend of %s compute, %u heads, rows of %u + %u, instructions tried on the device\n",
+               clmla_compute_name(computes[c].compute), request->head_count, request->latent_dim, request->rope_dim);
+        for (size_t f = 0; f < formats->count; f++) {
+            list_text(text, facts, d.context, request, CLMLA_OP_ATTEND,
+                      attend_shape(request, computes[c].compute, formats->list[f]));
+            printf("    %-10s %s\n", clmla_row_format_name(formats->list[f]), text);
         }
     }
-    clmla_variant variants[INFO_VARIANTS_LISTED];
-    char text[1024];
-    info_variants_text(text, sizeof text, variants, list_heads(variants, facts, d.context, prove));
-    printf("  attend_heads of fast compute\n    %s\n", text);
+    if (lists_fast(request)) {
+        list_text(text, facts, d.context, request, CLMLA_OP_ATTEND_HEADS, heads_shape(request));
+        printf("  attend_heads of fast compute, %u heads\n    %s\n", request->head_count, text);
+    }
     for (size_t i = 0; i < d.proof_count; i++)
         printf("%s    %s\n", i ? "" : "  tried beside the naive kernels\n", d.proofs[i]);
     clmla_context_destroy(&d.context);
 }
 
-void info_attend_json(cJSON *object, const clmla_device_facts *facts, bool prove) {
+// --- JSON -----------------------------------------------------------------------------------------------------------
+
+static void fill_entry(cJSON *entry, const clmla_device_facts *facts, clmla_context *context,
+                       const info_request *request, clmla_operation operation, clmla_shape shape) {
+    clmla_variant variants[INFO_VARIANTS_LISTED];
+    cJSON_AddStringToObject(entry, "compute", clmla_compute_name(shape.compute));
+    cJSON_AddNumberToObject(entry, "heads", shape.head_count);
+    cJSON_AddNumberToObject(entry, "latent_dim", shape.latent_dim);
+    cJSON_AddNumberToObject(entry, "rope_dim", shape.rope_dim);
+    if (shape.value_dim) cJSON_AddNumberToObject(entry, "value_dim", shape.value_dim);
+    info_variants_json(entry, variants, list(variants, facts, context, request, operation, &shape));
+}
+
+void info_attend_json(cJSON *object, const clmla_device_facts *facts, const info_request *request) {
     device d;
-    open_device(&d, facts, prove);
-    for (size_t c = 0; c < COMPUTES; c++) {
-        cJSON *entries = cJSON_AddArrayToObject(object, computes[c].member);
-        for (size_t f = 0; f < computes[c].formats; f++) {
-            clmla_variant variants[INFO_VARIANTS_LISTED];
-            size_t count = list(variants, facts, d.context, computes[c].compute, formats[f], prove);
+    open_device(&d, facts, request);
+    for (size_t c = 0; c < INFO_COMPUTES; c++) {
+        const info_formats *formats = &request->formats[c];
+        cJSON *entries = formats->count ? cJSON_AddArrayToObject(object, computes[c].member) : NULL;
+        for (size_t f = 0; f < formats->count; f++) {
             cJSON *entry = cJSON_CreateObject();
-            cJSON_AddStringToObject(entry, "format", clmla_row_format_name(formats[f]));
-            info_variants_json(entry, variants, count);
+            cJSON_AddStringToObject(entry, "format", clmla_row_format_name(formats->list[f]));
+            fill_entry(entry, facts, d.context, request, CLMLA_OP_ATTEND,
+                       attend_shape(request, computes[c].compute, formats->list[f]));
             cJSON_AddItemToArray(entries, entry);
         }
     }
-    clmla_variant variants[INFO_VARIANTS_LISTED];
-    info_variants_json(cJSON_AddObjectToObject(object, "attend_heads_fast"), variants,
-                       list_heads(variants, facts, d.context, prove));
+    if (lists_fast(request))
+        fill_entry(cJSON_AddObjectToObject(object, "attend_heads_fast"), facts, d.context, request,
+                   CLMLA_OP_ATTEND_HEADS, heads_shape(request));
     cJSON *proofs = cJSON_AddArrayToObject(object, "proofs");
     for (size_t i = 0; i < d.proof_count; i++) cJSON_AddItemToArray(proofs, cJSON_CreateString(d.proofs[i]));
     clmla_context_destroy(&d.context);

@@ -7,6 +7,7 @@
 #include <clmla/clmla.h>
 
 #define INFO_VARIANTS_LISTED 16
+#define INFO_VARIANTS_TEXT (INFO_VARIANTS_LISTED * 200) // for a name and a reason of each
 
 // "vector (proven); not clblast: <reason>", cut to `size`.
 void info_variants_text(char *out, size_t size, const clmla_variant *variants, size_t count);

@@ -10,7 +10,6 @@ nothing, too, of PoCL. Run it on a machine that does nothing else: what it write
 import json
 import os
 import subprocess
-import sys
 import tempfile
 
 import figures
@@ -44,11 +43,12 @@ def row(clmla, drivers):
 
 
 def main():
-    clmla = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else str(figures.ROOT / 'build/tools/clmla')
+    given, begin, end = figures.start(__doc__, 'README.md', BEGIN, END)
+    clmla = os.path.abspath(given[0]) if given else str(figures.ROOT / 'build/tools/clmla')
     before = figures.load()
-    lines, devices = zip(*(row(clmla, drivers) for drivers in sys.argv[2:] or ['']))
+    lines, devices = zip(*(row(clmla, drivers) for drivers in given[1:] or ['']))
     head, busy = figures.measured(', '.join(dict.fromkeys(devices)), before)
-    figures.replace('README.md', BEGIN, END, [
+    figures.replace('README.md', begin, end, [
         f'{head}.{busy}', '', '| OpenCL implementation | programs | ready, first start | ready, second start | tokens/s, second start |',
         '| --- | --- | --- | --- | --- |', *lines])
 

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 
 import tool
@@ -69,6 +70,20 @@ class CommandLine(tool.ToolTest):
         self.assert_refused('bench', '--op', 'attend', says='device', environment=environment)
         self.assert_refused('tune', '--dry-run', says='device', environment=environment)
 
+    def test_output_that_cannot_be_written(self):
+        """A full disk is no pass, however much was written before it was full."""
+        full = pathlib.Path('/dev/full')
+        if not full.exists():
+            self.skipTest('no /dev/full here')
+        for arguments in (['info'], ['info', '--json'], ['formats', '--json'], ['verify', self.cases / 'a_v2_tiny'],
+                          ['generate', self.model, '--prompt', 'And', '-n', 4, '--json'], ['--version'], ['help', 'bench'],
+                          ['compare', '--tokens', 1 << 22, '--nope', 1024, '--value', 1024, '--attention', 'mha', '--json']):
+            with self.subTest(arguments=arguments), full.open('wb') as output:
+                result = subprocess.run([self.clmla, *map(str, arguments)], stdout=output, stderr=subprocess.PIPE, timeout=120, check=False)
+                sentence = result.stderr.decode()
+                self.assertEqual(result.returncode, 2, sentence)
+                self.assertRegex(sentence, rf'^clmla {arguments[0]}: the output cannot be written: [^\n]+\n$')
+
     # --- info ------------------------------------------------------------------------------------------------------
 
     def test_info(self):
@@ -85,6 +100,7 @@ class CommandLine(tool.ToolTest):
             self.assertEqual(len(device['operations']), 2 * 15)
             self.assertEqual([fast['format'] for fast in device['attend_fast']], ['f16', 'bf16', 'q8'])
             self.assertEqual([exact['format'] for exact in device['attend_exact']], ['f16', 'bf16'])
+            self.assertEqual({entry['heads'] for entry in device['attend_fast'] + device['attend_exact']}, {16})
             for operation in (device['operations'] + device['attend_exact'] + device['attend_fast'] + [device['attend_heads_fast']]):
                 variants = operation['variants']
                 self.assertEqual(sum(v['chosen'] for v in variants), 1, operation)
@@ -96,12 +112,44 @@ class CommandLine(tool.ToolTest):
                 if operation['operation'] == 'attend_heads' and device['type'] == 'cpu':
                     self.assertEqual([v['name'] for v in operation['variants'] if v['chosen']], ['vector'])
 
+    def test_info_of_another_shape(self):
+        """Lists for the heads, formats and compute that are asked for; a format named twice is listed once."""
+        shape = {'heads': 128, 'latent_dim': 256, 'rope_dim': 32}
+        options = ('--heads', 128, '--latent', 256, '--rope', 32)
+        for device in self.run_json('info', *options, '--format', 'q6,f16,q6', '--compute', 'fast')['devices']:
+            self.assertNotIn('attend_exact', device)
+            self.assertEqual([fast['format'] for fast in device['attend_fast']], ['q6', 'f16'])
+            self.assertEqual({operation['heads'] for operation in device['operations']}, {128})
+            for entry in device['attend_fast'] + [device['attend_heads_fast'] | {'latent_dim': 256}]:
+                self.assertEqual({name: entry[name] for name in shape}, shape)
+                self.assertEqual(entry['compute'], 'fast')
+                self.assertEqual(sum(v['chosen'] for v in entry['variants']), 1, entry)
+        answer = self.run_json('info', '--format', 'all', '--compute=exact', '--rope', 32)
+        formats = [entry['name'] for entry in answer['row_formats']]
+        self.assertEqual(answer['row_formats'][0]['row_bytes'], 4 * (512 + 32))
+        for device in answer['devices']:
+            self.assertNotIn('attend_heads_fast', device)
+            self.assertEqual([(exact['format'], exact['heads'], exact['compute']) for exact in device['attend_exact']],
+                             [(name, 16, 'exact') for name in formats])
+        text = self.run_tool('info', *options, '--compute', 'fast').stdout.decode()
+        for words in ('kernels for one token, 128 heads, rows of 256 + 32,', 'attend of fast compute, 128 heads, rows of 256 + 32,'):
+            self.assertIn(words, text)
+        self.assertNotIn('attend of exact compute', text)
+
+    def test_info_bad_values(self):
+        for names in ('q9', 'f16,', ',f16', '', 'all,f16', 'x' * 100):
+            self.assert_refused('info', f'--format={names}', says=['row format: "', 'is none of f32, f16'])
+        self.assert_refused('info', '--compute', 'wild', says='"wild" is none of exact, fast')
+        for option, number in (('--heads', 0), ('--heads', 1025), ('--latent', 0), ('--latent', 'x'), ('--rope', 257)):
+            self.assert_refused('info', option, number, says=[option, f"'{number}'"])
+
     def test_info_of_one_device(self):
         for device in self.run_json('info')['devices']:
             picked = self.run_json('info', '--device', device['query'])['devices']
             self.assertEqual([d['name'] for d in picked], [device['name']])
         text = self.run_tool('info').stdout.decode()
-        for words in ('attend', 'merge', 'row formats', 'f16', 'local memory', 'recordings', 'keys of 128 + 64'):
+        for words in ('attend', 'merge', 'row formats', 'f16', 'local memory', 'recordings', 'keys of 128 + 64',
+                      'kernels for one token, 16 or 128 heads, rows of 512 + 64,', 'attend of exact compute, 16 heads, rows of 512 + 64,'):
             self.assertIn(words, text)
 
     # --- verify ----------------------------------------------------------------------------------------------------

@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""tools/compare_figures.py: the tables it writes hold what clmla compare measured, and a row that was not run says why."""
+"""tools/compare_figures.py: the tables it writes hold what clmla compare measured, and a row that was not run says why.
+
+Neither it nor the other programs that write figures measure before they know that there is a place for them.
+"""
 import copy
 import pathlib
+import subprocess
 import sys
+import unittest
 
 import tool
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / 'tools'))
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / 'tools'))
 import compare_figures  # noqa: E402
 
 ATTENTIONS = ('mha', 'gqa8', 'mqa', 'mla_naive', 'mla_unfused')
@@ -104,6 +110,38 @@ class CompareFigures(tool.ToolTest):
         told = [line for line in compare_figures.attention_table(answer, fast) if line.startswith('mla over')]
         self.assertEqual(len(told), formats)
         self.assertEqual(cells(compare_figures.short_table(answer, fast))[-1][:2], ['mla', 'f16'])
+
+
+class BeforeMeasuring(unittest.TestCase):
+    PROGRAMS = {'compare_figures.py': 'docs/compare.md', 'bench_figures.py': 'docs/bench.md'}  # that want a machine's name
+
+    def start(self, name, *arguments):
+        """Its code, what it printed and its complaint. A clmla that is not there would raise an exception."""
+        pages = {path: path.read_bytes() for path in (ROOT / 'README.md', *(ROOT / 'docs').iterdir())}
+        result = subprocess.run([sys.executable, ROOT / 'tools' / name, *arguments], capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(pages, {path: path.read_bytes() for path in (ROOT / 'README.md', *(ROOT / 'docs').iterdir())})
+        self.assertNotIn('Traceback', result.stderr)
+        return result.returncode, result.stdout, result.stderr
+
+    def test_help(self):
+        for name in (*self.PROGRAMS, 'start_figures.py'):
+            for arguments in (['--help'], ['-h'], ['avx2', '--help']):
+                code, text, complaint = self.start(name, *arguments)
+                self.assertEqual((code, complaint), (0, ''))
+                self.assertIn(f'tools/{name} ', text)
+
+    def test_a_machine_is_missing(self):
+        for name in self.PROGRAMS:
+            code, text, complaint = self.start(name)
+            self.assertEqual((code, text), (2, ''))
+            self.assertIn(f'tools/{name} MACHINE', complaint)
+
+    def test_a_page_without_the_machine(self):
+        for name, page in self.PROGRAMS.items():
+            for machine in ('abacus', '--json', '{}', ''):
+                code, text, complaint = self.start(name, machine, 'no_such_clmla')
+                self.assertEqual((code, text, complaint.count('\n')), (2, '', 1), complaint)
+                self.assertIn(f'{page} has no "<!-- {name.split("_")[0]} {machine}: made by', complaint)
 
 
 if __name__ == '__main__':

@@ -84,6 +84,25 @@ class Family(tool.ToolTest):
         self.assert_refused('generate', self.family / 'mha', '--prompt', 'And', '--cache', 'fp8', says='not fp8')
         self.assert_refused('generate', self.family / 'mha', '--prompt', 'And', '-n', 1100, says='max_position_embeddings is 1024')
 
+    def test_fields_that_change_the_mathematics(self):
+        """Each is refused by name, but not with the value that changes nothing; heads are of 32."""
+        changing = {'partial_rotary_factor': 0.5, 'final_logit_softcapping': 30.0, 'attn_logit_softcapping': 50.0,
+                    'attention_multiplier': 1.0, 'residual_multiplier': 0.22, 'embedding_multiplier': 12, 'logits_scaling': 8,
+                    'query_pre_attn_scalar': 256, 'qk_norm': True, 'use_qk_norm': True, 'quantization_config': {'bits': 4}}
+        for name, value in changing.items():
+            for field in (value, 'much'):
+                with self.subTest(name=name, field=field):
+                    self.assert_refused('generate', self.changed('gqa', **{name: field}), '--prompt', 'And', says=f'config.json: {name} is ')
+        neutral = {'partial_rotary_factor': 1.0, 'attention_multiplier': 0.17677669529663687, 'residual_multiplier': 1,
+                   'embedding_multiplier': 1.0, 'logits_scaling': 1, 'query_pre_attn_scalar': 32, 'qk_norm': False, 'use_qk_norm': False,
+                   'attn_logit_softcapping': 0.0, 'attention_dropout': 0.1}
+        plain = self.run_json('generate', self.family / 'gqa', '--prompt', 'And', '-n', 4)
+        folder = self.changed('gqa', **neutral)
+        self.assertEqual(self.run_json('generate', folder, '--prompt', 'And', '-n', 4)['text'], plain['text'])
+        config = json.loads((folder / 'config.json').read_text()) | dict.fromkeys(changing)
+        (folder / 'config.json').write_text(json.dumps(config))
+        self.assertEqual(self.run_json('generate', folder, '--prompt', 'And', '-n', 4)['text'], plain['text'])
+
     def test_refusals(self):
         self.assert_refused('compare', '--models', says='--models needs a value')
         self.assert_refused('compare', '--models', self.family / 'none', '--nll', self.family / 'heldout.bin', says='none')

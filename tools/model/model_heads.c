@@ -27,13 +27,35 @@ static bool read_real(double *out, const cJSON *json, const char *path, const ch
 
 // Fields that must be absent, null or false.
 static bool check_absent(const cJSON *json, const char *path, failure *failure) {
-    static const char *const names[] = {"rope_scaling", "rope_parameters", "attention_bias", "mlp_bias",
-                                        "sliding_window"};
+    static const char *const names[] = {"rope_scaling",   "rope_parameters", "attention_bias", "mlp_bias",
+                                        "sliding_window", "qk_norm",         "use_qk_norm",    "quantization_config"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const cJSON *field = cJSON_GetObjectItemCaseSensitive(json, names[i]);
         if (field && !cJSON_IsNull(field) && !cJSON_IsFalse(field))
             return failure_set(failure, "%s: %s is set: models of Llama's form are run without it", path, names[i]);
     }
+    return true;
+}
+
+// A number that is absent, null or, but for rounding, the one that changes nothing.
+static bool check_neutral(const cJSON *json, const char *path, const char *name, double neutral, failure *failure) {
+    const cJSON *field = cJSON_GetObjectItemCaseSensitive(json, name);
+    if (!field || cJSON_IsNull(field)) return true;
+    return (cJSON_IsNumber(field) && fabs(field->valuedouble - neutral) <= 1e-6 * neutral) ||
+           failure_set(failure, "%s: %s is not %.9g: models of Llama's form are run without it", path, name, neutral);
+}
+
+// Factors and caps. The scores' factor, which two fields tell, each in its way, follows from head_dim here.
+static bool check_factors(const cJSON *json, const char *path, uint32_t head_dim, failure *failure) {
+    const struct {
+        const char *name;
+        double neutral;
+    } factors[] = {{"partial_rotary_factor", 1.0},      {"residual_multiplier", 1.0},
+                   {"embedding_multiplier", 1.0},       {"logits_scaling", 1.0},
+                   {"final_logit_softcapping", 0.0},    {"attn_logit_softcapping", 0.0},
+                   {"query_pre_attn_scalar", head_dim}, {"attention_multiplier", 1.0 / sqrt(head_dim)}};
+    for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++)
+        if (!check_neutral(json, path, factors[i].name, factors[i].neutral, failure)) return false;
     return true;
 }
 
@@ -60,8 +82,9 @@ bool heads_read_config(heads_config *out, clmla_config *config, const cJSON *jso
     if (out->head_count % out->kv_head_count)
         return failure_set(failure, "%s: num_attention_heads is %u, no multiple of num_key_value_heads, %u", path,
                            out->head_count, out->kv_head_count);
-    return (out->head_dim > 0 && out->head_dim % 16 == 0) ||
-           failure_set(failure, "%s: head_dim is %u: heads of a multiple of 16 are run", path, out->head_dim);
+    if (out->head_dim == 0 || out->head_dim % 16)
+        return failure_set(failure, "%s: head_dim is %u: heads of a multiple of 16 are run", path, out->head_dim);
+    return check_factors(json, path, out->head_dim, failure);
 }
 
 // --- what all layers share -------------------------------------------------------------------------------------------
