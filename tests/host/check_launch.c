@@ -4,6 +4,7 @@
 #include "host/launch.h"
 #include "lib/context.h"
 #include "tests/support/device.h"
+#include <clmla/recording.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
@@ -152,6 +153,48 @@ START_TEST(empty_chains_and_grids) {
 }
 END_TEST
 
+static const char count_text[] = "__kernel void count(__global int *x) {\n"
+                                 "    atomic_add(x, 1 + (int)get_global_id(1) + 100 * (int)get_global_id(2));\n"
+                                 "}\n";
+static const host_source count_source = {"count", count_text, sizeof count_text - 1};
+
+static clmla_status count_grid(host_chain *chain, cl_mem memory, const size_t *local) {
+    static const size_t global[3] = {2, 10, 7};
+    host_launch launch = host_launch_begin(host(), "test", &count_source, "", "count");
+    host_arg_buffer(&launch, memory);
+    return host_launch_enqueue(&launch, chain, 3, global, local);
+}
+
+// A grid of more groups than the device takes comes in slices, each item once and under its own number. A recording
+// refuses it.
+START_TEST(large_grids_come_in_slices) {
+    static const size_t locals[2][3] = {{1, 1, 1}, {2, 2, 1}};
+    host_chain chain;
+    host_context *context = host();
+    clmla_recording *recording = NULL;
+    cl_command_queue queue = test_device_get()->queue;
+    size_t before = context->most_groups;
+    for (size_t most = 0; most < 6; most++)
+        for (int form = 0; form < 3; form++) {
+            cl_mem memory = number(0);
+            context->most_groups = most;
+            TEST_OK(host_chain_begin(&chain, context, queue, 0, NULL, false));
+            TEST_OK(host_chain_finish(&chain, count_grid(&chain, memory, form ? locals[form - 1] : NULL), NULL));
+            ck_assert_int_eq(value_of(memory), 2 * (70 + 7 * 45 + 10 * 100 * 21));
+            clReleaseMemObject(memory);
+        }
+    context->most_groups = 3;
+    cl_mem memory = number(0);
+    TEST_OK(clmla_recording_begin(&recording, (clmla_context *)(uintptr_t)test_device_get()->context, queue));
+    TEST_OK(host_chain_begin(&chain, context, queue, 0, NULL, false));
+    ck_assert_int_eq(host_chain_finish(&chain, count_grid(&chain, memory, NULL), NULL), CLMLA_E_LIMIT);
+    ck_assert_ptr_nonnull(strstr(clmla_last_error(), "a recording keeps no launch in slices"));
+    clmla_recording_destroy(&recording);
+    context->most_groups = before;
+    clReleaseMemObject(memory);
+}
+END_TEST
+
 static void check_begin(cl_command_queue queue, cl_uint count, const cl_event *wait, const char *word) {
     host_chain chain;
     ck_assert_int_eq(host_chain_begin(&chain, host(), queue, count, wait, true), CLMLA_E_ARGUMENT);
@@ -293,6 +336,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, later_waits_join);
     tcase_add_test(tcase, waits_across_queues_are_sent_off);
     tcase_add_test(tcase, empty_chains_and_grids);
+    tcase_add_test(tcase, large_grids_come_in_slices);
     tcase_add_test(tcase, wrong_waits_and_queues);
     tcase_add_test(tcase, device_times_are_reported);
     tcase_add_test(tcase, failed_launches_leave_the_chain_whole);
