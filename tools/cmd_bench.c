@@ -56,27 +56,37 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
     return options_parse(&known, argc, argv, failure);
 }
 
-// The failure of a case, with the case's name before it.
-static bool name_case(failure *failure, const bench_case *b) {
-    struct failure why = *failure;
+// Why a case did not run, with the case's name before it.
+static bool name_case(failure *failure, const bench_entry *entry) {
+    const bench_case *b = &entry->bench;
     return failure_set(failure, "%s %s, heads %u, tokens %u, batch %u, query-tokens %u, page %u: %s",
                        b->operation->name, bench_format_name(b), b->heads, b->tokens, b->batch, b->query_tokens,
-                       b->page, why.sentence);
+                       b->page, entry->reason.sentence);
+}
+
+// One that cannot run is an entry with the reason: others may well run. Answers whether it ran.
+static bool run_case(bench_report *report, const session *session, const bench_case *bench,
+                     const bench_effort *effort) {
+    bench_entry *entry = &report->entries[report->count++];
+    entry->bench = *bench;
+    entry->ran = bench->operation->measure(&entry->result, session, bench, effort, &entry->reason);
+    if (entry->ran) return true;
+    entry->result = (bench_result){0};
+    for (char *c = entry->reason.sentence; *c; c++) // it stands in a row of a table
+        if (*c == '\n' || *c == '\r') *c = ' ';
+    return false;
 }
 
 static bool run_cases(bench_report *report, const session *session, const bench_cases *cases,
                       const arguments *arguments, FILE *plot, failure *failure) {
+    bool any = false;
     if (!bench_limits_measure(&report->limits, session, failure)) return false;
     if (!arguments->json) bench_print_head(report);
     for (size_t i = 0; i < cases->count; i++) {
-        bench_entry *entry = &report->entries[report->count];
-        const bench_case *bench = &cases->list[i];
-        entry->bench = *bench;
-        if (!bench->operation->measure(&entry->result, session, bench, &arguments->effort, failure))
-            return name_case(failure, bench);
-        report->count++;
-        if (!arguments->json) bench_print_row(report, entry);
+        any |= run_case(report, session, &cases->list[i], &arguments->effort);
+        if (!arguments->json) bench_print_row(report, &report->entries[report->count - 1]);
     }
+    if (!any) return name_case(failure, &report->entries[0]);
     if (!arguments->json) bench_print_foot();
     if (plot && !bench_plot(plot, arguments->plot, report, failure)) return false;
     return !arguments->json || bench_print_json(report, failure);

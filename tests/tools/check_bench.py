@@ -13,6 +13,7 @@ LIMITS = {'fma_gflops', 'int16_dot_gops', 'bf16_dot_gflops', 'int8_dot_gops', 'r
 NUMBERS = {'heads', 'tokens', 'batch', 'query_tokens', 'page', 'seconds_min', 'seconds_median', 'gflops', 'cache_gbps',
            'fraction_of_fma', 'fraction_of_read', 'limit_seconds', 'times_limit'}
 NAMES = {'op', 'variant', 'format', 'weights'}
+FIGURES = {'seconds_min', 'seconds_median', 'gflops', 'cache_gbps', 'fraction_of_fma', 'fraction_of_read', 'limit_seconds', 'times_limit'}
 SVG = '{http://www.w3.org/2000/svg}'
 
 
@@ -36,7 +37,11 @@ class Bench(tool.ToolTest):
         for rate in limits.values():
             self.assertGreaterEqual(rate, 0)
         for case in answer['cases']:
-            self.assertEqual(set(case), NAMES | NUMBERS)
+            self.assertEqual(set(case), NAMES | NUMBERS | {'reason'})
+            if case['reason'] is not None:
+                self.assertTrue(case['reason'])
+                self.assertEqual({name for name in NUMBERS if case[name] is None}, FIGURES)
+                continue
             for name in NAMES:
                 self.assertIsInstance(case[name], str)
                 self.assertTrue(case[name], case)
@@ -55,7 +60,7 @@ class Bench(tool.ToolTest):
                 self.assert_close(case['limit_seconds'], whole)
 
     def check_picture(self, path, answer):
-        cases = answer['cases']
+        cases = [case for case in answer['cases'] if case['reason'] is None]
         root = xml.etree.ElementTree.parse(path).getroot()
         self.assertEqual(root.tag, SVG + 'svg')
         marks = [e for e in root.iter(SVG + 'path') if e.get('class') == 'mark']
@@ -205,9 +210,28 @@ class Bench(tool.ToolTest):
         self.assertEqual(len(answer['cases']), 4)
 
     def test_cases_that_cannot_run(self):
-        result = self.run_tool('bench', '--op', 'attend', '--variant', 'waltz', '--tokens', 16, '--json')
+        """They are rows with a reason, and the others run; where none runs, the first one's reason is the failure."""
+        picture = self.here / 'some.svg'
+        some = ('--op', 'gather', '--format', 'f32', '--tokens', '4194304,16', '--batch', 1024, '--repeat', 1)
+        answer = self.run_json('bench', *some, '--plot', picture)
+        self.check_answer(answer)
+        self.check_picture(picture, answer)
+        self.assertEqual([(case['tokens'], case['reason'] is None) for case in answer['cases']], [(4194304, False), (16, True)])
+        self.assertIn('4294967296 rows are too many', answer['cases'][0]['reason'])
+        result = self.run_tool('bench', *some)
+        self.assertEqual((result.returncode, result.stderr), (0, b''))
+        refused, ran = (line for line in result.stdout.decode().split('\n') if line.startswith('gather '))
+        self.assertRegex(refused, r'^gather +- +f32 +0 +4194304 +1024 +0 +64 not run: 4294967296 rows are too many$')
+        self.assertNotIn('not run', ran)
+        none = ('--op', 'attend', '--variant', 'int8_dot', '--heads', 2, '--tokens', '16,32', '--repeat', 1) # of fast compute alone
+        says = r'^clmla bench: attend f16, heads 2, tokens 16, .*int8_dot.*\n$'
+        result = self.run_tool('bench', *none, '--json')
         self.assertEqual((result.returncode, result.stdout), (2, b''))
-        self.assertRegex(result.stderr.decode(), r"^clmla bench: attend f16, heads 128, tokens 16, .*waltz.*\n$")
+        self.assertRegex(result.stderr.decode(), says)
+        result = self.run_tool('bench', *none)
+        self.assertEqual(result.returncode, 2)
+        self.assertRegex(result.stderr.decode(), says)
+        self.assertEqual(result.stdout.count(b' not run: '), 2)
 
 
 if __name__ == '__main__':

@@ -125,7 +125,9 @@ bool bench_prefill_reconstructed(bench_result *out, const session *session, cons
 // bench_report.c
 typedef struct bench_entry {
     bench_case bench;
-    bench_result result;
+    bench_result result; // zeros if it did not run
+    bool ran;
+    failure reason; // why it did not
 } bench_entry;
 
 typedef struct bench_report {
