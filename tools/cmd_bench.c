@@ -3,6 +3,7 @@
 #include "bench.h"
 #include "commands.h"
 #include "deepseek.h"
+#include "json_input.h"
 #include "options.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,8 +78,22 @@ static bool run_case(bench_report *report, const session *session, const bench_c
     return false;
 }
 
+// Before the work: a path that cannot be written would throw it away.
+static bool check_plot(const char *path, failure *failure) {
+    struct failure why;
+    return !path || file_can_be_written(path, &why) || failure_set(failure, "--plot %s", why.sentence);
+}
+
+static bool save_plot(const bench_report *report, const char *path, failure *failure) {
+    FILE *plot = fopen(path, "w");
+    if (!plot) return failure_set(failure, "--plot %s: cannot be opened", path);
+    bool done = bench_plot(plot, path, report, failure);
+    if (fclose(plot) != 0 && done) done = failure_set(failure, "--plot %s: cannot be written", path);
+    return done;
+}
+
 static bool run_cases(bench_report *report, const session *session, const bench_cases *cases,
-                      const arguments *arguments, FILE *plot, failure *failure) {
+                      const arguments *arguments, failure *failure) {
     bool any = false;
     if (!bench_limits_measure(&report->limits, session, failure)) return false;
     if (!arguments->json) bench_print_head(report);
@@ -88,8 +103,8 @@ static bool run_cases(bench_report *report, const session *session, const bench_
     }
     if (!any) return name_case(failure, &report->entries[0]);
     if (!arguments->json) bench_print_foot();
-    if (plot && !bench_plot(plot, arguments->plot, report, failure)) return false;
-    return !arguments->json || bench_print_json(report, failure);
+    if (arguments->json && !bench_print_json(report, failure)) return false;
+    return !arguments->plot || save_plot(report, arguments->plot, failure);
 }
 
 static bool open_device(session *session, const char **name, const arguments *arguments, failure *failure) {
@@ -108,11 +123,8 @@ static bool bench(const arguments *arguments, failure *failure) {
     bool done = bench_cases_make(&cases, &arguments->request, failure);
     report.entries = calloc(cases.count + 1, sizeof *report.entries);
     if (done && !report.entries) done = failure_memory(failure);
-    done = done && open_device(&session, &report.device, arguments, failure);
-    FILE *plot = done && arguments->plot ? fopen(arguments->plot, "w") : NULL; // before the work: it may not open
-    if (done && arguments->plot && !plot) done = failure_set(failure, "--plot %s: cannot be opened", arguments->plot);
-    done = done && run_cases(&report, &session, &cases, arguments, plot, failure);
-    if (plot && fclose(plot) != 0 && done) done = failure_set(failure, "--plot %s: cannot be written", arguments->plot);
+    done = done && open_device(&session, &report.device, arguments, failure) && check_plot(arguments->plot, failure) &&
+           run_cases(&report, &session, &cases, arguments, failure);
     session_close(&session);
     free(report.entries);
     free(cases.list);

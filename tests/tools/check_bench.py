@@ -189,7 +189,8 @@ class Bench(tool.ToolTest):
         self.assert_refused('bench', '--heads', many, '--batch', many, '--page', '1,2', says='more than 4096 cases')
         self.assert_refused('bench', 'attend', says="unexpected argument 'attend'")
         self.assert_refused('bench', '--device', 'no such device', says='no such device')
-        self.assert_refused('bench', '--plot', self.here / 'none/x.svg', says=['--plot', 'none/x.svg'])
+        self.assert_refused('bench', '--plot', self.here / 'none/x.svg', says=['--plot', 'none/x.svg: cannot be written'])
+        self.assert_refused('bench', '--plot', self.here, says=['--plot', str(self.here), 'cannot be written'])
 
     def test_dot_limits(self):
         """A dot product has a rate where the device has the instruction and a trial of it was right, and only there."""
@@ -225,9 +226,11 @@ class Bench(tool.ToolTest):
         self.assertNotIn('not run', ran)
         none = ('--op', 'attend', '--variant', 'int8_dot', '--heads', 2, '--tokens', '16,32', '--repeat', 1) # of fast compute alone
         says = r'^clmla bench: attend f16, heads 2, tokens 16, .*int8_dot.*\n$'
-        result = self.run_tool('bench', *none, '--json')
+        picture.write_text('of an earlier run')
+        result = self.run_tool('bench', *none, '--json', '--plot', picture)
         self.assertEqual((result.returncode, result.stdout), (2, b''))
         self.assertRegex(result.stderr.decode(), says)
+        self.assertEqual(picture.read_text(), 'of an earlier run')
         result = self.run_tool('bench', *none)
         self.assertEqual(result.returncode, 2)
         self.assertRegex(result.stderr.decode(), says)
