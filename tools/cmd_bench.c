@@ -107,11 +107,18 @@ static bool run_cases(bench_report *report, const session *session, const bench_
     return !arguments->plot || save_plot(report, arguments->plot, failure);
 }
 
-static bool open_device(session *session, const char **name, const arguments *arguments, failure *failure) {
+// What the library makes of a CPU's own width.
+static uint32_t vector_width(const clmla_device_facts *facts) {
+    if (!(facts->type & CL_DEVICE_TYPE_CPU)) return 0;
+    return facts->float_vector_width >= 16 ? 16 : facts->float_vector_width == 4 ? 4 : 8;
+}
+
+static bool open_device(session *session, bench_report *report, const arguments *arguments, failure *failure) {
     if (!session_open_sized(session, arguments->device, arguments->vector_width, arguments->group_items, failure))
         return false;
     const clmla_device_facts *facts = clmla_context_facts(session->context);
-    *name = facts->name;
+    report->device = facts->name;
+    report->vector_width = vector_width(facts);
     if (!facts->is_interpreter) return true;
     return failure_set(failure, "the device \"%s\" interprets kernels: their times say nothing", facts->name);
 }
@@ -123,7 +130,7 @@ static bool bench(const arguments *arguments, failure *failure) {
     bool done = bench_cases_make(&cases, &arguments->request, failure);
     report.entries = calloc(cases.count + 1, sizeof *report.entries);
     if (done && !report.entries) done = failure_memory(failure);
-    done = done && open_device(&session, &report.device, arguments, failure) && check_plot(arguments->plot, failure) &&
+    done = done && open_device(&session, &report, arguments, failure) && check_plot(arguments->plot, failure) &&
            run_cases(&report, &session, &cases, arguments, failure);
     session_close(&session);
     free(report.entries);

@@ -10,10 +10,10 @@ import tool
 
 LATENT, ROPE, NOPE, VALUE = 512, 64, 128, 128
 LIMITS = {'fma_gflops', 'int16_dot_gops', 'bf16_dot_gflops', 'int8_dot_gops', 'read_gbps'}
-NUMBERS = {'heads', 'tokens', 'batch', 'query_tokens', 'page', 'seconds_min', 'seconds_median', 'gflops', 'cache_gbps',
-           'fraction_of_fma', 'fraction_of_read', 'limit_seconds', 'times_limit'}
-NAMES = {'op', 'variant', 'format', 'weights'}
-FIGURES = {'seconds_min', 'seconds_median', 'gflops', 'cache_gbps', 'fraction_of_fma', 'fraction_of_read', 'limit_seconds', 'times_limit'}
+FIGURES = {'parts', 'splits', 'seconds_min', 'seconds_median', 'gflops', 'cache_gbps', 'fraction_of_fma', 'fraction_of_read',
+           'limit_seconds', 'times_limit'}
+NUMBERS = {'heads', 'tokens', 'batch', 'query_tokens', 'page', 'latent', 'rope'} | FIGURES
+NAMES = {'op', 'variant', 'format', 'weights', 'compute'}
 SVG = '{http://www.w3.org/2000/svg}'
 
 
@@ -28,8 +28,9 @@ class Bench(tool.ToolTest):
 
     def check_answer(self, answer):
         """What holds for every answer, whatever the cases."""
-        self.assertEqual(set(answer), {'device', 'limits', 'cases'})
+        self.assertEqual(set(answer), {'device', 'vector_width', 'limits', 'cases'})
         self.assertIsInstance(answer['device'], str)
+        self.assertIn(answer['vector_width'], (0, 4, 8, 16))
         limits = answer['limits']
         self.assertEqual(set(limits), LIMITS)
         self.assertGreater(limits['fma_gflops'], 0)
@@ -38,6 +39,7 @@ class Bench(tool.ToolTest):
             self.assertGreaterEqual(rate, 0)
         for case in answer['cases']:
             self.assertEqual(set(case), NAMES | NUMBERS | {'reason'})
+            self.assertIn(case['compute'], ('exact', 'fast'))
             if case['reason'] is not None:
                 self.assertTrue(case['reason'])
                 self.assertEqual({name for name in NUMBERS if case[name] is None}, FIGURES)
@@ -87,6 +89,8 @@ class Bench(tool.ToolTest):
         self.assertEqual(shapes, list(itertools.product(('f16', 'f32'), (3, 16), (1, 2), (0, 16))))
         for case in answer['cases']:
             self.assertEqual((case['op'], case['tokens'], case['batch']), ('attend', 70, 2))
+            self.assertEqual((case['compute'], case['latent'], case['rope']), ('exact', LATENT, ROPE))
+            self.assertGreaterEqual(case['parts'], 1)
             keys = 2 * case['tokens']
             flops = 2 * case['heads'] * case['query_tokens'] * keys * (LATENT + ROPE + LATENT)
             self.assert_close(case['gflops'] * 1e9, flops / case['seconds_min'])
@@ -205,10 +209,14 @@ class Bench(tool.ToolTest):
                 self.assertGreater(limits[name], 0, name)
 
     def test_fast_compute(self):
-        answer = self.run_json('bench', '--op', 'attend,layer', '--format', 'bf16,q8', '--heads', 16, '--tokens', 100, '--compute', 'fast',
-                               '--repeat', 1, timeout=300)
+        """Of attention alone; in vectors of a width that is asked for."""
+        answer = self.run_json('bench', '--op', 'attend,layer,append', '--format', 'bf16,q8', '--heads', 16, '--tokens', 100, '--compute', 'fast',
+                               '--latent', 256, '--rope', 32, '--vector-width', 8, '--repeat', 1, timeout=300)
         self.check_answer(answer)
-        self.assertEqual(len(answer['cases']), 4)
+        self.assertIn(answer['vector_width'], (0, 8))
+        self.assertEqual([case['compute'] for case in answer['cases']], ['fast'] * 4 + ['exact'] * 2)
+        self.assertEqual({(case['latent'], case['rope']) for case in answer['cases']}, {(256, 32)})
+        self.assertEqual({case['parts'] for case in answer['cases'][4:]}, {0})
 
     def test_cases_that_cannot_run(self):
         """They are rows with a reason, and the others run; where none runs, the first one's reason is the failure."""

@@ -43,7 +43,8 @@ enum {
     BENCH_USES_TOKENS = 2,
     BENCH_USES_QUERIES = 4,
     BENCH_USES_PAGE = 8,
-    BENCH_USES_WEIGHTS = 16
+    BENCH_USES_WEIGHTS = 16,
+    BENCH_USES_COMPUTE = 32
 };
 
 typedef struct bench_operation {
@@ -66,7 +67,7 @@ struct bench_case {
     uint32_t query_tokens; // new tokens of a sequence
     uint32_t page;         // tokens; 0 = a page a sequence and no table
     uint32_t latent_dim, rope_dim;
-    clmla_compute compute; // of attention
+    clmla_compute compute; // of attention; exact if there is none
 };
 
 // bench_cases.c
@@ -132,6 +133,7 @@ typedef struct bench_entry {
 
 typedef struct bench_report {
     const char *device;
+    uint32_t vector_width; // floats in a vector of the kernels for CPUs; 0 = it is none
     bench_limits limits;
     bench_entry *entries;
     size_t count;

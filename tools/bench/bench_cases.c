@@ -193,6 +193,7 @@ static bool add_request(bench_cases *out, const bench_request *request, failure 
         if (request->compute && clmla_compute_parse(&b.compute, request->compute) != CLMLA_OK)
             return failure_set(failure, "--compute: %s", clmla_last_error());
         if (!find_operation(&b.operation, axes.ops.names[o], failure)) return false;
+        if (!(b.operation->uses & BENCH_USES_COMPUTE)) b.compute = CLMLA_COMPUTE_EXACT;
         if (!set_weights(&b, or_default(request->weights, "bf16"), failure)) return false;
         for (size_t f = 0; f < (axes.formats.count ? axes.formats.count : 1); f++) {
             const char *format = axes.formats.count ? axes.formats.names[f] : default_format(b.operation->format);

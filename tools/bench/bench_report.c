@@ -98,6 +98,10 @@ static cJSON *case_json(const bench_report *report, const bench_entry *entry) {
                    {"batch", b->batch, false},
                    {"query_tokens", b->query_tokens, false},
                    {"page", b->page, false},
+                   {"latent", b->latent_dim, false},
+                   {"rope", b->rope_dim, false},
+                   {"parts", entry->result.parts, true},
+                   {"splits", entry->result.splits, true},
                    {"seconds_min", entry->result.times.minimum, true},
                    {"seconds_median", entry->result.times.median, true},
                    {"gflops", rates.gflops, true},
@@ -111,6 +115,7 @@ static cJSON *case_json(const bench_report *report, const bench_entry *entry) {
     add_text(object, "variant", variant_name(entry));
     cJSON_AddStringToObject(object, "format", bench_format_name(b));
     cJSON_AddStringToObject(object, "weights", bench_weights_name(b));
+    cJSON_AddStringToObject(object, "compute", clmla_compute_name(b->compute));
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         add_number(object, numbers[i].name, numbers[i].value, entry->ran || !numbers[i].measured);
     add_text(object, "reason", entry->ran ? NULL : entry->reason.sentence);
@@ -120,6 +125,7 @@ static cJSON *case_json(const bench_report *report, const bench_entry *entry) {
 bool bench_print_json(const bench_report *report, failure *failure) {
     cJSON *object = cJSON_CreateObject();
     json_add_text(object, "device", report->device);
+    cJSON_AddNumberToObject(object, "vector_width", report->vector_width);
     add_limits(object, &report->limits);
     cJSON *list = cJSON_AddArrayToObject(object, "cases");
     for (size_t i = 0; i < report->count; i++) cJSON_AddItemToArray(list, case_json(report, &report->entries[i]));
