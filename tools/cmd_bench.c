@@ -32,7 +32,7 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
         {"--page", OPTION_TEXT, &r->page, "N,..", "tokens a page; 0 = contiguous (64)", 0, 0},
         {"--variant", OPTION_TEXT, &r->variant, "NAME",
          "kernel variant, as clmla info names them (some need --compute fast); default: the library's choice", 0, 0},
-        {"--weights", OPTION_TEXT, &r->weights, "NAME", "of a layer: f32, f16, bf16 (bf16)", 0, 0},
+        {"--weights", OPTION_TEXT, &r->weights, "NAME", "of a layer or prefill: f32, f16, bf16 (bf16)", 0, 0},
         {"--compute", OPTION_TEXT, &r->compute, "NAME", "of attention: exact, fast (exact)", 0, 0},
         {"--latent", OPTION_NUMBER, &r->latent_dim, "N", "latent elements of a row (512)", 1, 8192},
         {"--rope", OPTION_NUMBER, &r->rope_dim, "N", "rotary elements of a row (64)", 0, CLMLA_MAX_ROPE_DIM},

@@ -178,6 +178,11 @@ class Bench(tool.ToolTest):
         self.assert_refused('bench', '--heads', ','.join(['1'] * 65), says=['--heads', 'up to 64'])
         self.assert_refused('bench', '--op', 'dance', says=['--op', 'attend', 'layer_replayed', "'dance'"])
         self.assert_refused('bench', '--op', 'layer', '--weights', 'f8_e4m3', says=['--weights', 'f32, f16, bf16', 'f8_e4m3'])
+        self.assert_refused('bench', '--weights', 'q4', says=['--weights', 'f32, f16, bf16', "'q4'"])
+        for ops in ('attend', 'project,absorb,merge'):
+            self.assert_refused('bench', '--op', ops, '--weights', 'f16', says=['--weights is of layers and prefill'])
+        self.assert_refused('bench', '--variant', 'waltz', says=['--variant', 'naive', "'waltz'"])
+        self.assert_refused('bench', '--op', 'append,prefill_reconstructed', '--variant', 'waltz', says=['--variant', 'naive', "'waltz'"])
         self.assert_refused('bench', '--compute', 'slow', says=['--compute', 'exact', 'fast', "slow"])
         self.assert_refused('bench', '--group', 48, says=['group_items is 48', '32, 64, 128 and 256'])
         self.assert_refused('bench', '--op', 'attend,', says=['--op', "'attend,'"])
