@@ -88,6 +88,7 @@ typedef struct bench_request {
 typedef struct bench_cases {
     bench_case *list; // to be freed
     size_t count;
+    double seconds; // time for each where the command line says nothing
 } bench_cases;
 
 // The product of the lists, or the default set if there is none.
@@ -100,6 +101,9 @@ const bench_request *bench_default_requests(size_t *count);
 const bench_operation *bench_operations(size_t *count);
 
 // bench_attend.c
+
+// The variant that attention of a case takes, without running it.
+bool bench_attend_variant(char *out, size_t size, const session *session, const bench_case *bench, failure *failure);
 bool bench_attend(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
                   failure *failure);
 bool bench_attend_mixed(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define LIST_MAX 64
+#define CASE_SECONDS 0.5
+#define DEFAULT_SET_SECONDS 0.2 // of its many cases
 
 typedef struct number_list {
     uint32_t values[LIST_MAX];
@@ -240,6 +242,7 @@ bool bench_cases_make(bench_cases *out, const bench_request *request, failure *f
     size_t count;
     const bench_request *defaults = bench_default_requests(&count);
     out->count = 0;
+    out->seconds = asks(request) ? CASE_SECONDS : DEFAULT_SET_SECONDS;
     out->list = calloc(BENCH_MOST_CASES, sizeof *out->list);
     if (!out->list) return failure_memory(failure);
     if (asks(request)) return add_request(out, request, failure);
