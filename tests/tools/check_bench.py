@@ -162,9 +162,9 @@ class Bench(tool.ToolTest):
         self.assertEqual((result.returncode, result.stderr), (0, b''))
         lines = result.stdout.decode().split('\n')
         head = next(i for i, line in enumerate(lines) if line.startswith('op '))
-        for words in ('variant', 'format', 'splits', 'min ms', 'median ms', 'GFLOP/s', 'of FMA', 'of read', 'x limit'):
+        for words in ('variant', 'format', 'weights', 'splits', 'min ms', 'median ms', 'GFLOP/s', 'of FMA', 'of read', 'x limit'):
             self.assertIn(words, lines[head])
-        self.assertEqual(lines[head + 1].split()[:8], ['attend', 'naive', 'f16', '2', '20', '1', '1', '64'])
+        self.assertEqual(lines[head + 1].split()[:9], ['attend', 'naive', 'f16', 'none', '2', '20', '1', '1', '64'])
         self.assertEqual(lines[head + 2], '')
         for words in ('f32 multiply-add', 'int16 dot', 'bf16 dot', 'int8 dot', 'read', 'wall time'):
             self.assertIn(words, result.stdout.decode())
@@ -235,7 +235,7 @@ class Bench(tool.ToolTest):
         result = self.run_tool('bench', *some)
         self.assertEqual((result.returncode, result.stderr), (0, b''))
         refused, ran = (line for line in result.stdout.decode().split('\n') if line.startswith('gather '))
-        self.assertRegex(refused, r'^gather +- +f32 +0 +4194304 +1024 +0 +64 not run: 4294967296 rows are too many$')
+        self.assertRegex(refused, r'^gather +- +f32 +none +0 +4194304 +1024 +0 +64 not run: 4294967296 rows are too many$')
         self.assertNotIn('not run', ran)
         none = ('--op', 'attend', '--variant', 'int8_dot', '--heads', 2, '--tokens', '16,32', '--repeat', 1) # of fast compute alone
         says = r'^clmla bench: attend f16, heads 2, tokens 16, .*int8_dot.*\n$'

@@ -29,9 +29,9 @@ void bench_print_head(const bench_report *report) {
     print_limit("bf16 dot", &limits->bf16_dot, "GFLOP/s", "");
     print_limit("int8 dot", &limits->int8_dot, "GOP/s", "");
     print_limit("read", &limits->read, "GB/s", note);
-    printf("\n%-21s %-13s %-9s %5s %7s %5s %5s %5s %5s %6s %10s %10s %8s %7s %6s %7s %7s\n", "op", "variant", "format",
-           "heads", "tokens", "batch", "query", "page", "parts", "splits", "min ms", "median ms", "GFLOP/s", "GB/s",
-           "of FMA", "of read", "x limit");
+    printf("\n%-21s %-13s %-9s %-8s %5s %7s %5s %5s %5s %5s %6s %10s %10s %8s %7s %6s %7s %7s\n", "op", "variant",
+           "format", "weights", "heads", "tokens", "batch", "query", "page", "parts", "splits", "min ms", "median ms",
+           "GFLOP/s", "GB/s", "of FMA", "of read", "x limit");
     fflush(stdout);
 }
 
@@ -40,8 +40,8 @@ void bench_print_row(const bench_report *report, const bench_entry *entry) {
     const bench_result *r = &entry->result;
     bench_rates rates = bench_rates_of(&report->limits, r);
     const char *variant = variant_name(entry);
-    printf("%-21s %-13s %-9s %5u %7u %5u %5u %5u ", b->operation->name, variant ? variant : "-", bench_format_name(b),
-           b->heads, b->tokens, b->batch, b->query_tokens, b->page);
+    printf("%-21s %-13s %-9s %-8s %5u %7u %5u %5u %5u ", b->operation->name, variant ? variant : "-",
+           bench_format_name(b), bench_weights_name(b), b->heads, b->tokens, b->batch, b->query_tokens, b->page);
     if (entry->ran)
         printf("%5u %6u %10.4f %10.4f %8.1f %7.2f %6.3f %7.3f %7.2f\n", r->parts, r->splits, r->times.minimum * 1e3,
                r->times.median * 1e3, rates.gflops, rates.cache_gbps, rates.fraction_of_fma, rates.fraction_of_read,
