@@ -47,6 +47,9 @@ class Bench:
         answer = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         self.limits.append(answer['limits'])
         self.device = answer['device']
+        for case in answer['cases']:
+            if case['reason'] is not None:
+                sys.exit(f'tools/bench_figures.py: {case["op"]} {case["format"]} did not run: {case["reason"]}')
         return answer['cases']
 
 

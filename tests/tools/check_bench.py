@@ -10,9 +10,10 @@ import tool
 
 LATENT, ROPE, NOPE, VALUE = 512, 64, 128, 128
 LIMITS = {'fma_gflops', 'int16_dot_gops', 'bf16_dot_gflops', 'int8_dot_gops', 'read_gbps'}
-NUMBERS = {'heads', 'tokens', 'batch', 'query_tokens', 'page', 'seconds_min', 'seconds_median', 'gflops', 'cache_gbps',
-           'fraction_of_fma', 'fraction_of_read', 'limit_seconds', 'times_limit'}
-NAMES = {'op', 'variant', 'format', 'weights'}
+FIGURES = {'parts', 'splits', 'seconds_min', 'seconds_median', 'gflops', 'cache_gbps', 'fraction_of_fma', 'fraction_of_read',
+           'limit_seconds', 'times_limit'}
+NUMBERS = {'heads', 'tokens', 'batch', 'query_tokens', 'page', 'latent', 'rope'} | FIGURES
+NAMES = {'op', 'variant', 'format', 'weights', 'compute'}
 SVG = '{http://www.w3.org/2000/svg}'
 
 
@@ -27,8 +28,9 @@ class Bench(tool.ToolTest):
 
     def check_answer(self, answer):
         """What holds for every answer, whatever the cases."""
-        self.assertEqual(set(answer), {'device', 'limits', 'cases'})
+        self.assertEqual(set(answer), {'device', 'vector_width', 'limits', 'cases'})
         self.assertIsInstance(answer['device'], str)
+        self.assertIn(answer['vector_width'], (0, 4, 8, 16))
         limits = answer['limits']
         self.assertEqual(set(limits), LIMITS)
         self.assertGreater(limits['fma_gflops'], 0)
@@ -36,7 +38,12 @@ class Bench(tool.ToolTest):
         for rate in limits.values():
             self.assertGreaterEqual(rate, 0)
         for case in answer['cases']:
-            self.assertEqual(set(case), NAMES | NUMBERS)
+            self.assertEqual(set(case), NAMES | NUMBERS | {'reason'})
+            self.assertIn(case['compute'], ('exact', 'fast'))
+            if case['reason'] is not None:
+                self.assertTrue(case['reason'])
+                self.assertEqual({name for name in NUMBERS if case[name] is None}, FIGURES)
+                continue
             for name in NAMES:
                 self.assertIsInstance(case[name], str)
                 self.assertTrue(case[name], case)
@@ -55,7 +62,7 @@ class Bench(tool.ToolTest):
                 self.assert_close(case['limit_seconds'], whole)
 
     def check_picture(self, path, answer):
-        cases = answer['cases']
+        cases = [case for case in answer['cases'] if case['reason'] is None]
         root = xml.etree.ElementTree.parse(path).getroot()
         self.assertEqual(root.tag, SVG + 'svg')
         marks = [e for e in root.iter(SVG + 'path') if e.get('class') == 'mark']
@@ -82,6 +89,8 @@ class Bench(tool.ToolTest):
         self.assertEqual(shapes, list(itertools.product(('f16', 'f32'), (3, 16), (1, 2), (0, 16))))
         for case in answer['cases']:
             self.assertEqual((case['op'], case['tokens'], case['batch']), ('attend', 70, 2))
+            self.assertEqual((case['compute'], case['latent'], case['rope']), ('exact', LATENT, ROPE))
+            self.assertGreaterEqual(case['parts'], 1)
             keys = 2 * case['tokens']
             flops = 2 * case['heads'] * case['query_tokens'] * keys * (LATENT + ROPE + LATENT)
             self.assert_close(case['gflops'] * 1e9, flops / case['seconds_min'])
@@ -153,9 +162,9 @@ class Bench(tool.ToolTest):
         self.assertEqual((result.returncode, result.stderr), (0, b''))
         lines = result.stdout.decode().split('\n')
         head = next(i for i, line in enumerate(lines) if line.startswith('op '))
-        for words in ('variant', 'format', 'splits', 'min ms', 'median ms', 'GFLOP/s', 'of FMA', 'of read', 'x limit'):
+        for words in ('variant', 'format', 'weights', 'splits', 'min ms', 'median ms', 'GFLOP/s', 'of FMA', 'of read', 'x limit'):
             self.assertIn(words, lines[head])
-        self.assertEqual(lines[head + 1].split()[:8], ['attend', 'naive', 'f16', '2', '20', '1', '1', '64'])
+        self.assertEqual(lines[head + 1].split()[:9], ['attend', 'naive', 'f16', 'none', '2', '20', '1', '1', '64'])
         self.assertEqual(lines[head + 2], '')
         for words in ('f32 multiply-add', 'int16 dot', 'bf16 dot', 'int8 dot', 'read', 'wall time'):
             self.assertIn(words, result.stdout.decode())
@@ -169,6 +178,11 @@ class Bench(tool.ToolTest):
         self.assert_refused('bench', '--heads', ','.join(['1'] * 65), says=['--heads', 'up to 64'])
         self.assert_refused('bench', '--op', 'dance', says=['--op', 'attend', 'layer_replayed', "'dance'"])
         self.assert_refused('bench', '--op', 'layer', '--weights', 'f8_e4m3', says=['--weights', 'f32, f16, bf16', 'f8_e4m3'])
+        self.assert_refused('bench', '--weights', 'q4', says=['--weights', 'f32, f16, bf16', "'q4'"])
+        for ops in ('attend', 'project,absorb,merge'):
+            self.assert_refused('bench', '--op', ops, '--weights', 'f16', says=['--weights is of layers and prefill'])
+        self.assert_refused('bench', '--variant', 'waltz', says=['--variant', 'naive', "'waltz'"])
+        self.assert_refused('bench', '--op', 'append,prefill_reconstructed', '--variant', 'waltz', says=['--variant', 'naive', "'waltz'"])
         self.assert_refused('bench', '--compute', 'slow', says=['--compute', 'exact', 'fast', "slow"])
         self.assert_refused('bench', '--group', 48, says=['group_items is 48', '32, 64, 128 and 256'])
         self.assert_refused('bench', '--op', 'attend,', says=['--op', "'attend,'"])
@@ -184,7 +198,8 @@ class Bench(tool.ToolTest):
         self.assert_refused('bench', '--heads', many, '--batch', many, '--page', '1,2', says='more than 4096 cases')
         self.assert_refused('bench', 'attend', says="unexpected argument 'attend'")
         self.assert_refused('bench', '--device', 'no such device', says='no such device')
-        self.assert_refused('bench', '--plot', self.here / 'none/x.svg', says=['--plot', 'none/x.svg'])
+        self.assert_refused('bench', '--plot', self.here / 'none/x.svg', says=['--plot', 'none/x.svg: cannot be written'])
+        self.assert_refused('bench', '--plot', self.here, says=['--plot', str(self.here), 'cannot be written'])
 
     def test_dot_limits(self):
         """A dot product has a rate where the device has the instruction and a trial of it was right, and only there."""
@@ -199,15 +214,40 @@ class Bench(tool.ToolTest):
                 self.assertGreater(limits[name], 0, name)
 
     def test_fast_compute(self):
-        answer = self.run_json('bench', '--op', 'attend,layer', '--format', 'bf16,q8', '--heads', 16, '--tokens', 100, '--compute', 'fast',
-                               '--repeat', 1, timeout=300)
+        """Of attention alone; in vectors of a width that is asked for."""
+        answer = self.run_json('bench', '--op', 'attend,layer,append', '--format', 'bf16,q8', '--heads', 16, '--tokens', 100, '--compute', 'fast',
+                               '--latent', 256, '--rope', 32, '--vector-width', 8, '--repeat', 1, timeout=300)
         self.check_answer(answer)
-        self.assertEqual(len(answer['cases']), 4)
+        self.assertIn(answer['vector_width'], (0, 8))
+        self.assertEqual([case['compute'] for case in answer['cases']], ['fast'] * 4 + ['exact'] * 2)
+        self.assertEqual({(case['latent'], case['rope']) for case in answer['cases']}, {(256, 32)})
+        self.assertEqual({case['parts'] for case in answer['cases'][4:]}, {0})
 
     def test_cases_that_cannot_run(self):
-        result = self.run_tool('bench', '--op', 'attend', '--variant', 'waltz', '--tokens', 16, '--json')
+        """They are rows with a reason, and the others run; where none runs, the first one's reason is the failure."""
+        picture = self.here / 'some.svg'
+        some = ('--op', 'gather', '--format', 'f32', '--tokens', '4194304,16', '--batch', 1024, '--repeat', 1)
+        answer = self.run_json('bench', *some, '--plot', picture)
+        self.check_answer(answer)
+        self.check_picture(picture, answer)
+        self.assertEqual([(case['tokens'], case['reason'] is None) for case in answer['cases']], [(4194304, False), (16, True)])
+        self.assertIn('4294967296 rows are too many', answer['cases'][0]['reason'])
+        result = self.run_tool('bench', *some)
+        self.assertEqual((result.returncode, result.stderr), (0, b''))
+        refused, ran = (line for line in result.stdout.decode().split('\n') if line.startswith('gather '))
+        self.assertRegex(refused, r'^gather +- +f32 +none +0 +4194304 +1024 +0 +64 not run: 4294967296 rows are too many$')
+        self.assertNotIn('not run', ran)
+        none = ('--op', 'attend', '--variant', 'int8_dot', '--heads', 2, '--tokens', '16,32', '--repeat', 1) # of fast compute alone
+        says = r'^clmla bench: attend f16, heads 2, tokens 16, .*int8_dot.*\n$'
+        picture.write_text('of an earlier run')
+        result = self.run_tool('bench', *none, '--json', '--plot', picture)
         self.assertEqual((result.returncode, result.stdout), (2, b''))
-        self.assertRegex(result.stderr.decode(), r"^clmla bench: attend f16, heads 128, tokens 16, .*waltz.*\n$")
+        self.assertRegex(result.stderr.decode(), says)
+        self.assertEqual(picture.read_text(), 'of an earlier run')
+        result = self.run_tool('bench', *none)
+        self.assertEqual(result.returncode, 2)
+        self.assertRegex(result.stderr.decode(), says)
+        self.assertEqual(result.stdout.count(b' not run: '), 2)
 
 
 if __name__ == '__main__':

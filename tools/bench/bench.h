@@ -43,7 +43,8 @@ enum {
     BENCH_USES_TOKENS = 2,
     BENCH_USES_QUERIES = 4,
     BENCH_USES_PAGE = 8,
-    BENCH_USES_WEIGHTS = 16
+    BENCH_USES_WEIGHTS = 16,
+    BENCH_USES_COMPUTE = 32
 };
 
 typedef struct bench_operation {
@@ -66,7 +67,7 @@ struct bench_case {
     uint32_t query_tokens; // new tokens of a sequence
     uint32_t page;         // tokens; 0 = a page a sequence and no table
     uint32_t latent_dim, rope_dim;
-    clmla_compute compute; // of attention
+    clmla_compute compute; // of attention; exact if there is none
 };
 
 // bench_cases.c
@@ -87,6 +88,7 @@ typedef struct bench_request {
 typedef struct bench_cases {
     bench_case *list; // to be freed
     size_t count;
+    double seconds; // time for each where the command line says nothing
 } bench_cases;
 
 // The product of the lists, or the default set if there is none.
@@ -99,6 +101,9 @@ const bench_request *bench_default_requests(size_t *count);
 const bench_operation *bench_operations(size_t *count);
 
 // bench_attend.c
+
+// The variant that attention of a case takes, without running it.
+bool bench_attend_variant(char *out, size_t size, const session *session, const bench_case *bench, failure *failure);
 bool bench_attend(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
                   failure *failure);
 bool bench_attend_mixed(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
@@ -125,11 +130,14 @@ bool bench_prefill_reconstructed(bench_result *out, const session *session, cons
 // bench_report.c
 typedef struct bench_entry {
     bench_case bench;
-    bench_result result;
+    bench_result result; // zeros if it did not run
+    bool ran;
+    failure reason; // why it did not
 } bench_entry;
 
 typedef struct bench_report {
     const char *device;
+    uint32_t vector_width; // floats in a vector of the kernels for CPUs; 0 = it is none
     bench_limits limits;
     bench_entry *entries;
     size_t count;

@@ -45,13 +45,23 @@ static bool update_plan(attend *a, failure *failure) {
     return status == CLMLA_OK || failure_library(failure);
 }
 
-static bool make_plan(attend *a, const clmla_row_layout *layout, failure *failure) {
-    clmla_plan_params params = {.head_count = a->bench->heads,
-                                .layout = *layout,
-                                .compute = a->bench->compute,
-                                .attend_variant = a->bench->variant};
-    if (clmla_plan_create(&a->plan, a->session->context, &params) != CLMLA_OK) return failure_library(failure);
-    return update_plan(a, failure);
+static bool create_plan(clmla_plan **out, clmla_row_layout *layout, const session *session, const bench_case *bench,
+                        failure *failure) {
+    if (clmla_row_layout_make(layout, bench->rows, CLMLA_ROPE_INTERLEAVED, bench->latent_dim, bench->rope_dim) !=
+        CLMLA_OK)
+        return failure_library(failure);
+    clmla_plan_params params = {
+        .head_count = bench->heads, .layout = *layout, .compute = bench->compute, .attend_variant = bench->variant};
+    return clmla_plan_create(out, session->context, &params) == CLMLA_OK || failure_library(failure);
+}
+
+bool bench_attend_variant(char *out, size_t size, const session *session, const bench_case *bench, failure *failure) {
+    clmla_plan *plan = NULL;
+    clmla_row_layout layout;
+    if (!create_plan(&plan, &layout, session, bench, failure)) return false;
+    snprintf(out, size, "%s", clmla_plan_facts_get(plan).attend_variant);
+    clmla_plan_destroy(&plan);
+    return true;
 }
 
 static bool make_rows(attend *a, const clmla_row_layout *layout, failure *failure) {
@@ -74,9 +84,9 @@ static bool make_buffers(attend *a, failure *failure) {
 static bool open_attend(attend *a, failure *failure) {
     const bench_case *b = a->bench;
     clmla_row_layout layout;
-    if (clmla_row_layout_make(&layout, b->rows, CLMLA_ROPE_INTERLEAVED, b->latent_dim, b->rope_dim) != CLMLA_OK)
-        return failure_library(failure);
-    if (!make_plan(a, &layout, failure) || !make_rows(a, &layout, failure) || !make_buffers(a, failure)) return false;
+    if (!create_plan(&a->plan, &layout, a->session, b, failure) || !update_plan(a, failure) ||
+        !make_rows(a, &layout, failure) || !make_buffers(a, failure))
+        return false;
     a->params.query.memory = a->query;
     a->params.rows = a->rows;
     a->params.page_table.memory = a->page_table;

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define LIST_MAX 64
+#define CASE_SECONDS 0.5
+#define DEFAULT_SET_SECONDS 0.2 // of its many cases
 
 typedef struct number_list {
     uint32_t values[LIST_MAX];
@@ -21,6 +23,7 @@ typedef struct name_list {
 typedef struct axes {
     name_list ops, formats; // formats.count 0: each operation's own default
     number_list heads, tokens, batch, query_tokens, page;
+    clmla_type weights; // of a layer, whose format is that of rows
 } axes;
 
 // --- lists
@@ -64,6 +67,15 @@ static const char *or_default(const char *text, const char *usual) {
     return text ? text : usual;
 }
 
+#define LAYER_WEIGHT_TYPES 3 // the first ones: fp8 takes scales beside its values
+static const clmla_type weight_types[] = {CLMLA_TYPE_F32, CLMLA_TYPE_F16, CLMLA_TYPE_BF16, CLMLA_TYPE_F8_E4M3};
+
+static bool read_weights(clmla_type *out, const char *name, failure *failure) {
+    for (size_t i = 0; i < LAYER_WEIGHT_TYPES; i++)
+        if (strcmp(clmla_type_name(weight_types[i]), name) == 0) return *out = weight_types[i], true;
+    return failure_set(failure, "--weights takes f32, f16, bf16, not '%s'", name);
+}
+
 static bool read_axes(axes *out, const bench_request *r, failure *failure) {
     out->formats.count = 0;
     if (!read_names(&out->ops, or_default(r->op, "attend")))
@@ -74,14 +86,12 @@ static bool read_axes(axes *out, const bench_request *r, failure *failure) {
            read_numbers(&out->tokens, "--tokens", or_default(r->tokens, "4096"), 1, CLMLA_MAX_CONTEXT, failure) &&
            read_numbers(&out->batch, "--batch", or_default(r->batch, "1"), 1, 65536, failure) &&
            read_numbers(&out->query_tokens, "--query-tokens", or_default(r->query_tokens, "1"), 1, 4096, failure) &&
-           read_numbers(&out->page, "--page", or_default(r->page, "64"), 0, 1048576, failure);
+           read_numbers(&out->page, "--page", or_default(r->page, "64"), 0, 1048576, failure) &&
+           read_weights(&out->weights, or_default(r->weights, "bf16"), failure);
 }
 
 // --- operations and formats
 // --------------------------------------------------------------------------------------------
-
-#define LAYER_WEIGHT_TYPES 3 // the first ones: fp8 takes scales beside its values
-static const clmla_type weight_types[] = {CLMLA_TYPE_F32, CLMLA_TYPE_F16, CLMLA_TYPE_BF16, CLMLA_TYPE_F8_E4M3};
 
 // Format `index` of a kind; NULL past the last.
 static const char *kind_name(bench_format_kind kind, size_t index) {
@@ -134,12 +144,29 @@ const char *bench_weights_name(const bench_case *bench) {
     return has ? clmla_type_name(bench->type) : "none";
 }
 
-// Of a layer, whose --format is that of rows.
-static bool set_weights(bench_case *bench, const char *name, failure *failure) {
-    if (!(bench->operation->uses & BENCH_USES_WEIGHTS)) return true;
-    for (size_t i = 0; i < LAYER_WEIGHT_TYPES; i++)
-        if (strcmp(clmla_type_name(weight_types[i]), name) == 0) return bench->type = weight_types[i], true;
-    return failure_set(failure, "--weights takes f32, f16, bf16, not '%s'", name);
+#define MOST_VARIANTS 32
+
+// Those of an operation, on whatever device: how many there are.
+static size_t list_variants(clmla_variant list[MOST_VARIANTS], const bench_operation *operation) {
+    static const clmla_device_facts facts;
+    static const clmla_shape shape;
+    size_t count = 0;
+    clmla_variant_list(list, MOST_VARIANTS, &count, &facts, operation->operation, &shape);
+    return count < MOST_VARIANTS ? count : MOST_VARIANTS;
+}
+
+// One of the operations must have it: of the others, cases are rows with a reason.
+static bool check_variant(const bench_cases *cases, const char *name, failure *failure) {
+    char known[256] = "";
+    clmla_variant list[MOST_VARIANTS];
+    for (size_t i = 0; i < cases->count; i++) {
+        size_t count = list_variants(list, cases->list[i].operation);
+        for (size_t v = 0; v < count; v++) {
+            if (strcmp(list[v].name, name) == 0) return true;
+            if (i == 0) append_name(known, sizeof known, list[v].name);
+        }
+    }
+    return failure_set(failure, "--variant of op %s takes %s, not '%s'", cases->list[0].operation->name, known, name);
 }
 
 // --- the product
@@ -187,19 +214,23 @@ static bool add_format(bench_cases *out, bench_case b, const char *format, const
 
 static bool add_request(bench_cases *out, const bench_request *request, failure *failure) {
     axes axes;
+    bool weighs = false;
     if (!read_axes(&axes, request, failure)) return false;
     for (size_t o = 0; o < axes.ops.count; o++) {
         bench_case b = {.variant = request->variant, .latent_dim = request->latent_dim, .rope_dim = request->rope_dim};
         if (request->compute && clmla_compute_parse(&b.compute, request->compute) != CLMLA_OK)
             return failure_set(failure, "--compute: %s", clmla_last_error());
         if (!find_operation(&b.operation, axes.ops.names[o], failure)) return false;
-        if (!set_weights(&b, or_default(request->weights, "bf16"), failure)) return false;
+        if (!(b.operation->uses & BENCH_USES_COMPUTE)) b.compute = CLMLA_COMPUTE_EXACT;
+        if (b.operation->uses & BENCH_USES_WEIGHTS) b.type = axes.weights, weighs = true;
         for (size_t f = 0; f < (axes.formats.count ? axes.formats.count : 1); f++) {
             const char *format = axes.formats.count ? axes.formats.names[f] : default_format(b.operation->format);
             if (!add_format(out, b, format, &axes, failure)) return false;
         }
     }
-    return true;
+    if (request->weights && !weighs)
+        return failure_set(failure, "--weights is of layers and prefill, and --op names neither");
+    return !request->variant || check_variant(out, request->variant, failure);
 }
 
 static bool asks(const bench_request *r) {
@@ -211,6 +242,7 @@ bool bench_cases_make(bench_cases *out, const bench_request *request, failure *f
     size_t count;
     const bench_request *defaults = bench_default_requests(&count);
     out->count = 0;
+    out->seconds = asks(request) ? CASE_SECONDS : DEFAULT_SET_SECONDS;
     out->list = calloc(BENCH_MOST_CASES, sizeof *out->list);
     if (!out->list) return failure_memory(failure);
     if (asks(request)) return add_request(out, request, failure);

@@ -63,7 +63,7 @@ static frame fit(const bench_report *report, double *edge) {
     const bench_limits *l = &report->limits;
     double ridge = l->fma.rate / l->read.rate, left = ridge / 10.0, right = ridge * 10.0;
     for (size_t i = 0; i < report->count; i++) {
-        const bench_result *r = &report->entries[i].result;
+        const bench_result *r = &report->entries[i].result; // of a case that did not run: zeros
         if (r->flops > 0.0) widen(&left, &right, r->flops / r->bytes);
     }
     *edge = left = rounded(left / 1.3, false);
@@ -71,6 +71,7 @@ static frame fit(const bench_report *report, double *edge) {
     widen(&low, &high, highest(l));
     for (size_t i = 0; i < report->count; i++) {
         double intensity, rate;
+        if (!report->entries[i].ran) continue;
         place(&intensity, &rate, report, &report->entries[i], left);
         widen(&low, &high, rate);
     }
@@ -156,6 +157,7 @@ static void put_cases(FILE *out, const frame *f, const bench_report *report, dou
         const bench_case *b = &e->bench;
         char note[256];
         double intensity, rate;
+        if (!e->ran) continue;
         bench_rates rates = bench_rates_of(&report->limits, &e->result);
         place(&intensity, &rate, report, e, edge);
         svg_mark(out, "mark", operation_index(b), across(f, intensity), upwards(f, rate));
@@ -177,8 +179,11 @@ static void put_legend(FILE *out, const bench_report *report) {
     for (size_t o = 0; o < operations; o++) {
         unsigned count = 0;
         char label[64];
-        for (size_t i = 0; i < report->count; i++) count += report->entries[i].bench.operation == &all[o];
-        for (size_t i = 0; i < report->count; i++) still = still || report->entries[i].result.flops == 0.0;
+        for (size_t i = 0; i < report->count; i++) {
+            const bench_entry *e = &report->entries[i];
+            count += e->ran && e->bench.operation == &all[o];
+            still = still || (e->ran && e->result.flops == 0.0);
+        }
         if (count == 0) continue;
         svg_mark(out, "key", o, RIGHT + 22, y);
         fputs("</path>\n", out);

@@ -4,6 +4,11 @@
 #include "json_output.h"
 #include <stdio.h>
 
+// What ran, or else what was asked for; NULL where the choice is the library's and it made none.
+static const char *variant_name(const bench_entry *entry) {
+    return entry->ran ? entry->result.variant : entry->bench.variant;
+}
+
 // --- table
 // -------------------------------------------------------------------------------------------------------------
 
@@ -24,9 +29,9 @@ void bench_print_head(const bench_report *report) {
     print_limit("bf16 dot", &limits->bf16_dot, "GFLOP/s", "");
     print_limit("int8 dot", &limits->int8_dot, "GOP/s", "");
     print_limit("read", &limits->read, "GB/s", note);
-    printf("\n%-21s %-13s %-9s %5s %7s %5s %5s %5s %5s %6s %10s %10s %8s %7s %6s %7s %7s\n", "op", "variant", "format",
-           "heads", "tokens", "batch", "query", "page", "parts", "splits", "min ms", "median ms", "GFLOP/s", "GB/s",
-           "of FMA", "of read", "x limit");
+    printf("\n%-21s %-13s %-9s %-8s %5s %7s %5s %5s %5s %5s %6s %10s %10s %8s %7s %6s %7s %7s\n", "op", "variant",
+           "format", "weights", "heads", "tokens", "batch", "query", "page", "parts", "splits", "min ms", "median ms",
+           "GFLOP/s", "GB/s", "of FMA", "of read", "x limit");
     fflush(stdout);
 }
 
@@ -34,10 +39,15 @@ void bench_print_row(const bench_report *report, const bench_entry *entry) {
     const bench_case *b = &entry->bench;
     const bench_result *r = &entry->result;
     bench_rates rates = bench_rates_of(&report->limits, r);
-    printf("%-21s %-13s %-9s %5u %7u %5u %5u %5u %5u %6u %10.4f %10.4f %8.1f %7.2f %6.3f %7.3f %7.2f\n",
-           b->operation->name, r->variant, bench_format_name(b), b->heads, b->tokens, b->batch, b->query_tokens,
-           b->page, r->parts, r->splits, r->times.minimum * 1e3, r->times.median * 1e3, rates.gflops, rates.cache_gbps,
-           rates.fraction_of_fma, rates.fraction_of_read, rates.times_limit);
+    const char *variant = variant_name(entry);
+    printf("%-21s %-13s %-9s %-8s %5u %7u %5u %5u %5u ", b->operation->name, variant ? variant : "-",
+           bench_format_name(b), bench_weights_name(b), b->heads, b->tokens, b->batch, b->query_tokens, b->page);
+    if (entry->ran)
+        printf("%5u %6u %10.4f %10.4f %8.1f %7.2f %6.3f %7.3f %7.2f\n", r->parts, r->splits, r->times.minimum * 1e3,
+               r->times.median * 1e3, rates.gflops, rates.cache_gbps, rates.fraction_of_fma, rates.fraction_of_read,
+               rates.times_limit);
+    else
+        printf("not run: %s\n", entry->reason.sentence);
     fflush(stdout);
 }
 
@@ -62,38 +72,60 @@ static void add_limits(cJSON *object, const bench_limits *limits) {
     cJSON_AddNumberToObject(list, "read_gbps", limits->read.rate);
 }
 
+static void add_text(cJSON *object, const char *name, const char *text) {
+    if (text)
+        json_add_text(object, name, text);
+    else
+        cJSON_AddNullToObject(object, name);
+}
+
+static void add_number(cJSON *object, const char *name, double value, bool known) {
+    if (known)
+        cJSON_AddNumberToObject(object, name, value);
+    else
+        cJSON_AddNullToObject(object, name);
+}
+
 static cJSON *case_json(const bench_report *report, const bench_entry *entry) {
     const bench_case *b = &entry->bench;
     bench_rates rates = bench_rates_of(&report->limits, &entry->result);
     const struct {
         const char *name;
         double value;
-    } numbers[] = {{"heads", b->heads},
-                   {"tokens", b->tokens},
-                   {"batch", b->batch},
-                   {"query_tokens", b->query_tokens},
-                   {"page", b->page},
-                   {"seconds_min", entry->result.times.minimum},
-                   {"seconds_median", entry->result.times.median},
-                   {"gflops", rates.gflops},
-                   {"cache_gbps", rates.cache_gbps},
-                   {"fraction_of_fma", rates.fraction_of_fma},
-                   {"fraction_of_read", rates.fraction_of_read},
-                   {"limit_seconds", rates.limit_seconds},
-                   {"times_limit", rates.times_limit}};
+        bool measured;
+    } numbers[] = {{"heads", b->heads, false},
+                   {"tokens", b->tokens, false},
+                   {"batch", b->batch, false},
+                   {"query_tokens", b->query_tokens, false},
+                   {"page", b->page, false},
+                   {"latent", b->latent_dim, false},
+                   {"rope", b->rope_dim, false},
+                   {"parts", entry->result.parts, true},
+                   {"splits", entry->result.splits, true},
+                   {"seconds_min", entry->result.times.minimum, true},
+                   {"seconds_median", entry->result.times.median, true},
+                   {"gflops", rates.gflops, true},
+                   {"cache_gbps", rates.cache_gbps, true},
+                   {"fraction_of_fma", rates.fraction_of_fma, true},
+                   {"fraction_of_read", rates.fraction_of_read, true},
+                   {"limit_seconds", rates.limit_seconds, true},
+                   {"times_limit", rates.times_limit, true}};
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "op", b->operation->name);
-    cJSON_AddStringToObject(object, "variant", entry->result.variant);
+    add_text(object, "variant", variant_name(entry));
     cJSON_AddStringToObject(object, "format", bench_format_name(b));
     cJSON_AddStringToObject(object, "weights", bench_weights_name(b));
+    cJSON_AddStringToObject(object, "compute", clmla_compute_name(b->compute));
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        cJSON_AddNumberToObject(object, numbers[i].name, numbers[i].value);
+        add_number(object, numbers[i].name, numbers[i].value, entry->ran || !numbers[i].measured);
+    add_text(object, "reason", entry->ran ? NULL : entry->reason.sentence);
     return object;
 }
 
 bool bench_print_json(const bench_report *report, failure *failure) {
     cJSON *object = cJSON_CreateObject();
     json_add_text(object, "device", report->device);
+    cJSON_AddNumberToObject(object, "vector_width", report->vector_width);
     add_limits(object, &report->limits);
     cJSON *list = cJSON_AddArrayToObject(object, "cases");
     for (size_t i = 0; i < report->count; i++) cJSON_AddItemToArray(list, case_json(report, &report->entries[i]));
