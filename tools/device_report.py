@@ -71,12 +71,16 @@ def table(rows):
 
 def bench_lines(step):
     rows = [('op', 'variant', 'format', 'heads', 'tokens', 'batch', 'ms', 'GFLOP/s', 'GB/s', 'of fma', 'of read')]
+    reasons = []
     for case in step['result']['cases']:
-        rows.append((case['op'], case['variant'], case['format'], case['heads'], case['tokens'], case['batch'],
-                     f"{1e3 * case['seconds_min']:.3f}", f"{case['gflops']:.1f}", f"{case['cache_gbps']:.1f}",
+        name = (case['op'], case['variant'] or '-', case['format'], case['heads'], case['tokens'], case['batch'])
+        if case.get('reason'):
+            reasons.append(f"  {' '.join(map(str, name))}: not run: {case['reason']}")
+            continue
+        rows.append((*name, f"{1e3 * case['seconds_min']:.3f}", f"{case['gflops']:.1f}", f"{case['cache_gbps']:.1f}",
                      f"{case['fraction_of_fma']:.2f}", f"{case['fraction_of_read']:.2f}"))
     limits = ', '.join(f'{name} {value:.1f}' for name, value in step['result']['limits'].items())
-    return ['', f'bench: {limits}'] + table(rows)
+    return ['', f'bench: {limits}'] + table(rows) + reasons
 
 
 def compare_lines(step):
