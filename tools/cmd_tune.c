@@ -63,13 +63,13 @@ static void print_text(const tune *t, const arguments *arguments, double seconds
         const tune_number *n = &t->numbers[i];
         if (n->used) printf("  %-30s %8u %8u %6u\n", n->tuning.name, n->tuning.value, n->value, n->tried);
     }
-    printf("\n  %-32s %10s %10s\n", "attention over 4096 tokens", "before, ms", "now, ms");
+    printf("\n  %-34s %10s %10s\n", "attention over 4096 tokens", "before, ms", "now, ms");
     for (size_t s = 0; s < t->shape_count; s++) {
         const tune_shape *shape = &t->shapes[s];
-        char name[64];
-        snprintf(name, sizeof name, "%u heads, %s, %s", shape->bench.heads, clmla_row_format_name(shape->bench.rows),
-                 shape->variant);
-        printf("  %-32s %10.3f %10.3f\n", name, 1e3 * shape->before, 1e3 * shape->after);
+        char name[96];
+        snprintf(name, sizeof name, "%u heads, %s, %s%s", shape->bench.heads, clmla_row_format_name(shape->bench.rows),
+                 shape->variant, shape->bench.compute == CLMLA_COMPUTE_FAST ? ", fast" : "");
+        printf("  %-34s %10.3f %10.3f\n", name, 1e3 * shape->before, 1e3 * shape->after);
     }
     if (changed(t) == 0) printf("\nNothing that is more than 2 %% faster was found.\n");
     if (arguments->dry_run)

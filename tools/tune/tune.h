@@ -7,12 +7,13 @@
 
 #define TUNE_MOST_NUMBERS 32
 #define TUNE_SHAPES 4
+#define TUNE_VARIANT_MAX 48
 
 // One shape of attention that the search times.
 typedef struct tune_shape {
     bench_case bench;
-    char variant[48];     // that the library chooses for it
-    double before, after; // seconds of a run with the numbers found and chosen
+    char variant[TUNE_VARIANT_MAX]; // that the library chooses for it
+    double before, after;           // seconds of a run with the numbers found and chosen
 } tune_shape;
 
 typedef struct tune_number {
@@ -39,8 +40,20 @@ typedef struct tune {
 // `value` itself: there is none.
 uint32_t tune_neighbour(const clmla_tuning *tuning, uint32_t value, bool up);
 
-// Whether attend's variant looks at a number, by its name.
+// Whether attend's variant looks at a number, by its name, over rows of DeepSeek's widths.
 bool tune_uses(const char *variant, const char *number);
+
+// Whether kernels are compiled for a number's values: the others are the schedule's.
+bool tune_compiles(const char *number);
+
+// By a variant's name: products that fast compute rounds for. Of matrix units they are exact, too, by another program.
+bool tune_has_matrix_units(const char *variant);
+bool tune_has_cpu_products(const char *variant);
+
+// tune_variant.c
+
+// The name of the variant that the library chooses for a case of attend. Compiles nothing but what proves variants.
+bool tune_variant(char out[TUNE_VARIANT_MAX], const session *session, const bench_case *bench, failure *failure);
 
 // tune_search.c
 

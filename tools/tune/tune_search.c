@@ -17,21 +17,27 @@ static bool find_attend(const bench_operation **out, failure *failure) {
     return failure_set(failure, "there is no operation attend to time");
 }
 
-// Few and many heads over f16 rows; fast compute, where it has kernels of its own, over q8 rows.
+// Fast compute where it has kernels of its own: matrix units multiply f16 rows, a CPU's dot products and tiles q8 ones.
+static bool is_wanted(const tune_shape *shape) {
+    if (shape->bench.compute == CLMLA_COMPUTE_EXACT) return true;
+    return shape->bench.rows == CLMLA_ROWS_F16 ? tune_has_matrix_units(shape->variant)
+                                               : tune_has_cpu_products(shape->variant);
+}
+
+// Few and many heads over f16 rows, and fast compute.
 static bool make_shapes(tune *t, failure *failure) {
     static const struct {
         clmla_row_format rows;
         uint32_t heads;
         clmla_compute compute;
-    } shapes[] = {{CLMLA_ROWS_F16, 16, CLMLA_COMPUTE_EXACT},
-                  {CLMLA_ROWS_F16, 128, CLMLA_COMPUTE_EXACT},
-                  {CLMLA_ROWS_Q8, 128, CLMLA_COMPUTE_FAST}};
+    } shapes[TUNE_SHAPES] = {{CLMLA_ROWS_F16, 16, CLMLA_COMPUTE_EXACT},
+                             {CLMLA_ROWS_F16, 128, CLMLA_COMPUTE_EXACT},
+                             {CLMLA_ROWS_F16, 128, CLMLA_COMPUTE_FAST},
+                             {CLMLA_ROWS_Q8, 128, CLMLA_COMPUTE_FAST}};
     const bench_operation *attend = NULL;
     if (!find_attend(&attend, failure)) return false;
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    for (size_t i = 0; i < TUNE_SHAPES; i++) {
         tune_shape *shape = &t->shapes[t->shape_count];
-        bench_result result = {.parts = 0};
-        const bench_effort once = {.repeat = 1};
         shape->bench = (bench_case){.operation = attend,
                                     .rows = shapes[i].rows,
                                     .heads = shapes[i].heads,
@@ -42,11 +48,8 @@ static bool make_shapes(tune *t, failure *failure) {
                                     .latent_dim = DEEPSEEK_LATENT_DIM,
                                     .rope_dim = DEEPSEEK_ROPE_DIM,
                                     .compute = shapes[i].compute};
-        if (!attend->measure(&result, t->session, &shape->bench, &once, failure)) return false;
-        memcpy(shape->variant, result.variant, sizeof shape->variant);
-        if (shapes[i].compute == CLMLA_COMPUTE_EXACT || strstr(shape->variant, "_dot") ||
-            strcmp(shape->variant, "amx") == 0)
-            t->shape_count++;
+        if (!tune_variant(shape->variant, t->session, &shape->bench, failure)) return false;
+        t->shape_count += is_wanted(shape);
     }
     return true;
 }
