@@ -14,6 +14,7 @@ typedef struct tune_shape {
     bench_case bench;
     char variant[TUNE_VARIANT_MAX]; // that the library chooses for it
     double before, after;           // seconds of a run with the numbers found and chosen
+    double running, compiling;      // seconds a measurement takes: the shortest; with new programs, the longest
 } tune_shape;
 
 typedef struct tune_number {
@@ -25,13 +26,15 @@ typedef struct tune_number {
 
 typedef struct tune {
     const session *session;
-    bench_effort effort; // of one measurement
-    double deadline;     // of the search, in stopwatch_now's seconds
+    bench_effort effort;           // of one measurement
+    double prepared;               // seconds that went before the search, mostly for compiling
+    double began, deadline, until; // of the search, in stopwatch_now's seconds; until: of what is measured next
     tune_shape shapes[TUNE_SHAPES];
     size_t shape_count;
     tune_number numbers[TUNE_MOST_NUMBERS];
     size_t number_count;
     bool out_of_time;
+    bool unconfirmed; // something was found, and the time was up before all of it had been compared
 } tune;
 
 // tune_numbers.c
@@ -59,7 +62,9 @@ bool tune_variant(char out[TUNE_VARIANT_MAX], const session *session, const benc
 
 // Fills shapes and numbers and searches: number by number, from the present value to its neighbours and on while that
 // gains, in rounds until nothing does or the time is up. A gain counts beyond TUNE_GAIN and when a second measurement
-// of both shows it too; in the end all numbers together have to show it. The session's context is left with what was
+// of both shows it too; in the end all numbers together have to show it, within the time. The clock starts when the
+// programs of the present values are there; what is expected to end too late, by what the like of it took, is not
+// begun, and one measurement at most is under way when the time is up. The session's context is left with what was
 // chosen.
 #define TUNE_GAIN 0.02
 bool tune_search(tune *out, double seconds, failure *failure);
