@@ -34,6 +34,32 @@ static bool choose_of(const variant *attend, attend_tile *tile, char reason[ATTE
     return attend_ring_choose(tile, reason, facts, local, limits, shape);
 }
 
+// The number that leaves no room by itself; several may do so together.
+static const char *tight_number(clmla_context *context, const variant *attend, const attend_tile_limits *limits,
+                                const attend_tile_shape *shape) {
+    static const tuning_index numbers[] = {TUNING_ATTEND_TILE_GROUP, TUNING_ATTEND_TILE_ROWS, TUNING_ATTEND_TILE_KEYS,
+                                           TUNING_ATTEND_TILE_LOCAL_KIB};
+    attend_tile_limits without[] = {*limits, *limits, *limits, *limits};
+    without[0].group = without[1].rows = without[2].keys = 0, without[3].local_bytes = 0;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char reason[ATTEND_TILE_REASON_MAX];
+        attend_tile tile;
+        if (choose_of(attend, &tile, reason, context, &without[i], shape)) return tuning_name(numbers[i]);
+    }
+    return "attend.tile.*";
+}
+
+// A variant that the library chose is one for which the device has room: a tuning that leaves none is worked around.
+static bool choose_untuned(attend_tile *tile, const char *tuned_reason, clmla_context *context, const variant *attend,
+                           const attend_tile_limits *limits, const attend_tile_shape *shape) {
+    char reason[ATTEND_TILE_REASON_MAX];
+    if (!choose_of(attend, tile, reason, context, &(attend_tile_limits){0}, shape)) return false;
+    host_log(&context->host.log, CLMLA_LOG_WARNING,
+             "plan: %s of the tuning leaves no room for a tile: attend's variant '%s' %s; its tile is chosen without",
+             tight_number(context, attend, limits, shape), attend->name, tuned_reason);
+    return true;
+}
+
 clmla_status plan_choose_tile(attend_tile *tile, clmla_context *context, const clmla_plan_params *params,
                               const variant *attend) {
     *tile = (attend_tile){0};
@@ -55,6 +81,7 @@ clmla_status plan_choose_tile(attend_tile *tile, clmla_context *context, const c
         return CLMLA_OK;
     }
     if (choose_of(attend, tile, reason, context, &limits, &shape)) return CLMLA_OK;
+    if (!params->attend_variant && choose_untuned(tile, reason, context, attend, &limits, &shape)) return CLMLA_OK;
     return host_fail(&context->host.log, CLMLA_E_LIMIT, 0,
                      "plan: attend's variant '%s' %s (see attend.tile.* of the tuning)", attend->name, reason);
 }

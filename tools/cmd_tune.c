@@ -16,8 +16,7 @@ typedef struct arguments {
 static options_outcome read_arguments(arguments *out, int argc, char **argv, failure *failure) {
     const option table[] = {
         {"--seconds", OPTION_DECIMAL, &out->seconds, "S",
-         "time for the search, compiling included; what is under way is finished, and a last comparison follows (120)",
-         0, 86400},
+         "time for the search and its last comparison, compiling included (120)", 0, 86400},
         {"--dry-run", OPTION_FLAG, &out->dry_run, NULL, "searches and prints, writes nothing", 0, 0},
         {"--device", OPTION_TEXT, &out->device, "Q", "gpu, cpu, P:D or part of a name", 0, 0},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
@@ -27,7 +26,10 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
         "Times attention (16 and 128 heads, 4096 tokens) with other tile sizes and schedules than "
         "the present ones, and writes\nthose that are more than 2 % faster to the tuning file, which "
         "contexts on this device and driver read from then on:\nCLMLA_TUNING, or clmla/tuning.txt in "
-        "the user's cache folder. Nothing else should use the device meanwhile.",
+        "the user's cache folder. Nothing else should use the device meanwhile.\n"
+        "The time begins when the programs of the present values are compiled, which may be long the first time.\n"
+        "A program is not begun when less time is left than the longest so far took; one that takes longer is "
+        "finished.",
         NULL,
         NULL,
         table,
@@ -56,22 +58,25 @@ static size_t changed(const tune *t) {
 
 static void print_text(const tune *t, const arguments *arguments, double seconds) {
     const clmla_context *context = t->session->context;
-    printf("%s: searched for %.0f s%s\n\n", clmla_context_facts(context)->name, seconds,
-           t->out_of_time ? ", then the time was up" : "");
+    printf("%s: prepared for %.0f s, searched for %.0f s%s\n\n", clmla_context_facts(context)->name, t->prepared,
+           seconds, t->out_of_time ? ", then the time was up" : "");
     printf("  %-30s %8s %8s %6s\n", "number", "before", "now", "tried");
     for (size_t i = 0; i < t->number_count; i++) {
         const tune_number *n = &t->numbers[i];
         if (n->used) printf("  %-30s %8u %8u %6u\n", n->tuning.name, n->tuning.value, n->value, n->tried);
     }
-    printf("\n  %-32s %10s %10s\n", "attention over 4096 tokens", "before, ms", "now, ms");
+    printf("\n  %-34s %10s %10s\n", "attention over 4096 tokens", "before, ms", "now, ms");
     for (size_t s = 0; s < t->shape_count; s++) {
         const tune_shape *shape = &t->shapes[s];
-        char name[64];
-        snprintf(name, sizeof name, "%u heads, %s, %s", shape->bench.heads, clmla_row_format_name(shape->bench.rows),
-                 shape->variant);
-        printf("  %-32s %10.3f %10.3f\n", name, 1e3 * shape->before, 1e3 * shape->after);
+        char name[96];
+        snprintf(name, sizeof name, "%u heads, %s, %s%s", shape->bench.heads, clmla_row_format_name(shape->bench.rows),
+                 shape->variant, shape->bench.compute == CLMLA_COMPUTE_FAST ? ", fast" : "");
+        printf("  %-34s %10.3f %10.3f\n", name, 1e3 * shape->before, 1e3 * shape->after);
     }
-    if (changed(t) == 0) printf("\nNothing that is more than 2 %% faster was found.\n");
+    if (t->unconfirmed)
+        printf("\nThe time was up before what was found had been compared with what was there: nothing is changed.\n");
+    else if (changed(t) == 0)
+        printf("\nNothing that is more than 2 %% faster was found.\n");
     if (arguments->dry_run)
         printf("\nNothing was written.\n");
     else
@@ -118,6 +123,7 @@ static bool print_json(const tune *t, const arguments *arguments, double seconds
     json_add_text(object, "driver", facts->driver_version);
     json_add_text(object, "file", clmla_tuning_file(t->session->context));
     cJSON_AddBoolToObject(object, "written", !arguments->dry_run);
+    cJSON_AddNumberToObject(object, "seconds_preparing", t->prepared);
     cJSON_AddNumberToObject(object, "seconds", seconds);
     cJSON_AddBoolToObject(object, "out_of_time", t->out_of_time);
     cJSON_AddItemToObject(object, "numbers", numbers_json(t));
@@ -127,10 +133,9 @@ static bool print_json(const tune *t, const arguments *arguments, double seconds
 
 static bool search(const session *session, const arguments *arguments, failure *failure) {
     tune t = {.session = session};
-    double begin = stopwatch_now();
     if (!tune_search(&t, arguments->seconds, failure)) return false;
+    double seconds = stopwatch_now() - t.began;
     if (!arguments->dry_run && !save(session, failure)) return false;
-    double seconds = stopwatch_now() - begin;
     if (arguments->json) return print_json(&t, arguments, seconds, failure);
     print_text(&t, arguments, seconds);
     return true;

@@ -12,6 +12,8 @@ import re
 import sys
 
 KEPT = 20000  # bytes of an output that is no JSON: its end says what went wrong
+QUOTED = 30  # lines of it in the text
+FAILURES = ('failed', 'stopped', 'interrupted')
 
 
 def text(path):
@@ -20,7 +22,7 @@ def text(path):
 
 def sentence(error, output):
     """The line that says why: the program's own, else the last one."""
-    lines = [line for line in (error or output).splitlines() if line.strip()]
+    lines = [line for line in (error or output).splitlines() if line.strip() and not line.startswith('A full log can be found')]
     own = [line for line in lines if line.startswith('clmla ')]
     return (own or lines or ['it said nothing'])[-1].strip()
 
@@ -35,6 +37,8 @@ def read_step(folder):
         step['result'] = json.loads(output)
     except ValueError:
         step['output'] = output[-KEPT:]
+    if (folder / 'interrupted').is_file():
+        return step | {'outcome': 'interrupted', 'reason': text(folder / 'interrupted').strip(), 'errors': error[-KEPT:]}
     if code == 0:
         return step | {'outcome': 'passed'}
     # The program answers 2, with one sentence, to what it will not do.
@@ -47,7 +51,10 @@ def read_tests(path):
     """[{name, result, seconds}] of meson's log, with the output of those that did not pass."""
     tests = []
     for line in text(path).splitlines():
-        test = json.loads(line)
+        try:
+            test = json.loads(line)
+        except ValueError:  # the last one, cut short by an interruption
+            continue
         entry = {'name': test['name'], 'result': test['result'], 'seconds': round(test['duration'], 2)}
         if test['result'] != 'OK':
             entry['output'] = (test.get('stdout', '') + test.get('stderr', ''))[-KEPT:]
@@ -99,7 +106,7 @@ def tune_lines(step):
     result = step['result']
     rows = [('number', 'default', 'found', 'tried')]
     rows += [(n['name'], n['before'], n['now'], n['tried']) for n in result['numbers'] if n['used']]
-    shapes = [f"{s['heads']} heads {s['format']} {s['variant']}: {1e3 * s['seconds_before']:.3f} ms, then {1e3 * s['seconds_now']:.3f} ms"
+    shapes = [f"{s['heads']} heads {s['format']} {s['compute']} {s['variant']}: {1e3 * s['seconds_before']:.3f} ms, then {1e3 * s['seconds_now']:.3f} ms"
               for s in result['shapes']]
     return ['', 'tune: ' + '; '.join(shapes)] + table(rows)
 
@@ -114,6 +121,16 @@ def proof_lines(device):
         ['  ' + sentence for sentence in sentences]
 
 
+def quoted_lines(steps):
+    """The ends of what failed steps printed: a compiler's errors are there, not in the last line."""
+    lines = []
+    for step in steps:
+        ends = [line for key in ('output', 'errors') for line in step.get(key, '').splitlines()[-QUOTED:]]
+        if step['outcome'] in FAILURES and ends:
+            lines += ['', f"--- {step['name']}: {step['outcome']}, the last lines"] + ends
+    return lines
+
+
 def report_text(report):
     device = report['device']
     lines = [f"clmla on {device.get('name', 'an unknown device')}, {report['date']}",
@@ -122,13 +139,14 @@ def report_text(report):
     lines += table([('step', 'outcome', 'seconds')] +
                    [(s['name'], s['outcome'], s.get('seconds', '')) for s in report['steps']])
     lines += [''] + [f"{s['name']}: {s['outcome']}: {s['reason']}" for s in report['steps'] if 'reason' in s]
+    lines += quoted_lines(report['steps'])
     lines += proof_lines(device)
     counts = report['test_counts']
     if report['tests']:
         lines += ['', 'tests: ' + ', '.join(f'{count} {result}' for result, count in sorted(counts.items()))]
         for test in report['tests']:
             if test['result'] != 'OK':
-                lines += [f"--- {test['name']}: {test['result']}"] + test['output'].splitlines()[-30:]
+                lines += [f"--- {test['name']}: {test['result']}"] + test['output'].splitlines()[-QUOTED:]
     for step in report['steps']:
         if step['name'] == 'bench' and 'result' in step and 'cases' in step['result']:
             lines += bench_lines(step)
@@ -141,7 +159,7 @@ def report_text(report):
 
 def main():
     work, out = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-    steps = [read_step(folder) for folder in sorted(work.iterdir()) if folder.is_dir()]
+    steps = [read_step(folder) for folder in sorted(work.iterdir()) if (folder / 'command').is_file()]
     tests = read_tests(work / 'tests.json')
     device = device_of(steps)
     results = [test['result'] for test in tests]
@@ -155,7 +173,7 @@ def main():
         path = pathlib.Path(f'{stem}.{suffix}')
         path.write_text(content, encoding='utf-8')
         print(path)
-    sys.exit(1 if any(step['outcome'] in ('failed', 'stopped') for step in steps) else 0)
+    sys.exit(1 if any(step['outcome'] in FAILURES for step in steps) else 0)
 
 
 if __name__ == '__main__':

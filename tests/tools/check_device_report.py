@@ -4,9 +4,12 @@
 import json
 import os
 import pathlib
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import tool
 
@@ -58,6 +61,69 @@ class DeviceReport(tool.ToolTest):
         self.assertIn('variants tried beside the naive ones: 1 proven, 1 refused', lines)
         self.assertEqual(lines[-2:], ['  ' + sentence for sentence in sentences])
         self.assertEqual(device_report.proof_lines({}), [])
+
+    def copy_script(self, setup):
+        """A copy of the script beside a setup.sh of the test's own, and the command that runs it over a build folder alone."""
+        tools = self.here / 'copy/tools'
+        tools.mkdir(parents=True)
+        for name in ('device_report.sh', 'device_report.py'):
+            shutil.copy(SCRIPT.parent / name, tools)
+        (tools / 'setup.sh').write_text('#!/bin/sh\n' + setup, encoding='utf-8')
+        (tools / 'setup.sh').chmod(0o755)
+        (self.here / 'build').mkdir()
+        return [tools / 'device_report.sh', '--quick', '--build', self.here / 'build', '--out', self.here]
+
+    def interrupt(self, number, setup):
+        command = self.copy_script(f'echo $$ >{self.here}/begun.new; mv {self.here}/begun.new {self.here}/begun; echo words\n' + setup)
+        # Whoever runs the test may ignore the signal, which the script would inherit.
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)) as script:
+            while not (self.here / 'begun').is_file() and script.poll() is None:
+                time.sleep(0.05)
+            time.sleep(0.2)
+            begin = time.monotonic()
+            script.send_signal(number)
+            output, errors = script.communicate(timeout=60)
+        self.assertEqual((script.returncode, errors), (1, ''), output)
+        self.assertLess(time.monotonic() - begin, 50)
+        # Nothing goes on; a container's first process may leave it defunct.
+        state = subprocess.run(['ps', '-o', 'stat=', '-p', (self.here / 'begun').read_text().strip()], capture_output=True, text=True, check=False)
+        self.assertIn(state.stdout.strip()[:1], ('', 'Z'))
+        return output
+
+    def test_interrupted(self):
+        """What ran until then is reported, the step that was ended with the rest of what it had printed."""
+        for number, setup in ((signal.SIGTERM, 'sleep 100'), (signal.SIGINT, 'sleep 100'), (signal.SIGHUP, 'sleep 100'),
+                              (signal.SIGTERM, "trap '' TERM\nsleep 100\nsleep 100")):
+            with self.subTest(signal=number, setup=setup):
+                self.setUp()
+                output = self.interrupt(number, setup)
+                answer, text = self.report()
+                self.assertEqual([step['name'] for step in answer['steps']], ['setup packages'])
+                step = answer['steps'][0]
+                self.assertEqual((step['outcome'], step['output']), ('interrupted', 'words\n'))
+                self.assertEqual(step['reason'], f'interrupted by {number.name}: the steps after it did not run')
+                self.assertIn(step['reason'], text)
+                if number != signal.SIGHUP:
+                    self.assertIn('clmla-report-unknown-', output)
+
+    def test_build_fails(self):
+        """The text has the ends of what meson and ninja printed."""
+        command = self.copy_script('exit 0')
+        for file, name, words in ((self.here / 'copy/meson.build', 'setup build folder', "project('p', 'no such language')"),
+                                  (self.here / 'build/build.ninja', 'setup build', 'rule r\n  command = echo a compiler says; false\nbuild x: r\n')):
+            with self.subTest(step=name):
+                file.write_text(words, encoding='utf-8')
+                result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+                self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+                answer, text = self.report()
+                step, = (step for step in answer['steps'] if step['name'] == name)
+                self.assertEqual(step['outcome'], 'failed')
+                self.assertNotIn('A full log can be found', step['reason'])
+                quoted = text.split(f'--- {name}: failed, the last lines\n')[1].splitlines()
+                self.assertIn({'setup build': 'a compiler says', 'setup build folder': step['reason']}[name], quoted)
+                for path in self.here.glob('clmla-report-*'):
+                    path.unlink()
 
     def test_no_device(self):
         """Refusals are outcomes: the files still come, with the program's sentence."""

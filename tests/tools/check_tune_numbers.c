@@ -39,31 +39,44 @@ START_TEST(neighbours) {
 }
 END_TEST
 
+// Variants that read the same numbers, and what those are: lib/plan_choose.c gives them.
+enum { VECTOR = 1, DOT = 2, AMX = 4, TILE = 8, MATRIX = 16, RING = 32, WGMMA = 64, CPU = VECTOR | DOT | AMX };
+
 START_TEST(uses) {
     static const struct {
+        const char *name;
+        unsigned bit;
+    } variants[] = {{"vector", VECTOR}, {"int16_dot", DOT}, {"int8_dot", DOT},     {"bf16_dot", DOT}, {"amx", AMX},
+                    {"tile", TILE},     {"matrix", MATRIX}, {"matrix_ring", RING}, {"wgmma", WGMMA}};
+    static const struct {
         const char *number;
-        bool vector, dot, amx, tile;
+        unsigned used;
+        bool compiles;
     } rows[] = {
-        {"attend.vector.block_tokens", true, false, false, false},
-        {"attend.dot.block_tokens", false, true, false, false},
-        {"attend.vector.row_tile", true, true, true, false},
-        {"attend.parts_per_unit", true, true, false, false},
-        {"attend.part_keys", true, true, true, false},
-        {"attend.least_split", true, true, true, false},
-        {"attend.piece_keys", true, true, true, true},
-        {"attend.tile.rows", false, false, false, true},
-        {"attend.tile.part_keys", false, false, false, true},
-        {"attend.amx.block_tokens", false, false, true, false},
-        {"attend.amx.parts_per_unit", false, false, true, false},
-        {"project.rows", false, false, false, false},
+        {"attend.vector.block_tokens", VECTOR, true},
+        {"attend.dot.block_tokens", DOT, true},
+        {"attend.amx.block_tokens", AMX, true},
+        {"attend.vector.row_tile", CPU, true},
+        {"attend.amx.parts_per_unit", AMX, false},
+        {"attend.parts_per_unit", VECTOR | DOT, false},
+        {"attend.part_keys", CPU, false},
+        {"attend.least_split", CPU, false},
+        {"attend.piece_keys", CPU | TILE | MATRIX | RING | WGMMA, false},
+        {"attend.tile.group", TILE | MATRIX, true},
+        {"attend.tile.rows", TILE | MATRIX, true},
+        {"attend.tile.keys", TILE | MATRIX, true},
+        {"attend.tile.local_kib", TILE | MATRIX | RING, true},
+        {"attend.tile.parts_per_unit", TILE | MATRIX, false},
+        {"attend.tile.part_keys", TILE | MATRIX | RING | WGMMA, false},
+        {"attend.tile.least_split", TILE | MATRIX | RING | WGMMA, false},
+        {"prefill.least_tokens", 0, false},
+        {"project.rows", 0, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        ck_assert_int_eq(tune_uses("vector", rows[i].number), rows[i].vector);
-        ck_assert_int_eq(tune_uses("int16_dot", rows[i].number), rows[i].dot);
-        ck_assert_int_eq(tune_uses("int8_dot", rows[i].number), rows[i].dot);
-        ck_assert_int_eq(tune_uses("bf16_dot", rows[i].number), rows[i].dot);
-        ck_assert_int_eq(tune_uses("amx", rows[i].number), rows[i].amx);
-        ck_assert_int_eq(tune_uses("tile", rows[i].number), rows[i].tile);
+        ck_assert_msg(tune_compiles(rows[i].number) == rows[i].compiles, "%s", rows[i].number);
+        for (size_t v = 0; v < sizeof variants / sizeof *variants; v++)
+            ck_assert_msg(tune_uses(variants[v].name, rows[i].number) == ((rows[i].used & variants[v].bit) != 0),
+                          "%s of %s", rows[i].number, variants[v].name);
     }
 }
 END_TEST

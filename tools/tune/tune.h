@@ -7,12 +7,14 @@
 
 #define TUNE_MOST_NUMBERS 32
 #define TUNE_SHAPES 4
+#define TUNE_VARIANT_MAX 48
 
 // One shape of attention that the search times.
 typedef struct tune_shape {
     bench_case bench;
-    char variant[48];     // that the library chooses for it
-    double before, after; // seconds of a run with the numbers found and chosen
+    char variant[TUNE_VARIANT_MAX]; // that the library chooses for it
+    double before, after;           // seconds of a run with the numbers found and chosen
+    double running, compiling;      // seconds a measurement takes: the shortest; with new programs, the longest
 } tune_shape;
 
 typedef struct tune_number {
@@ -24,13 +26,15 @@ typedef struct tune_number {
 
 typedef struct tune {
     const session *session;
-    bench_effort effort; // of one measurement
-    double deadline;     // of the search, in stopwatch_now's seconds
+    bench_effort effort;           // of one measurement
+    double prepared;               // seconds that went before the search, mostly for compiling
+    double began, deadline, until; // of the search, in stopwatch_now's seconds; until: of what is measured next
     tune_shape shapes[TUNE_SHAPES];
     size_t shape_count;
     tune_number numbers[TUNE_MOST_NUMBERS];
     size_t number_count;
     bool out_of_time;
+    bool unconfirmed; // something was found, and the time was up before all of it had been compared
 } tune;
 
 // tune_numbers.c
@@ -39,14 +43,28 @@ typedef struct tune {
 // `value` itself: there is none.
 uint32_t tune_neighbour(const clmla_tuning *tuning, uint32_t value, bool up);
 
-// Whether attend's variant looks at a number, by its name.
+// Whether attend's variant looks at a number, by its name, over rows of DeepSeek's widths.
 bool tune_uses(const char *variant, const char *number);
+
+// Whether kernels are compiled for a number's values: the others are the schedule's.
+bool tune_compiles(const char *number);
+
+// By a variant's name: products that fast compute rounds for. Of matrix units they are exact, too, by another program.
+bool tune_has_matrix_units(const char *variant);
+bool tune_has_cpu_products(const char *variant);
+
+// tune_variant.c
+
+// The name of the variant that the library chooses for a case of attend. Compiles nothing but what proves variants.
+bool tune_variant(char out[TUNE_VARIANT_MAX], const session *session, const bench_case *bench, failure *failure);
 
 // tune_search.c
 
 // Fills shapes and numbers and searches: number by number, from the present value to its neighbours and on while that
 // gains, in rounds until nothing does or the time is up. A gain counts beyond TUNE_GAIN and when a second measurement
-// of both shows it too; in the end all numbers together have to show it. The session's context is left with what was
+// of both shows it too; in the end all numbers together have to show it, within the time. The clock starts when the
+// programs of the present values are there; what is expected to end too late, by what the like of it took, is not
+// begun, and one measurement at most is under way when the time is up. The session's context is left with what was
 // chosen.
 #define TUNE_GAIN 0.02
 bool tune_search(tune *out, double seconds, failure *failure);
