@@ -127,7 +127,8 @@ typedef struct clmla_plan_facts {
 // build.
 // Out     : *out, to be given to clmla_plan_destroy; NULL on failure.
 // Errors  : CLMLA_E_ARGUMENT (head count, refused prefill, unknown or refused variant: the reason is in the sentence);
-//           CLMLA_E_LIMIT (a capacity beyond 31 bits; a tile that the device or tuning has no room for);
+//           CLMLA_E_LIMIT (a capacity beyond 31 bits; a tile of the variant named that the device or
+//           tuning has no room for; of one that is chosen the tuning is left aside, with a warning);
 //           CLMLA_E_MEMORY; CLMLA_E_OPENCL (the capacity's device memory). Where variants must be proven also
 //           CLMLA_E_BUILD and CLMLA_E_OPENCL of the naive variants, with which they are compared.
 CLMLA_API clmla_status clmla_plan_create(clmla_plan **out, clmla_context *context, const clmla_plan_params *params);
