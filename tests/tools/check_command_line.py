@@ -75,7 +75,7 @@ class CommandLine(tool.ToolTest):
         full = pathlib.Path('/dev/full')
         if not full.exists():
             self.skipTest('no /dev/full here')
-        for arguments in (['info'], ['info', '--json'], ['formats', '--skip-layers', '--json'], ['verify', self.cases / 'a_v2_tiny'],
+        for arguments in (['info'], ['info', '--json'], ['formats', '--skip-layers', '--skip-model', '--json'], ['verify', self.cases / 'a_v2_tiny'],
                           ['generate', self.model, '--prompt', 'And', '-n', 4, '--json'], ['--version'], ['help', 'bench'],
                           ['compare', '--tokens', 1 << 22, '--nope', 1024, '--value', 1024, '--attention', 'mha', '--json']):
             with self.subTest(arguments=arguments), full.open('wb') as output:
