@@ -25,6 +25,7 @@
 #include "common/matrix.clh"
 #include "common/parts.clh"
 #include "common/query.clh"
+#include "common/slice.clh"
 #if !defined(LATENT_DIM) || !defined(ROPE_DIM) || !defined(VALUE_DIM)
 #error "LATENT_DIM, ROPE_DIM or VALUE_DIM is missing"
 #endif
@@ -569,7 +570,7 @@ __kernel __attribute__((reqd_work_group_size(TILE_GROUP, 1, 1))) void attend_pac
     __local float largest[TILE_GROUP];
     __local int exponents[16];
     uint t = get_local_id(0), row_tile = get_group_id(0);
-    long tile = get_global_id(1);
+    long tile = slice_group(1);
     if (tile >= step[call.header + HEADER_TILES]) return;
     const __global int *of = step + call.tiles + 4 * tile;
     int row = of[1] + (int)row_tile * 16;

@@ -9,6 +9,7 @@
 #include "common/vector.clh"
 #endif
 #include "common/result.clh"
+#include "common/slice.clh"
 
 #define ITEM_INTS 8
 
@@ -65,7 +66,7 @@ __kernel void attend_merge(const __global int *step, __global float *space, RESU
 
 // grid: global (most rows of an item * group, items), local (group, 1).
 __kernel void attend_merge_wide(const __global int *step, __global float *space, RESULT_ARGUMENTS, attend_call call) {
-    int item = get_global_id(1), r = get_group_id(0), size = get_local_size(0);
+    int item = slice_group(1), r = get_group_id(0), size = get_local_size(0);
     if (item >= step[call.header + HEADER_ITEMS]) return;
     const __global int *of = step + call.items + (long)item * ITEM_INTS;
     int row_count = of[2], pieces = of[5];

@@ -4,6 +4,7 @@
 // grid: global (GROUP * kv_head_count * page_tokens, pair_count), local (GROUP, 1).   options: GROUP, SUB_GROUP
 #include "common/group.clh"
 #include "common/copy.clh"
+#include "common/slice.clh"
 
 // Parts begin at multiples of 4 bytes and may end with 1 to 3 more.
 static inline void copy_part(__global uchar *to, const __global uchar *from, long bytes) {
@@ -19,7 +20,7 @@ static inline void copy_part(__global uchar *to, const __global uchar *from, lon
 
 SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void copy_pages_group(COPY_ARGUMENTS) {
     int kv_head = (int)get_group_id(0) % call.kv_head_count, row = (int)get_group_id(0) / call.kv_head_count;
-    copy_pair pair = copy_pair_of(pairs, call, get_global_id(1));
+    copy_pair pair = copy_pair_of(pairs, call, slice_group(1));
     if (pair.from < 0) return;
     copy_part(to_latent + copy_offset(to.latent, pair.to, row, kv_head),
               from_latent + copy_offset(from.latent, pair.from, row, kv_head), call.latent_bytes);

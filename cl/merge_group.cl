@@ -7,6 +7,7 @@
 // GROUP, SUB_GROUP
 #include "common/group.clh"
 #include "common/merge.clh"
+#include "common/slice.clh"
 
 #define COLUMNS 4
 #define EMPTY -1.0f // in place of the weight of a state whose values are not read
@@ -47,7 +48,7 @@ static inline float merge_group_add(float sums[COLUMNS], const __local float *we
 
 SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void merge_group(MERGE_ARGUMENTS) {
     __local float lses[GROUP], weights[GROUP];
-    int head = get_group_id(0), token = get_global_id(1), item = get_local_id(0);
+    int head = get_group_id(0), token = slice_group(1), item = get_local_id(0);
     int width = mask && mask[call.mask + token] == 0 ? 0 : call.width; // left alone: nothing to do
     merge_states states = merge_states_at(first, rest, first_lse, rest_lse, call, token, head);
     merge_weights joint = {-INFINITY, 0.0f};

@@ -7,6 +7,7 @@
 // GROUP, SUB_GROUP
 #include "common/group.clh"
 #include "common/row_moves.clh"
+#include "common/slice.clh"
 
 static inline uint4 move_load(const int words, const __global uint *from) {
     return words == 4 ? *(const __global uint4 *)from : (uint4)(*from);
@@ -44,13 +45,13 @@ static inline void move_part(const row_move_part *part, int begin, int end) {
 SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void move_rows_group(
     __global uint *memory, row_move_call call, const __global int *moves, long moves_offset, int move_count) {
     row_move move;
-    row_move_load(&move, moves + moves_offset, get_global_id(1));
+    row_move_load(&move, moves + moves_offset, slice_group(1));
     int begin = get_group_id(0) * ROW_MOVE_AHEAD, end = min(begin + ROW_MOVE_AHEAD, move.rows);
     if (move.from_page == move.to_page) end = begin == 0 ? move.rows : 0;
     row_move_part part;
-    row_move_find(&part, memory, &call, &move, get_global_id(2), 0);
+    row_move_find(&part, memory, &call, &move, slice_group(2), 0);
     move_part(&part, begin, end);
     if (call.scale_words == 0) return;
-    row_move_find(&part, memory, &call, &move, get_global_id(2), 1);
+    row_move_find(&part, memory, &call, &move, slice_group(2), 1);
     move_part(&part, begin, end);
 }

@@ -5,6 +5,7 @@
 // local memory: values, group_heads * rope_dim floats.   grid: global (GROUP * ceil(head_count / group_heads),
 // token_count), local (GROUP, 1).   options: GROUP, SUB_GROUP
 #include "common/group.clh"
+#include "common/slice.clh"
 
 SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void rope_group(
     const __global float *input, long input_offset, long input_token_stride, long input_head_stride,
@@ -12,7 +13,7 @@ SUB_GROUP_WIDTH __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
     const __global float *table, long table_offset, int table_rows, const __global int *positions,
     long positions_offset, int rope_dim, int input_halves, int output_halves, int head_count, int token_count,
     int group_heads, __local float *values) {
-    int token = get_global_id(1), first = get_group_id(0) * group_heads, heads = min(group_heads, head_count - first);
+    int token = slice_group(1), first = get_group_id(0) * group_heads, heads = min(group_heads, head_count - first);
     int position = positions ? clamp(positions[positions_offset + token], 0, table_rows - 1) : token,
         pairs = rope_dim / 2;
     const __global float *in = input + input_offset + token * input_token_stride + first * input_head_stride;

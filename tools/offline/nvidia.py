@@ -42,8 +42,16 @@ def version():
     return command.first_line([f'clang-{LLVM}', '--version']) + ', ptxas ' + (number.group(1) if number else 'unknown')
 
 
+# libclc has no such function for NVIDIA; the driver's compiler takes it from a kernel's parameters.
+OFFSET = 'get_global_offset'
+OFFSET_TEXT = f'\nsize_t __attribute__((overloadable)) {OFFSET}(uint dimension) {{ return 0; }}\n'
+
+
 def compile_program(target, program, folder):
     """Kernel name -> Figures."""
+    if OFFSET in program.text:
+        with open(folder / 'program.cl', 'a', encoding='utf-8') as text:
+            text.write(OFFSET_TEXT)
     processor, ptx, memory, warps = (TARGETS | NAMED)[target]
     raised = target == RAISED_FROM and COMMENT in program.text
     if raised:
