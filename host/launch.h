@@ -14,7 +14,8 @@
 struct host_recording;
 
 // Groups that a GPU takes along y and z: CUDA's limit, which OpenCL has no question for. Larger grids are launched in
-// slices, so that kernels ask for get_global_id(1) and (2), which know the slice, and not for group numbers.
+// slices, so that kernels ask for get_global_id(1) and (2) or slice_group (cl/common/slice.clh), and not for group
+// numbers.
 #define HOST_GPU_GROUPS 65535u
 
 // A kernel with its arguments set, and the grid it is launched on.
