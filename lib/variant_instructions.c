@@ -8,8 +8,8 @@
 #include "lib/variant_parts.h"
 #include <stdio.h>
 
-// An instruction by inline assembly that gives less than this is not worth its rounding: CPUs' were seen to give 1.3 and
-// more in quiet trials, 1.2 beside other work. Tiles have more around them that is no product.
+// An instruction by inline assembly that gives less than this is not worth its rounding: CPUs' were seen to give 1.3
+// and more in quiet trials, 1.2 beside other work. Tiles have more around them that is no product.
 #define INSTRUCTION_LEAST_GAIN 1.15f
 #define AMX_LEAST_GAIN 3.0f
 // What of a gain is left beside others': rows become 16-bit codes first.
