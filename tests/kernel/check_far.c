@@ -14,9 +14,8 @@ enum { PAGES = 3, PAGE = 4, TOKENS = PAGES * PAGE, HEADS_MOST = 5, WIDTH_MOST = 
 typedef struct kind {
     clmla_row_format format;
     uint32_t latent, rope, value;
-    uint32_t
-        // 3 are few rows, which read keys another way: of rows that are read where they lie, and of converted ones
-        heads;
+    // 3 are few rows, which read keys another way: of rows that are read where they lie, and of converted ones
+    uint32_t heads;
     uint32_t heads_kept; // of few programs, where other tests have these; 0 = the same
     bool lists; // ... and lists of slots, and the naive variants: of one plain, one scaled and one quantised format
 } kind;
