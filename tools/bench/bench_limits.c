@@ -290,7 +290,7 @@ static bool fill(const meter *meter, cl_mem memory, uint64_t bytes, failure *fai
     return code == CL_SUCCESS || failure_opencl(failure, "clEnqueueFillBuffer", code);
 }
 
-static bool measure_read(bench_limits *out, const session *session, failure *failure) {
+bool bench_limits_measure_read(bench_limits *out, const session *session, failure *failure) {
     meter meter;
     bool built = false;
     cl_mem in = NULL;
@@ -319,5 +319,5 @@ bool bench_limits_measure(bench_limits *out, const session *session, failure *fa
            measure_dot(&out->int16_dot, session, &int16, facts->has_int16_dot, failure) &&
            measure_dot(&out->bf16_dot, session, &bf16, facts->has_bf16_dot, failure) &&
            measure_dot(&out->int8_dot, session, &int8, facts->has_int8_dot, failure) &&
-           measure_read(out, session, failure);
+           bench_limits_measure_read(out, session, failure);
 }

@@ -31,5 +31,7 @@ static inline size_t bench_limits_group(const clmla_device_facts *facts) {
 
 // Best of repeated runs. A limit the device does not have is no failure.
 bool bench_limits_measure(bench_limits *out, const session *session, failure *failure);
+// Of them the rate of reads alone: out->read and read_bytes.
+bool bench_limits_measure_read(bench_limits *out, const session *session, failure *failure);
 
 #endif
