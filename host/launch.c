@@ -256,11 +256,9 @@ static void profile(host_context *context, const host_command *command, cl_event
 clmla_status host_chain_command(host_chain *chain, const host_command *command) {
     cl_event event = NULL;
     wait_list waits = waits_of(chain);
-    bool is_slice = command->offset[1] > 0 || command->offset[2] > 0;
     cl_int code = chain->context->calls->EnqueueNDRangeKernel(
-        chain->queue, host_kernel_cl(command->kernel), command->dimensions, is_slice ? command->offset : NULL,
-        command->global, command->grouped ? command->local : NULL, waits.count, waits.events,
-        needs_event(chain) ? &event : NULL);
+        chain->queue, host_kernel_cl(command->kernel), command->dimensions, command->offset, command->global,
+        command->grouped ? command->local : NULL, waits.count, waits.events, needs_event(chain) ? &event : NULL);
     if (code != CL_SUCCESS)
         return host_fail_cl(&chain->context->log, "clEnqueueNDRangeKernel", code, "%s",
                             host_kernel_name(command->kernel));

@@ -30,8 +30,7 @@ static void blame(host_verdict *out, clmla_status status) {
         snprintf(out->reason, sizeof out->reason, "failed on this device: %s", clmla_last_error());
 }
 
-static clmla_status run_trial(proof_trial *trial, clmla_context *context,
-                              clmla_status (*run)(proof_trial *, const void *, const variant *), const void *of,
+static clmla_status run_trial(proof_trial *trial, clmla_context *context, proof_run *run, const void *of,
                               const variant *candidate) {
     clmla_context quiet;
     context_quiet_begin(&quiet, context);
@@ -51,8 +50,7 @@ static clmla_status run_trial(proof_trial *trial, clmla_context *context,
 
 // What is wrong once may be a device's single slip: it goes to disk if it is wrong twice. This context does without the
 // variant either way.
-static void confirm(proof_trial *trial, clmla_context *context,
-                    clmla_status (*run)(proof_trial *, const void *, const variant *), const void *of,
+static void confirm(proof_trial *trial, clmla_context *context, proof_run *run, const void *of,
                     const variant *candidate) {
     proof_trial again = {.verdict = {.kind = HOST_VERDICT_NONE}};
     if (trial->verdict.kind != HOST_VERDICT_WRONG || !trial->verdict.lasting) return;
@@ -69,8 +67,7 @@ static void tell(const clmla_context *context, const char *what, const host_verd
 
 // Called with the proof lock held.
 static clmla_status prove(host_verdict *out, clmla_context *context, const host_claim *claim, const char *what,
-                          clmla_status (*run)(proof_trial *, const void *, const variant *), const void *of,
-                          const variant *candidate) {
+                          proof_run *run, const void *of, const variant *candidate) {
     proof_trial trial = {.verdict = {.kind = HOST_VERDICT_NONE}};
     host_last_failure told; // a variant that fails is no failed call
     host_last_failure_keep(&told);
@@ -90,9 +87,8 @@ static clmla_status prove(host_verdict *out, clmla_context *context, const host_
 }
 
 clmla_status proof_settle(variant_judge *base, char reason[VARIANT_REASON_MAX], clmla_context *context,
-                          const host_claim *claim, const char *what,
-                          clmla_status (*run)(proof_trial *trial, const void *of, const variant *candidate),
-                          const void *of, const variant *candidate) {
+                          const host_claim *claim, const char *what, proof_run *run, const void *of,
+                          const variant *candidate) {
     host_verdict verdict = host_verdict_find(&context->host, claim);
     clmla_status status = CLMLA_OK;
     if (verdict.kind == HOST_VERDICT_NONE && !base->look_up) {

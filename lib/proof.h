@@ -56,13 +56,15 @@ typedef struct proof_trial {
     host_verdict verdict;
 } proof_trial;
 
+// Runs a trial of a variant, for what the judge was made `of`.
+typedef clmla_status proof_run(proof_trial *trial, const void *of, const variant *candidate);
+
 // The verdict on a claim: the one that is known, or what `run` finds. `what` names the variant in the log: "attend
 // 'tile'". base->proven and `reason` ("" = trusted) say what came out. Errors: CLMLA_E_MEMORY; those of the naive
 // variant.
 clmla_status proof_settle(variant_judge *base, char reason[VARIANT_REASON_MAX], clmla_context *context,
                           const host_claim *claim, const char *what,
-                          clmla_status (*run)(proof_trial *trial, const void *of, const variant *candidate),
-                          const void *of, const variant *candidate);
+                          proof_run *run, const void *of, const variant *candidate);
 
 // Values from −1 to 1, the same everywhere; `seed` tells tensors apart.
 void proof_fill(float *values, size_t count, uint32_t seed);

@@ -9,6 +9,7 @@ Run it on a machine that does nothing else (ten minutes): what it writes beside 
 """
 import json
 import subprocess
+import sys
 
 import figures
 

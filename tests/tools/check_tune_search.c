@@ -23,10 +23,10 @@ double stopwatch_now(void) {
     return scene.now;
 }
 
-bool tune_variant(char out[TUNE_VARIANT_MAX], const session *session, const bench_case *bench, failure *failure) {
+bool bench_attend_variant(char *out, size_t size, const session *session, const bench_case *bench, failure *failure) {
     (void)session, (void)failure;
     const char *fast = bench->rows == CLMLA_ROWS_F16 ? scene.fast_f16 : scene.fast_q8;
-    snprintf(out, TUNE_VARIANT_MAX, "%s", bench->compute == CLMLA_COMPUTE_EXACT ? scene.exact : fast);
+    snprintf(out, size, "%s", bench->compute == CLMLA_COMPUTE_EXACT ? scene.exact : fast);
     return true;
 }
 

@@ -102,7 +102,7 @@ const bench_operation *bench_operations(size_t *count);
 
 // bench_attend.c
 
-// The variant that attention of a case takes, without running it.
+// The variant that attention of a case takes, without running it: compiles nothing but what proves variants.
 bool bench_attend_variant(char *out, size_t size, const session *session, const bench_case *bench, failure *failure);
 bool bench_attend(bench_result *out, const session *session, const bench_case *bench, const bench_effort *effort,
                   failure *failure);

@@ -53,11 +53,6 @@ bool tune_compiles(const char *number);
 bool tune_has_matrix_units(const char *variant);
 bool tune_has_cpu_products(const char *variant);
 
-// tune_variant.c
-
-// The name of the variant that the library chooses for a case of attend. Compiles nothing but what proves variants.
-bool tune_variant(char out[TUNE_VARIANT_MAX], const session *session, const bench_case *bench, failure *failure);
-
 // tune_search.c
 
 // Fills shapes and numbers and searches: number by number, from the present value to its neighbours and on while that

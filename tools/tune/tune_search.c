@@ -50,7 +50,7 @@ static bool make_shapes(tune *t, failure *failure) {
                                     .latent_dim = DEEPSEEK_LATENT_DIM,
                                     .rope_dim = DEEPSEEK_ROPE_DIM,
                                     .compute = shapes[i].compute};
-        if (!tune_variant(shape->variant, t->session, &shape->bench, failure)) return false;
+        if (!bench_attend_variant(shape->variant, sizeof shape->variant, t->session, &shape->bench, failure)) return false;
         t->shape_count += is_wanted(shape);
     }
     return true;
