@@ -17,6 +17,7 @@
     X(GetProgramBuildInfo) X(ReleaseProgram)                                                                          \
     X(CreateKernel) X(SetKernelArg) X(ReleaseKernel)                                                                  \
     X(CreateBuffer) X(ReleaseMemObject) X(GetMemObjectInfo)                                                           \
+    X(EnqueueMapBuffer) X(EnqueueUnmapMemObject)                                                                      \
     X(EnqueueNDRangeKernel) X(EnqueueWriteBuffer) X(EnqueueReadBuffer)                                                \
     X(EnqueueMarkerWithWaitList) X(EnqueueBarrierWithWaitList)                                                        \
     X(RetainEvent) X(ReleaseEvent) X(WaitForEvents) X(GetEventInfo) X(SetEventCallback)                               \

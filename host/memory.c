@@ -2,6 +2,7 @@
 #include "host/memory.h"
 #include "host/context.h"
 #include "host/error.h"
+#include "host/os.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +40,37 @@ bool host_add(uint64_t *out, uint64_t a, uint64_t b) {
     return true;
 }
 
+// Bytes from which a CPU's buffer is of large pages, where the system has them for who asks.
+#define LARGE_PAGES_LEAST (4u << 20)
+
+static clmla_status fail_fill(host_context *context, const char *call, cl_int code, const char *what) {
+    return host_fail_cl(&context->log, call, code, "%s, while its memory is laid out", what);
+}
+
+// Asks for large pages before anything touches the memory, then writes the data. Drivers for CPUs map without a copy.
+static clmla_status fill_large(host_context *context, cl_command_queue queue, cl_mem memory, size_t bytes,
+                               const void *data, const char *what) {
+    cl_int code;
+    void *at = context->calls->EnqueueMapBuffer(queue, memory, CL_TRUE, CL_MAP_WRITE, 0, bytes, 0, NULL, NULL, &code);
+    if (code != CL_SUCCESS) return fail_fill(context, "clEnqueueMapBuffer", code, what);
+    host_large_pages(at, bytes);
+    if (data) memcpy(at, data, bytes);
+    code = context->calls->EnqueueUnmapMemObject(queue, memory, at, 0, NULL, NULL);
+    if (code != CL_SUCCESS) return fail_fill(context, "clEnqueueUnmapMemObject", code, what);
+    code = context->calls->Finish(queue);
+    return code == CL_SUCCESS ? CLMLA_OK : fail_fill(context, "clFinish", code, what);
+}
+
+static clmla_status lay_out_large(host_context *context, cl_mem memory, size_t bytes, const void *data,
+                                  const char *what) {
+    cl_int code;
+    cl_command_queue queue = context->calls->CreateCommandQueue(context->cl, context->device, 0, &code);
+    if (code != CL_SUCCESS) return fail_fill(context, "clCreateCommandQueue", code, what);
+    clmla_status status = fill_large(context, queue, memory, bytes, data, what);
+    context->calls->ReleaseCommandQueue(queue);
+    return status;
+}
+
 clmla_status host_buffer_create(cl_mem *out, host_context *context, uint64_t bytes, const void *data,
                                 const char *what) {
     uint64_t limit = context->facts.max_buffer_bytes;
@@ -46,15 +78,18 @@ clmla_status host_buffer_create(cl_mem *out, host_context *context, uint64_t byt
         return host_fail(&context->log, CLMLA_E_LIMIT, 0,
                          "%s: %llu bytes are needed in one buffer, the device allows %llu", what,
                          (unsigned long long)bytes, (unsigned long long)limit);
-    cl_mem_flags flags = CL_MEM_READ_WRITE | (data ? CL_MEM_COPY_HOST_PTR : 0);
+    bool large = (context->facts.type & CL_DEVICE_TYPE_CPU) && bytes >= LARGE_PAGES_LEAST;
+    cl_mem_flags flags = CL_MEM_READ_WRITE | (data && !large ? CL_MEM_COPY_HOST_PTR : 0);
     cl_int code = CL_SUCCESS;
     // The driver only reads `data`; OpenCL's signature has no const.
-    cl_mem memory =
-        context->calls->CreateBuffer(context->cl, flags, bytes ? (size_t)bytes : 1, (void *)(uintptr_t)data, &code);
+    cl_mem memory = context->calls->CreateBuffer(context->cl, flags, bytes ? (size_t)bytes : 1,
+                                                 large ? NULL : (void *)(uintptr_t)data, &code);
     if (code != CL_SUCCESS)
         return host_fail_cl(&context->log, "clCreateBuffer", code, "%s, %llu bytes", what, (unsigned long long)bytes);
+    clmla_status status = large ? lay_out_large(context, memory, (size_t)bytes, data, what) : CLMLA_OK;
+    if (status != CLMLA_OK) host_buffer_release(context, &memory);
     *out = memory;
-    return CLMLA_OK;
+    return status;
 }
 
 void host_buffer_release(host_context *context, cl_mem *buffer) {

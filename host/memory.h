@@ -24,8 +24,9 @@ bool host_multiply(uint64_t *out, uint64_t a, uint64_t b);
 bool host_add(uint64_t *out, uint64_t a, uint64_t b);
 
 // Makes a device buffer of at least one byte. `what` names it in the sentence. When `data` is not NULL the buffer
-// starts with a copy of it (bytes long). Errors: CLMLA_E_LIMIT (over CL_DEVICE_MAX_MEM_ALLOC_SIZE, both figures named),
-// CLMLA_E_OPENCL.
+// starts with a copy of it (bytes long). A CPU's buffer of 4 MiB and more is of large pages where the system has them
+// for who asks: with pages of 4 KiB weights and rows that exceed the caches wait for their addresses, too. Errors:
+// CLMLA_E_LIMIT (over CL_DEVICE_MAX_MEM_ALLOC_SIZE, both figures named), CLMLA_E_OPENCL; *out is then NULL or as it was.
 clmla_status host_buffer_create(cl_mem *out, struct host_context *context, uint64_t bytes, const void *data,
                                 const char *what);
 // Releases and sets NULL; accepts NULL.

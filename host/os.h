@@ -65,6 +65,10 @@ bool host_cache_folder(char *out, size_t size);
 // has an alternate signal stack too small for that, a policy forbids it, or the system is none that grants them.
 bool host_amx_permitted(char *reason, size_t size);
 
+// Asks for large pages in place of those of [at, at + bytes) that nothing has touched yet. A wish: where the system has
+// none, or gives them to all, nothing happens.
+void host_large_pages(void *at, size_t bytes);
+
 // Seconds of a monotonic clock.
 double host_seconds(void);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #ifndef _WIN32
 #ifdef __linux__
-#define _DEFAULT_SOURCE // syscall()
+#define _DEFAULT_SOURCE // syscall(), madvise()
 #endif
 #include "host/env.h"
 #include "host/error.h"
@@ -224,6 +224,16 @@ bool host_amx_permitted(char *reason, size_t size) {
     return false;
 }
 #endif
+
+void host_large_pages(void *at, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)at + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)at + bytes) / page * page;
+    if (begin < end) (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+#else
+    (void)at, (void)bytes;
+#endif
+}
 
 double host_seconds(void) {
     struct timespec now;

@@ -184,6 +184,10 @@ bool host_amx_permitted(char *reason, size_t size) {
     return false;
 }
 
+void host_large_pages(void *at, size_t bytes) {
+    (void)at, (void)bytes; // they need a privilege
+}
+
 double host_seconds(void) {
     LARGE_INTEGER frequency, now;
     QueryPerformanceFrequency(&frequency);

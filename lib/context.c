@@ -97,6 +97,14 @@ cl_device_id clmla_context_device(const clmla_context *context) {
     return context ? context->host.device : NULL;
 }
 
+clmla_status clmla_buffer_create(cl_mem *out, clmla_context *context, uint64_t bytes, const void *data) {
+    if (out) *out = NULL;
+    if (!out || !context)
+        return host_fail(context ? &context->host.log : NULL, CLMLA_E_ARGUMENT, 0, "buffer: %s is missing",
+                         out ? "context" : "out");
+    return host_buffer_create(out, &context->host, bytes, data, "buffer");
+}
+
 const clmla_device_facts *clmla_context_facts(const clmla_context *context) {
     return context ? &context->host.facts : NULL;
 }

@@ -100,6 +100,17 @@ CLMLA_API void clmla_context_destroy(clmla_context **context);
 CLMLA_API cl_context clmla_context_opencl(const clmla_context *context);
 CLMLA_API cl_device_id clmla_context_device(const clmla_context *context);
 
+// A buffer of `bytes` bytes (of 0: one) on the context's device, readable and writable by kernels. What clCreateBuffer
+// makes, but of large pages where the device is a CPU, the buffer has 4 MiB or more, and the system has such pages for
+// who asks (Linux: "madvise" or "always" in /sys/kernel/mm/transparent_hugepage/enabled): weights and rows that exceed
+// the caches are read faster from them. The library's own buffers are made alike.
+// In      : data, `bytes` bytes that the buffer starts with, copied before the call returns; NULL = anything.
+// Out     : *out, the caller's, to be given to clReleaseMemObject; on failure NULL.
+// Errors  : CLMLA_E_ARGUMENT (no out or no context); CLMLA_E_LIMIT (more than the device allows in one buffer, with both
+//           figures); CLMLA_E_OPENCL.
+// Threads : any number at a time.
+CLMLA_API clmla_status clmla_buffer_create(cl_mem *out, clmla_context *context, uint64_t bytes, const void *data);
+
 // The device's facts. Ownership: the context's, constant while it lives.
 CLMLA_API const clmla_device_facts *clmla_context_facts(const clmla_context *context);
 

@@ -5,6 +5,7 @@
 #include "tests/host/faulty.h"
 #include "tests/support/device.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static host_context *host(void) {
@@ -132,6 +133,57 @@ START_TEST(buffers_are_made) {
 }
 END_TEST
 
+// From 4 MiB on a CPU's buffers are laid out page by page: `bytes` of them read back, and each call in turn that fails.
+START_TEST(large_buffers_are_made_or_not) {
+    size_t bytes = (5u << 20) + 12;
+    unsigned char *values = malloc(bytes), *back = calloc(bytes, 1);
+    for (size_t i = 0; i < bytes; i++) values[i] = (unsigned char)(i * 31 >> 3);
+    host_context faulty = *host();
+    faulty.calls = faulty_calls();
+    cl_mem made = NULL;
+    TEST_OK(host_buffer_create(&made, &faulty, bytes, values, "many values"));
+    TEST_CL(clEnqueueReadBuffer(test_device_get()->queue, made, CL_TRUE, 0, bytes, back, 0, NULL, NULL));
+    ck_assert_mem_eq(back, values, bytes);
+    host_buffer_release(&faulty, &made);
+    ck_assert(faulty_nothing_lives());
+    int failed = 0;
+    for (;; failed++) {
+        faulty_arm(FAULTY_CALL, failed, false);
+        clmla_status status = host_buffer_create(&made, &faulty, bytes, failed % 2 ? NULL : values, "many values");
+        if (!faulty_hit()) break;
+        ck_assert_int_eq(status, CLMLA_E_OPENCL);
+        ck_assert_ptr_null(made);
+        ck_assert_ptr_nonnull(strstr(clmla_last_error(), faulty_hit()));
+        ck_assert_ptr_nonnull(strstr(clmla_last_error(), "many values"));
+        ck_assert(faulty_nothing_lives());
+    }
+    faulty_arm(FAULTY_NONE, 0, false);
+    ck_assert_int_eq(failed, host()->facts.type & CL_DEVICE_TYPE_CPU ? 5 : 1);
+    host_buffer_release(&faulty, &made);
+    free(values);
+    free(back);
+}
+END_TEST
+
+// The library's users make them by the context.
+START_TEST(buffers_of_the_public_call) {
+    const float values[] = {1.0f, -2.5f, 3.25f};
+    float back[3] = {0};
+    cl_mem made = NULL;
+    clmla_context *context = test_device_get()->context;
+    TEST_OK(clmla_buffer_create(&made, context, sizeof values, values));
+    TEST_CL(clEnqueueReadBuffer(test_device_get()->queue, made, CL_TRUE, 0, sizeof back, back, 0, NULL, NULL));
+    ck_assert_mem_eq(back, values, sizeof values);
+    TEST_CL(clReleaseMemObject(made));
+    ck_assert_int_eq(clmla_buffer_create(NULL, context, 4, NULL), CLMLA_E_ARGUMENT);
+    ck_assert_int_eq(clmla_buffer_create(&made, NULL, 4, NULL), CLMLA_E_ARGUMENT);
+    ck_assert_ptr_null(made);
+    ck_assert_int_eq(clmla_buffer_create(&made, context, UINT64_MAX, NULL), CLMLA_E_LIMIT);
+    ck_assert_ptr_null(made);
+    ck_assert_ptr_nonnull(strstr(clmla_last_error(), "18446744073709551615 bytes"));
+}
+END_TEST
+
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, sums_and_products_that_fit);
     tcase_add_test(tcase, allocations_are_zeroed_and_counted);
@@ -139,6 +191,8 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, buffers_are_measured);
     tcase_add_test(tcase, buffers_of_another_context);
     tcase_add_test(tcase, buffers_are_made);
+    tcase_add_test(tcase, large_buffers_are_made_or_not);
+    tcase_add_test(tcase, buffers_of_the_public_call);
 }
 
 int main(void) {

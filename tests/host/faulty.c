@@ -190,10 +190,23 @@ ENQUEUE(EnqueueReadBuffer,
         (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, void *f, cl_uint g, const cl_event *h,
          cl_event *event),
         (a, b, c, d, e, f, g, h, event))
+ENQUEUE(EnqueueUnmapMemObject, (cl_command_queue a, cl_mem b, void *c, cl_uint d, const cl_event *e, cl_event *event),
+        (a, b, c, d, e, event))
 ENQUEUE(EnqueueMarkerWithWaitList, (cl_command_queue a, cl_uint b, const cl_event *c, cl_event *event),
         (a, b, c, event))
 ENQUEUE(EnqueueBarrierWithWaitList, (cl_command_queue a, cl_uint b, const cl_event *c, cl_event *event),
         (a, b, c, event))
+
+// What it makes is a place in memory, which a buffer's release takes back.
+static void *CL_API_CALL faulty_EnqueueMapBuffer(cl_command_queue a, cl_mem b, cl_bool c, cl_map_flags d, size_t e,
+                                                 size_t f, cl_uint g, const cl_event *h, cl_event *event,
+                                                 cl_int *code) {
+    if (fails(FAULTY_CALL, "clEnqueueMapBuffer")) {
+        *code = FAULTY_CODE;
+        return NULL;
+    }
+    return clEnqueueMapBuffer(a, b, c, d, e, f, g, h, event, code);
+}
 
 RETAIN(RetainContext, cl_context, contexts)
 RETAIN(RetainEvent, cl_event, events)

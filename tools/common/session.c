@@ -78,16 +78,7 @@ void session_close(session *session) {
 }
 
 bool session_buffer(cl_mem *out, const session *session, uint64_t bytes, const void *values, failure *failure) {
-    cl_int code;
-    if (bytes > SIZE_MAX) return failure_memory(failure);
-    cl_mem_flags flags = CL_MEM_READ_WRITE | (values ? CL_MEM_COPY_HOST_PTR : 0);
-    // The pointer is only read: OpenCL 1.2's signature has no const.
-    *out =
-        clCreateBuffer(clmla_context_opencl(session->context), flags, (size_t)bytes, (void *)(uintptr_t)values, &code);
-    if (code == CL_SUCCESS) return true;
-    *out = NULL;
-    return failure_set(failure, "clCreateBuffer of %llu bytes failed with OpenCL code %d", (unsigned long long)bytes,
-                       (int)code);
+    return clmla_buffer_create(out, session->context, bytes, values) == CLMLA_OK || failure_library(failure);
 }
 
 bool session_plan(clmla_plan **out, const session *session, const clmla_config *config, const clmla_cache *cache,
