@@ -33,6 +33,7 @@ LAYERS = ('layer', 'layer_replayed')
 LAYER_TOKENS = (1024, 4096, 16384)
 LAYER_BATCHES = (1, 8)
 LAYER_WEIGHTS = ('f16', 'bf16')
+PROFILED = ((1, 4096), (8, 1024), (8, 4096))  # sequences, tokens
 
 
 def share(value):
@@ -104,6 +105,24 @@ def layer_table(bench):
     return lines
 
 
+def launch_lines(bench, heads):
+    """A line for each launch of a step: milliseconds on the device's clock and, where its work is counted, the time over its limit."""
+    cases = [bench.cases('--op', 'layer', '--weights', 'bf16', '--heads', heads, '--tokens', tokens, '--batch', batch, '--profile')[0]
+             for batch, tokens in PROFILED]
+    for same in zip(*(case['launches'] for case in cases), strict=True):
+        cells = [f'{launch["seconds_min"] * 1e3:,.3f}' + (f', {share(launch["seconds_min"] / launch["limit_seconds"])}' if launch['limit_seconds'] else '')
+                 for launch in same]
+        yield f'| {heads} | {same[0]["operation"]} | ' + ' | '.join(cells) + ' |'
+    yield f'| {heads} | between them | ' + ' | '.join(f'{case["seconds_between"] * 1e3:,.3f}' for case in cases) + ' |'
+
+
+def launch_table(bench):
+    lines = ['| heads | kernel of | ' + ' | '.join(f'{batch} of {tokens:,}' for batch, tokens in PROFILED) + ' |', '| --- | --- |' + ' --- |' * len(PROFILED)]
+    for heads in HEADS:
+        lines += launch_lines(bench, heads)
+    return lines
+
+
 def limits(bench):
     """The largest of all runs: what the device can do does not change between them, but others' use of it does."""
     most = {name: max(run[name] for run in bench.limits) for name in bench.limits[0]}
@@ -116,14 +135,15 @@ def main():
     given, begin, end = figures.start(__doc__, 'docs/bench.md', BEGIN, END, needed=1)
     before = figures.load()
     bench = Bench(given[1] if len(given) > 1 else figures.ROOT / 'build/tools/clmla', given[2:])
-    formats, shapes, parts, layers = format_table(bench), shape_table(bench), part_table(bench), layer_table(bench)
+    formats, shapes, parts, layers, launches = (table(bench) for table in (format_table, shape_table, part_table, layer_table, launch_table))
     head, busy = figures.measured(bench.device, before)
     figures.replace('docs/bench.md', begin, end, [
         f'{head}: {limits(bench)}.{busy}', '',
         'Attention of one new token, rows of 512 + 64, as shares of the multiply-add limit:', '', *formats, '',
         'Of f16 rows, 4,096 tokens where nothing else is said:', '', *shapes, '',
         'Products with weights, as shares of the rate of reads and of multiply-adds:', '', *parts, '',
-        'A layer step over the sum of its operations\' limits, enqueued / replayed, f16 rows, sequences of tokens:', '', *layers])
+        'A layer step over the sum of its operations\' limits, enqueued / replayed, f16 rows, sequences of tokens:', '', *layers, '',
+        'The kernels of such a step on the device\'s clock, bf16 weights: ms, and over their limits:', '', *launches])
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ typedef struct arguments {
     uint32_t vector_width, group_items;
     bench_request request;
     bench_effort effort;
-    bool json;
+    bool json, profile;
 } arguments;
 
 static options_outcome read_arguments(arguments *out, int argc, char **argv, failure *failure) {
@@ -47,6 +47,7 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
          "work-items in a group of the kernels called group: 32, 64, 128, 256; 0 = the library's choice", 0, 256},
         {"--device", OPTION_TEXT, &out->device, "Q", "gpu, cpu, P:D or part of a name", 0, 0},
         {"--plot", OPTION_TEXT, &out->plot, "FILE", "the roofline with the cases on it, as SVG", 0, 0},
+        {"--profile", OPTION_FLAG, &out->profile, NULL, "of layer: each kernel of a step, on the device's clock", 0, 0},
         {"--json", OPTION_FLAG, &out->json, NULL, "one JSON object on stdout", 0, 0},
     };
     const options known = {"bench",
@@ -141,7 +142,9 @@ static uint32_t vector_width(const clmla_device_facts *facts) {
 }
 
 static bool open_device(session *session, bench_report *report, const arguments *arguments, failure *failure) {
-    if (!session_open_sized(session, arguments->device, arguments->vector_width, arguments->group_items, failure))
+    const clmla_profile profile = bench_profile_callback(arguments->effort.profile);
+    if (!session_open_sized(session, arguments->device, arguments->vector_width, arguments->group_items,
+                            arguments->effort.profile ? &profile : NULL, failure))
         return false;
     const clmla_device_facts *facts = clmla_context_facts(session->context);
     report->device = facts->name;
@@ -150,16 +153,27 @@ static bool open_device(session *session, bench_report *report, const arguments 
     return failure_set(failure, "the device \"%s\" interprets kernels: their times say nothing", facts->name);
 }
 
-static bool bench(const arguments *arguments, failure *failure) {
+// Opens what --profile asks for.
+static bool open_profile(bench_effort *effort, const bench_cases *cases, failure *failure) {
+    bool layer = false;
+    for (size_t i = 0; i < cases->count; i++) layer |= cases->list[i].operation->measure == bench_layer;
+    if (!layer) return failure_set(failure, "--profile is of layer, and no case is one");
+    effort->profile = bench_profile_create();
+    return effort->profile || failure_memory(failure);
+}
+
+static bool bench(arguments *arguments, failure *failure) {
     bench_cases cases = {0};
     bench_report report = {0};
     session session = {0};
     bool done = bench_cases_make(&cases, &arguments->request, failure);
     report.entries = calloc(cases.count + 1, sizeof *report.entries);
     if (done && !report.entries) done = failure_memory(failure);
+    if (done && arguments->profile) done = open_profile(&arguments->effort, &cases, failure);
     done = done && open_device(&session, &report, arguments, failure) && check_plot(arguments->plot, failure) &&
            run_cases(&report, &session, &cases, arguments, failure);
     session_close(&session);
+    bench_profile_destroy(&arguments->effort.profile);
     free(report.entries);
     free(cases.list);
     return done;

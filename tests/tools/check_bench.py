@@ -14,6 +14,7 @@ FIGURES = {'parts', 'splits', 'seconds_min', 'seconds_median', 'gflops', 'cache_
            'limit_seconds', 'times_limit'}
 NUMBERS = {'heads', 'tokens', 'batch', 'query_tokens', 'page', 'latent', 'rope'} | FIGURES
 NAMES = {'op', 'variant', 'format', 'weights', 'compute'}
+PROFILE = {'launches', 'seconds_between'}
 SVG = '{http://www.w3.org/2000/svg}'
 
 
@@ -38,7 +39,7 @@ class Bench(tool.ToolTest):
         for rate in limits.values():
             self.assertGreaterEqual(rate, 0)
         for case in answer['cases']:
-            self.assertEqual(set(case), NAMES | NUMBERS | {'reason'})
+            self.assertEqual(set(case) - PROFILE, NAMES | NUMBERS | {'reason'})
             self.assertIn(case['compute'], ('exact', 'fast'))
             if case['reason'] is not None:
                 self.assertTrue(case['reason'])
@@ -119,11 +120,14 @@ class Bench(tool.ToolTest):
     def test_layer_limit(self):
         """The sum over a layer's operations of the longer of multiply-adds and reads."""
         heads, tokens, new, hidden, lora = 33, 40, 2, 7168, 1536
-        for weights, size in (('f32', 4), ('f16', 2)):
+        for weights, size, profile in (('f32', 4, ()), ('f16', 2, ('--profile',))):
             answer = self.run_json('bench', '--op', 'layer', '--weights', weights, '--heads', heads, '--tokens', tokens, '--batch', new,
-                                   '--repeat', 1, timeout=300)
+                                   '--repeat', 1, *profile, timeout=300)
             self.check_answer(answer)
             case, = answer['cases']
+            self.assertEqual(PROFILE & set(case), PROFILE if profile else set())
+            if profile:
+                self.check_launches(case)
             self.assertEqual(case['weights'], weights)
             fma, read = (answer['limits'][name] * 1e9 for name in ('fma_gflops', 'read_gbps'))
             matrices = (hidden * (lora + LATENT + ROPE), lora * heads * (NOPE + ROPE), heads * NOPE * LATENT, heads * VALUE * LATENT,
@@ -132,6 +136,19 @@ class Bench(tool.ToolTest):
             limit = sum(max(2 * new * n / fma, n * size / read) for n in matrices) + new * row / read
             limit += max(2 * heads * new * tokens * (2 * LATENT + ROPE) / fma, new * tokens * row / read)
             self.assert_close(case['limit_seconds'], limit)
+
+    def check_launches(self, case):
+        """Every operation's kernel, in the step's order; what each could take at least is what the step could."""
+        launches = case['launches']
+        self.assertEqual([launch['operation'] for launch in launches if launch['limit_seconds'] is not None],
+                         ['project', 'append', 'project', 'absorb', 'attend', 'output', 'project'])
+        self.assert_close(sum(launch['limit_seconds'] or 0 for launch in launches), case['limit_seconds'])
+        self.assertGreaterEqual(case['seconds_between'], 0)
+        for launch in launches:
+            self.assertEqual(set(launch), {'operation', 'kernel', 'seconds_min', 'seconds_median', 'limit_seconds'})
+            self.assertTrue(launch['kernel'].startswith(launch['operation']), launch)
+            self.assertGreater(launch['seconds_min'], 0)
+            self.assertGreaterEqual(launch['seconds_median'], launch['seconds_min'])
 
     def check_shape(self, op, case):
         """Numbers an operation does not have are 0, and its arithmetic is that of its formula."""
@@ -166,6 +183,10 @@ class Bench(tool.ToolTest):
             self.assertIn(words, lines[head])
         self.assertEqual(lines[head + 1].split()[:9], ['attend', 'naive', 'f16', 'none', '2', '20', '1', '1', '64'])
         self.assertEqual(lines[head + 2], '')
+        result = self.run_tool('bench', '--op=layer', '--heads=2', '--tokens=20', '--seconds=0.01', '--profile')
+        self.assertEqual((result.returncode, result.stderr), (0, b''))
+        kernels = [line.split() for line in result.stdout.decode().split('\n') if line.startswith('  ') and '%' in line]
+        self.assertEqual([words[0] for words in kernels], ['project', 'append', 'absorb', 'attend', 'output', 'project', 'between'])
         for words in ('f32 multiply-add', 'int16 dot', 'bf16 dot', 'int8 dot', 'read', 'wall time'):
             self.assertIn(words, result.stdout.decode())
 
@@ -181,6 +202,8 @@ class Bench(tool.ToolTest):
         self.assert_refused('bench', '--weights', 'q4', says=['--weights', 'f32, f16, bf16', "'q4'"])
         for ops in ('attend', 'project,absorb,merge'):
             self.assert_refused('bench', '--op', ops, '--weights', 'f16', says=['--weights is of layers and prefill'])
+        self.assert_refused('bench', '--op', 'attend', '--profile', says=['--profile is of layer', 'no case is one'])
+        self.assert_refused('bench', '--op', 'prefill,layer_replayed', '--profile', says='--profile is of layer')
         self.assert_refused('bench', '--variant', 'waltz', says=['--variant', 'naive', "'waltz'"])
         self.assert_refused('bench', '--op', 'append,prefill_reconstructed', '--variant', 'waltz', says=['--variant', 'naive', "'waltz'"])
         self.assert_refused('bench', '--compute', 'slow', says=['--compute', 'exact', 'fast', "slow"])

@@ -36,14 +36,33 @@ END_TEST
 // Each operation has its own limit: that of the totals would be 0.6 s.
 START_TEST(layer_is_the_sum_of_its_operations) {
     bench_result result = took(1.1, 60e9, 6e9);
-    result.works[0] = (bench_work){10e9, 5e9}; // 0.5 s of reads
-    result.works[1] = (bench_work){50e9, 1e9}; // 0.5 s of multiply-adds
-    result.works[2] = (bench_work){0.0, 0.0};
+    result.works[0] = (bench_work){"project", 10e9, 5e9}; // 0.5 s of reads
+    result.works[1] = (bench_work){"attend", 50e9, 1e9}; // 0.5 s of multiply-adds
+    result.works[2] = (bench_work){"project", 0.0, 0.0};
     result.work_count = 3;
     bench_rates rates = bench_rates_of(&limits, &result);
     expect(rates.limit_seconds, 1.0);
     expect(rates.times_limit, 1.1);
     expect(rates.fraction_of_read, 6.0 / 1.1 / 10.0);
+}
+END_TEST
+
+// The n-th launch of an operation does its n-th work; launches beyond the works, and of other operations, have no limit.
+START_TEST(launches_have_their_work_s_limit) {
+    bench_result result = took(1.1, 60e9, 6e9);
+    const char *const operations[] = {"project", "merge", "attend", "attend", "project"};
+    result.works[0] = (bench_work){"project", 10e9, 5e9}; // 0.5 s
+    result.works[1] = (bench_work){"attend", 20e9, 1e9};  // 0.2 s
+    result.works[2] = (bench_work){"project", 0.0, 1e9};  // 0.1 s
+    result.work_count = 3;
+    result.launches.count = 5;
+    for (uint32_t i = 0; i < 5; i++)
+        snprintf(result.launches.list[i].operation, sizeof result.launches.list[i].operation, "%s", operations[i]);
+    expect(bench_launch_limit(&limits, &result, 0), 0.5);
+    ck_assert(bench_launch_limit(&limits, &result, 1) == 0.0);
+    expect(bench_launch_limit(&limits, &result, 2), 0.2);
+    ck_assert(bench_launch_limit(&limits, &result, 3) == 0.0);
+    expect(bench_launch_limit(&limits, &result, 4), 0.1);
 }
 END_TEST
 
@@ -76,6 +95,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, operation_bound_by_reads);
     tcase_add_test(tcase, operation_bound_by_multiply_adds);
     tcase_add_test(tcase, layer_is_the_sum_of_its_operations);
+    tcase_add_test(tcase, launches_have_their_work_s_limit);
     tcase_add_test(tcase, limits_that_are_missing);
     tcase_add_loop_test(tcase, groups_of_the_limits, 0, 6);
 }

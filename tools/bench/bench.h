@@ -4,6 +4,7 @@
 #define TOOLS_BENCH_H
 
 #include "bench_limits.h"
+#include "bench_profile.h"
 #include "bench_time.h"
 #include "session.h"
 #include <stdint.h>
@@ -13,6 +14,7 @@ typedef struct bench_case bench_case;
 
 // What one operation must do, and move once.
 typedef struct bench_work {
+    const char *operation; // as the profile callback names it
     double flops, bytes;
 } bench_work;
 
@@ -27,6 +29,7 @@ typedef struct bench_result {
     double bytes;                       // rows, weights or states that a run must move once
     bench_work works[BENCH_MOST_WORKS]; // of a layer: its operations, which follow one another
     uint32_t work_count;                // 0 = the case is one operation
+    bench_launches launches;            // of a layer, if asked for
 } bench_result;
 
 // An operation that can be timed, and what --format means for it.
@@ -154,6 +157,8 @@ typedef struct bench_rates {
 } bench_rates;
 
 bench_rates bench_rates_of(const bench_limits *limits, const bench_result *result);
+// What the limits leave possible of a layer's launch; 0 = it has no work that is counted.
+double bench_launch_limit(const bench_limits *limits, const bench_result *result, uint32_t launch);
 
 void bench_print_head(const bench_report *report);
 void bench_print_row(const bench_report *report, const bench_entry *entry);

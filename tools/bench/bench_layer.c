@@ -160,14 +160,14 @@ static void close_step(step *s) {
 // --- what a step takes
 // -----------------------------------------------------------------------------------------------
 
-static void add_work(bench_result *out, double flops, double bytes) {
-    out->works[out->work_count++] = (bench_work){flops, bytes};
+static void add_work(bench_result *out, const char *operation, double flops, double bytes) {
+    out->works[out->work_count++] = (bench_work){operation, flops, bytes};
     out->flops += flops;
     out->bytes += bytes;
 }
 
-static void add_product(bench_result *out, const step *s, double columns, double rows) {
-    add_work(out, 2.0 * new_tokens(s->bench) * columns * rows,
+static void add_product(bench_result *out, const step *s, const char *operation, double columns, double rows) {
+    add_work(out, operation, 2.0 * new_tokens(s->bench) * columns * rows,
              columns * rows * (double)clmla_type_bytes(s->bench->type));
 }
 
@@ -176,13 +176,13 @@ static void add_inputs(bench_result *out, const step *s) {
     const clmla_config *c = &s->config;
     double heads = s->bench->heads, queries = heads * (BENCH_NOPE_DIM + s->bench->rope_dim);
     double row = (double)s->bench->latent_dim + s->bench->rope_dim, lora = c->q_lora_rank;
-    add_product(out, s, c->hidden_size, (lora > 0.0 ? lora : queries) + row);
-    add_work(out, 0.0, bench_rows_bytes(&s->rows.layout, new_tokens(s->bench)));
-    if (lora > 0.0) add_product(out, s, lora, queries);
+    add_product(out, s, "project", c->hidden_size, (lora > 0.0 ? lora : queries) + row);
+    add_work(out, "append", 0.0, bench_rows_bytes(&s->rows.layout, new_tokens(s->bench)));
+    if (lora > 0.0) add_product(out, s, "project", lora, queries);
 }
 
 static void add_output(bench_result *out, const step *s) {
-    add_product(out, s, (double)s->bench->heads * BENCH_VALUE_DIM, s->config.hidden_size);
+    add_product(out, s, "project", (double)s->bench->heads * BENCH_VALUE_DIM, s->config.hidden_size);
 }
 
 // `pairs` of a new token and a key it sees.
@@ -190,10 +190,10 @@ static void add_absorbed(bench_result *out, const step *s, double pairs) {
     const bench_case *b = s->bench;
     double heads = b->heads, latent = b->latent_dim, rope = b->rope_dim;
     add_inputs(out, s);
-    add_product(out, s, heads * BENCH_NOPE_DIM, latent);
-    add_work(out, 2.0 * heads * pairs * (2.0 * latent + rope),
+    add_product(out, s, "absorb", heads * BENCH_NOPE_DIM, latent);
+    add_work(out, "attend", 2.0 * heads * pairs * (2.0 * latent + rope),
              bench_rows_bytes(&s->rows.layout, (double)b->tokens * b->batch));
-    add_product(out, s, heads * BENCH_VALUE_DIM, latent);
+    add_product(out, s, "output", heads * BENCH_VALUE_DIM, latent);
     add_output(out, s);
 }
 
@@ -202,10 +202,22 @@ static void add_reconstructed(bench_result *out, const step *s, double pairs) {
     const bench_case *b = s->bench;
     double pair = BENCH_NOPE_DIM + b->rope_dim + BENCH_VALUE_DIM;
     add_inputs(out, s);
-    add_work(out, 0.0, bench_rows_bytes(&s->rows.layout, (double)b->tokens * b->batch));
-    add_product(out, s, (double)b->heads * (BENCH_NOPE_DIM + BENCH_VALUE_DIM), b->latent_dim);
-    add_work(out, 2.0 * b->heads * pairs * pair, 0.0);
+    add_work(out, "gather", 0.0, bench_rows_bytes(&s->rows.layout, (double)b->tokens * b->batch));
+    add_product(out, s, "kv_b", (double)b->heads * (BENCH_NOPE_DIM + BENCH_VALUE_DIM), b->latent_dim);
+    add_work(out, "attend_heads", 2.0 * b->heads * pairs * pair, 0.0);
     add_output(out, s);
+}
+
+static void set_session(void *payload, const session *session) {
+    ((step *)payload)->session = session;
+}
+
+// A recording's kernels are not told of, and a prompt's are many.
+static bool profile_step(bench_result *out, step *s, const bench_effort *effort, failure *failure) {
+    if (!effort->profile || s->recording || s->prefill != CLMLA_PREFILL_ABSORBED ||
+        s->bench->query_tokens == s->bench->tokens)
+        return true;
+    return bench_profile_run(&out->launches, effort->profile, s->session, enqueue, set_session, s, failure);
 }
 
 // `pairs` of a new token and a key it sees.
@@ -214,7 +226,8 @@ static bool measure_step(bench_result *out, step *s, bool replayed, const bench_
     const bench_case *b = s->bench;
     s->config = bench_config(b, b->tokens);
     bool done = open_step(s, replayed, failure) &&
-                bench_time(&out->times, s->session, effort, replayed ? replay : enqueue, s, failure);
+                bench_time(&out->times, s->session, effort, replayed ? replay : enqueue, s, failure) &&
+                profile_step(out, s, effort, failure);
     if (done) {
         clmla_plan_facts facts = clmla_plan_facts_get(s->plan);
         snprintf(out->variant, sizeof out->variant, "%s", facts.attend_variant);

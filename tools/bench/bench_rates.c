@@ -2,6 +2,7 @@
 // From what a case did and took to rates, and to what the device's limits leave possible.
 #include "bench.h"
 #include <math.h>
+#include <string.h>
 
 static double over(double amount, double rate) {
     return rate > 0.0 ? amount / rate : 0.0;
@@ -14,9 +15,20 @@ static double work_limit(const bench_limits *limits, bench_work work) {
 // Operations of a layer wait for one another: what one leaves of the memory's time the next cannot have.
 static double limit_seconds(const bench_limits *limits, const bench_result *result) {
     double seconds = 0.0;
-    if (result->work_count == 0) return work_limit(limits, (bench_work){result->flops, result->bytes});
+    if (result->work_count == 0) return work_limit(limits, (bench_work){NULL, result->flops, result->bytes});
     for (uint32_t i = 0; i < result->work_count; i++) seconds += work_limit(limits, result->works[i]);
     return seconds;
+}
+
+// Works are in the step's order, launches too: the n-th launch of an operation does its n-th work.
+double bench_launch_limit(const bench_limits *limits, const bench_result *result, uint32_t launch) {
+    const char *operation = result->launches.list[launch].operation;
+    uint32_t before = 0;
+    for (uint32_t i = 0; i < launch; i++) before += strcmp(result->launches.list[i].operation, operation) == 0;
+    for (uint32_t i = 0; i < result->work_count; i++)
+        if (strcmp(result->works[i].operation, operation) == 0 && before-- == 0)
+            return work_limit(limits, result->works[i]);
+    return 0.0;
 }
 
 bench_rates bench_rates_of(const bench_limits *limits, const bench_result *result) {

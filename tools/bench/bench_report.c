@@ -35,6 +35,23 @@ void bench_print_head(const bench_report *report) {
     fflush(stdout);
 }
 
+// Each launch of a layer: its share is of the median step on the device's clock.
+static void print_launches(const bench_report *report, const bench_result *result) {
+    const bench_launches *launches = &result->launches;
+    double all = launches->between;
+    for (uint32_t i = 0; i < launches->count; i++) all += launches->list[i].median;
+    for (uint32_t i = 0; i < launches->count; i++) {
+        const bench_launch *l = &launches->list[i];
+        double limit = bench_launch_limit(&report->limits, result, i);
+        printf("  %-19s %-23s %10.4f %10.4f  %5.1f %%", l->operation, l->kernel, l->minimum * 1e3, l->median * 1e3,
+               100.0 * l->median / all);
+        printf(limit > 0.0 ? "  %7.2f\n" : "\n", l->minimum / limit);
+    }
+    if (launches->count)
+        printf("  %-19s %-23s %10s %10.4f  %5.1f %%\n", "between them", "", "", launches->between * 1e3,
+               100.0 * launches->between / all);
+}
+
 void bench_print_row(const bench_report *report, const bench_entry *entry) {
     const bench_case *b = &entry->bench;
     const bench_result *r = &entry->result;
@@ -48,6 +65,7 @@ void bench_print_row(const bench_report *report, const bench_entry *entry) {
                rates.times_limit);
     else
         printf("not run: %s\n", entry->reason.sentence);
+    print_launches(report, r);
     fflush(stdout);
 }
 
@@ -57,7 +75,8 @@ void bench_print_foot(void) {
         "shortest run. GB/s counts the rows, weights or states that must be moved once: what a cache keeps from run\n"
         "to run reads faster than the limit. x limit: the time over what the limits leave possible, each operation of "
         "a\n"
-        "layer by itself: the longer of its multiply-adds and its reads. 0: the operation has no such number.\n");
+        "layer by itself: the longer of its multiply-adds and its reads. 0: the operation has no such number.\n"
+        "Below a layer that is profiled: its kernels' minimum and median, share and x limit on the device's clock.\n");
 }
 
 // --- JSON
@@ -84,6 +103,24 @@ static void add_number(cJSON *object, const char *name, double value, bool known
         cJSON_AddNumberToObject(object, name, value);
     else
         cJSON_AddNullToObject(object, name);
+}
+
+static void add_launches(cJSON *object, const bench_report *report, const bench_result *result) {
+    const bench_launches *launches = &result->launches;
+    if (launches->count == 0) return;
+    cJSON *list = cJSON_AddArrayToObject(object, "launches");
+    for (uint32_t i = 0; i < launches->count; i++) {
+        const bench_launch *l = &launches->list[i];
+        double limit = bench_launch_limit(&report->limits, result, i);
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "operation", l->operation);
+        cJSON_AddStringToObject(item, "kernel", l->kernel);
+        cJSON_AddNumberToObject(item, "seconds_min", l->minimum);
+        cJSON_AddNumberToObject(item, "seconds_median", l->median);
+        add_number(item, "limit_seconds", limit, limit > 0.0);
+        cJSON_AddItemToArray(list, item);
+    }
+    cJSON_AddNumberToObject(object, "seconds_between", launches->between);
 }
 
 static cJSON *case_json(const bench_report *report, const bench_entry *entry) {
@@ -119,6 +156,7 @@ static cJSON *case_json(const bench_report *report, const bench_entry *entry) {
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         add_number(object, numbers[i].name, numbers[i].value, entry->ran || !numbers[i].measured);
     add_text(object, "reason", entry->ran ? NULL : entry->reason.sentence);
+    add_launches(object, report, &entry->result);
     return object;
 }
 

@@ -10,6 +10,7 @@
 typedef struct bench_effort {
     uint32_t repeat;
     double seconds;
+    struct bench_profile *profile; // NULL = layers are not profiled (bench_profile.h)
 } bench_effort;
 
 #define BENCH_LEAST_RUNS 5

@@ -9,24 +9,27 @@ static void print_log(void *payload, clmla_log_level level, const char *message)
     fprintf(stderr, "%s\n", message);
 }
 
-static bool open_context(session *out, const char *query, cl_device_id device, uint32_t vector_width,
-                         uint32_t group_items, bool verbose, failure *failure) {
-    clmla_context_params params = {
-        .device = query, .opencl = {out->opencl, device}, .vector_width = vector_width, .group_items = group_items};
-    if (verbose) params.log = (clmla_log){.callback = print_log, .level = CLMLA_LOG_INFO};
-    if (clmla_context_create(&out->context, &params) != CLMLA_OK) return failure_library(failure);
+static bool open_context(session *out, const clmla_context_params *params, failure *failure) {
+    if (clmla_context_create(&out->context, params) != CLMLA_OK) return failure_library(failure);
     cl_int code;
     out->queue = clCreateCommandQueue(clmla_context_opencl(out->context), clmla_context_device(out->context), 0, &code);
     return code == CL_SUCCESS || failure_opencl(failure, "clCreateCommandQueue", code);
 }
 
+static clmla_log log_of(bool verbose) {
+    return verbose ? (clmla_log){.callback = print_log, .level = CLMLA_LOG_INFO} : (clmla_log){0};
+}
+
 bool session_open(session *out, const char *query, bool verbose, failure *failure) {
-    return open_context(out, query, NULL, 0, 0, verbose, failure);
+    clmla_context_params params = {.device = query, .log = log_of(verbose)};
+    return open_context(out, &params, failure);
 }
 
 bool session_open_sized(session *out, const char *query, uint32_t vector_width, uint32_t group_items,
-                        failure *failure) {
-    return open_context(out, query, NULL, vector_width, group_items, false, failure);
+                        const clmla_profile *profile, failure *failure) {
+    clmla_context_params params = {.device = query, .vector_width = vector_width, .group_items = group_items};
+    if (profile) params.profile = *profile;
+    return open_context(out, &params, failure);
 }
 
 // Which platform and device numbers a query picks.
@@ -64,7 +67,8 @@ bool session_open_own(session *out, const char *query, bool verbose, failure *fa
     cl_int code;
     out->opencl = clCreateContext(properties, 1, &device, NULL, NULL, &code);
     if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateContext", code);
-    return open_context(out, NULL, device, 0, 0, verbose, failure);
+    clmla_context_params params = {.opencl = {out->opencl, device}, .log = log_of(verbose)};
+    return open_context(out, &params, failure);
 }
 
 void session_close(session *session) {

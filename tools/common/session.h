@@ -15,8 +15,9 @@ typedef struct session {
 // verbose: the library's log lines go to stderr.
 bool session_open(session *out, const char *query, bool verbose, failure *failure);
 // The same with vectors of `vector_width` floats in kernels for CPUs, and groups of `group_items` work-items in those
-// called group; 0 = as the library chooses.
-bool session_open_sized(session *out, const char *query, uint32_t vector_width, uint32_t group_items, failure *failure);
+// called group; 0 = as the library chooses. profile: told of the kernels on queues that measure; NULL = nobody.
+bool session_open_sized(session *out, const char *query, uint32_t vector_width, uint32_t group_items,
+                        const clmla_profile *profile, failure *failure);
 // The tool makes the OpenCL context of the device, as an application that has its own would, and hands it over.
 bool session_open_own(session *out, const char *query, bool verbose, failure *failure);
 void session_close(session *session);
