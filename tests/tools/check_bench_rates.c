@@ -37,7 +37,7 @@ END_TEST
 START_TEST(layer_is_the_sum_of_its_operations) {
     bench_result result = took(1.1, 60e9, 6e9);
     result.works[0] = (bench_work){"project", 10e9, 5e9}; // 0.5 s of reads
-    result.works[1] = (bench_work){"attend", 50e9, 1e9}; // 0.5 s of multiply-adds
+    result.works[1] = (bench_work){"attend", 50e9, 1e9};  // 0.5 s of multiply-adds
     result.works[2] = (bench_work){"project", 0.0, 0.0};
     result.work_count = 3;
     bench_rates rates = bench_rates_of(&limits, &result);

@@ -166,8 +166,8 @@ bool bench_profile_run(bench_launches *out, bench_profile *profile, const sessio
     struct session measuring = *session;
     cl_int code;
     size_t launches = 0;
-    measuring.queue = clCreateCommandQueue(clmla_context_opencl(session->context), clmla_context_device(session->context),
-                                           CL_QUEUE_PROFILING_ENABLE, &code);
+    measuring.queue = clCreateCommandQueue(clmla_context_opencl(session->context),
+                                           clmla_context_device(session->context), CL_QUEUE_PROFILING_ENABLE, &code);
     if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateCommandQueue", code);
     set(payload, &measuring);
     bool done = count_launches(&launches, profile, &measuring, run, payload, failure) &&

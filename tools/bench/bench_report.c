@@ -45,7 +45,8 @@ static void print_launches(const bench_report *report, const bench_result *resul
         double limit = bench_launch_limit(&report->limits, result, i);
         printf("  %-19s %-23s %10.4f %10.4f  %5.1f %%", l->operation, l->kernel, l->minimum * 1e3, l->median * 1e3,
                100.0 * l->median / all);
-        printf(limit > 0.0 ? "  %7.2f\n" : "\n", l->minimum / limit);
+        if (limit > 0.0) printf("  %7.2f", l->minimum / limit);
+        printf("\n");
     }
     if (launches->count)
         printf("  %-19s %-23s %10s %10.4f  %5.1f %%\n", "between them", "", "", launches->between * 1e3,
