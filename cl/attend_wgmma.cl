@@ -113,10 +113,11 @@ static inline ALWAYS_INLINE void place_keys(const wgmma_memory *m, const key_sou
                                             uint t) {
     if (t < KEY_TILE) {
         row_parts at;
+        at.latent = at.rope = 0; // were it undefined, ptxas would hold a register pair of each through all blocks
         int there = found.y >= 0 && key_found_at(&at, keys, found);
         __local stage_place *place = m->places + slot * KEY_TILE + t;
-        place->latent = there ? (const __global ushort *)at.latent : (const __global ushort *)0;
-        place->rope = there ? (const __global ushort *)at.rope : (const __global ushort *)0;
+        place->latent = (const __global ushort *)at.latent;
+        place->rope = (const __global ushort *)at.rope;
         m->facts[slot * KEY_TILE + t] = there ? KEY_THERE : 0;
         if (!there || (((size_t)at.latent | (size_t)at.rope) & 15) != 0) m->slow[slot] = 1;
     }

@@ -165,7 +165,7 @@ under_oclgrind() {
   say "under Oclgrind"
   wait_for built
   tally "Oclgrind finds no race and no overrun" tests/tools/oclgrind.sh "$build/tools/clmla" \
-    "$build"/tests/kernel/check_{attend,attend_heads,attend_matrix_ring,attend_tile,attend_sparse,attend_absorb,merge,project,rms_norm,rope,absorb,output,append,gather,copy_pages,convert_rows,move_rows,shift,plan} \
+    "$build"/tests/kernel/check_{attend,attend_heads,attend_matrix,attend_matrix_ring,attend_tile,attend_sparse,attend_absorb,merge,project,rms_norm,rope,absorb,output,append,gather,copy_pages,convert_rows,move_rows,shift,plan} \
     "$build/tests/tools/check_baseline"
 }
 

@@ -56,6 +56,20 @@ static size_t changed(const tune *t) {
     return count;
 }
 
+// Rows that would make this device begin with what is now chosen.
+static void print_rows(const tune *t) {
+    char row[TUNE_ROW_BYTES];
+    bool any = false;
+    for (size_t i = 0; i < t->number_count; i++) {
+        const tune_number *n = &t->numbers[i];
+        if (n->value == n->tuning.initial) continue;
+        if (!any) printf("\nAs defaults of this device, for the end of the table in lib/tuning_defaults.c:\n");
+        any = true;
+        tune_row(row, clmla_context_facts(t->session->context), n->tuning.name, n->value);
+        printf("    %s\n", row);
+    }
+}
+
 static void print_text(const tune *t, const arguments *arguments, double seconds) {
     const clmla_context *context = t->session->context;
     printf("%s: prepared for %.0f s, searched for %.0f s%s\n\n", clmla_context_facts(context)->name, t->prepared,
@@ -81,6 +95,7 @@ static void print_text(const tune *t, const arguments *arguments, double seconds
         printf("\nNothing was written.\n");
     else
         printf("\nIn %s\n", clmla_tuning_file(context));
+    print_rows(t);
 }
 
 static cJSON *numbers_json(const tune *t) {
@@ -95,6 +110,18 @@ static cJSON *numbers_json(const tune *t) {
         cJSON_AddNumberToObject(object, "now", n->value);
         cJSON_AddNumberToObject(object, "tried", n->tried);
         cJSON_AddItemToArray(list, object);
+    }
+    return list;
+}
+
+static cJSON *rows_json(const tune *t) {
+    char row[TUNE_ROW_BYTES];
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < t->number_count; i++) {
+        const tune_number *n = &t->numbers[i];
+        if (n->value == n->tuning.initial) continue;
+        tune_row(row, clmla_context_facts(t->session->context), n->tuning.name, n->value);
+        cJSON_AddItemToArray(list, cJSON_CreateString(row));
     }
     return list;
 }
@@ -128,6 +155,7 @@ static bool print_json(const tune *t, const arguments *arguments, double seconds
     cJSON_AddBoolToObject(object, "out_of_time", t->out_of_time);
     cJSON_AddItemToObject(object, "numbers", numbers_json(t));
     cJSON_AddItemToObject(object, "shapes", shapes_json(t));
+    cJSON_AddItemToObject(object, "default_rows", rows_json(t));
     return json_print(object) || failure_memory(failure);
 }
 

@@ -108,7 +108,8 @@ def tune_lines(step):
     rows += [(n['name'], n['before'], n['now'], n['tried']) for n in result['numbers'] if n['used']]
     shapes = [f"{s['heads']} heads {s['format']} {s['compute']} {s['variant']}: {1e3 * s['seconds_before']:.3f} ms, then {1e3 * s['seconds_now']:.3f} ms"
               for s in result['shapes']]
-    return ['', 'tune: ' + '; '.join(shapes)] + table(rows)
+    defaults = [f'  {row}' for row in result.get('default_rows', [])]
+    return ['', 'tune: ' + '; '.join(shapes)] + table(rows) + (['rows for lib/tuning_defaults.c:'] + defaults if defaults else [])
 
 
 def proof_lines(device):

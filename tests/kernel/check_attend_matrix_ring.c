@@ -116,7 +116,7 @@ END_TEST
 // All masks, sinks, types and layouts that attend has, over rows of one width.
 START_TEST(every_call_gives_the_same) {
     attend_shape s = shape_of(1, 0, _i % 2 ? CLMLA_COMPUTE_EXACT : CLMLA_COMPUTE_FAST);
-    s.split_tokens = 0;
+    s.split_tokens = is_interpreted() ? 32 : 0; // cut and merged; other small cases' works are one group's in turn
     s.layout = (test_rows_layout)(_i % TEST_ROWS_LAYOUTS);
     s.query_form = (attend_form)(_i % ATTEND_FORMS);
     s.sink = (attend_sink)(_i % ATTEND_SINKS);

@@ -22,9 +22,14 @@ class Tune(tool.ToolTest):
     def tune(self, *arguments, seconds=0.01, environment=None):
         answer = self.run_json('tune', '--seconds', seconds, *arguments, environment=environment or self.environment)
         self.assertEqual(set(answer), {'device', 'driver', 'file', 'written', 'seconds_preparing', 'seconds', 'out_of_time', 'numbers',
-                                       'shapes'})
+                                       'shapes', 'default_rows'})
         for number in answer['numbers']:
             self.assertEqual(set(number), NUMBER)
+        # A row for each number that is not the default.
+        moved = [number for number in answer['numbers'] if number['now'] != number['initial']]
+        self.assertEqual(len(answer['default_rows']), len(moved))
+        for row, number in zip(answer['default_rows'], moved):
+            self.assertRegex(row, r'^\{CL_DEVICE_TYPE_\w+, .*, TUNING_\w+, ' + str(number['now']) + r'\},$')
         # A program may take longer than those of the present values did, on a busy machine by far.
         self.assertLess(answer['seconds'], float(seconds) + answer['seconds_preparing'] + 20)
         self.assertIn([16, 'f16', 'exact'], [[s['heads'], s['format'], s['compute']] for s in answer['shapes']])

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The values clmla tune steps to stay in their ranges and end, and each number belongs to the variants that read it.
+// The values clmla tune steps to stay in their ranges and end, each number belongs to the variants that read it, and
+// rows for the library's defaults are C.
+#include "lib/tuning.h"
 #include "tests/support/suite.h"
 #include "tune.h"
 #include <check.h>
+#include <stdio.h>
+#include <string.h>
 
 // Walks from `value` to the end of the range; the last value reached.
 static uint32_t walk(const clmla_tuning *tuning, uint32_t value, bool up) {
@@ -81,9 +85,71 @@ START_TEST(uses) {
 }
 END_TEST
 
+#define NUMBER(index)                                                                                                  \
+    { index, #index }
+
+// Rows of lib/tuning_defaults.c name the library's own constants.
+START_TEST(rows_name_the_numbers) {
+    static const struct {
+        tuning_index index;
+        const char *constant;
+    } numbers[] = {
+        NUMBER(TUNING_ATTEND_BLOCK_TOKENS),     NUMBER(TUNING_ATTEND_DOT_BLOCK_TOKENS),
+        NUMBER(TUNING_ATTEND_AMX_BLOCK_TOKENS), NUMBER(TUNING_ATTEND_AMX_PARTS_PER_UNIT),
+        NUMBER(TUNING_ATTEND_ROW_TILE),         NUMBER(TUNING_ATTEND_PARTS_PER_UNIT),
+        NUMBER(TUNING_ATTEND_PART_KEYS),        NUMBER(TUNING_ATTEND_LEAST_SPLIT),
+        NUMBER(TUNING_ATTEND_PIECE_KEYS),       NUMBER(TUNING_ATTEND_TILE_GROUP),
+        NUMBER(TUNING_ATTEND_TILE_ROWS),        NUMBER(TUNING_ATTEND_TILE_KEYS),
+        NUMBER(TUNING_ATTEND_TILE_LOCAL_KIB),   NUMBER(TUNING_ATTEND_TILE_PARTS_PER_UNIT),
+        NUMBER(TUNING_ATTEND_TILE_PART_KEYS),   NUMBER(TUNING_ATTEND_TILE_LEAST_SPLIT),
+        NUMBER(TUNING_PREFILL_LEAST_TOKENS),    NUMBER(TUNING_PREFILL_WORKSPACE_KIB),
+    };
+    const clmla_device_facts facts = {.type = CL_DEVICE_TYPE_GPU, .vendor = "V", .name = "D"};
+    char row[TUNE_ROW_BYTES], expected[TUNE_ROW_BYTES];
+    ck_assert_uint_eq(sizeof numbers / sizeof *numbers, TUNING_COUNT);
+    for (int i = 0; i < TUNING_COUNT; i++) {
+        ck_assert_int_eq(numbers[i].index, i);
+        tune_row(row, &facts, tuning_name((tuning_index)i), 64);
+        snprintf(expected, sizeof expected, "{CL_DEVICE_TYPE_GPU, \"V\", \"D\", %s, 64},", numbers[i].constant);
+        ck_assert_str_eq(row, expected);
+    }
+}
+END_TEST
+
+START_TEST(rows_name_the_device) {
+    static const struct {
+        cl_device_type type;
+        const char *vendor, *name, *begins;
+    } devices[] = {
+        {CL_DEVICE_TYPE_GPU, "NVIDIA Corporation", "NVIDIA H200",
+         "{CL_DEVICE_TYPE_GPU, \"NVIDIA Corporation\", \"NVIDIA H200\", "},
+        {CL_DEVICE_TYPE_CPU, "", "a \"b\\c\"", "{CL_DEVICE_TYPE_CPU, NULL, \"a \\042b\\134c\\042\", "},
+        {CL_DEVICE_TYPE_ACCELERATOR, "V\xc2\xae 1", "two\nlines",
+         "{CL_DEVICE_TYPE_ACCELERATOR, \"V\\302\\256 1\", \"two\\012lines\", "},
+        {0, "V", "", "{TUNING_ANY, \"V\", NULL, "},
+    };
+    char row[TUNE_ROW_BYTES];
+    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+        clmla_device_facts facts = {.type = devices[i].type};
+        snprintf(facts.vendor, sizeof facts.vendor, "%s", devices[i].vendor);
+        snprintf(facts.name, sizeof facts.name, "%s", devices[i].name);
+        tune_row(row, &facts, "attend.piece_keys", 0);
+        ck_assert_msg(strncmp(row, devices[i].begins, strlen(devices[i].begins)) == 0, "%s", row);
+        ck_assert_str_eq(row + strlen(devices[i].begins), "TUNING_ATTEND_PIECE_KEYS, 0},");
+    }
+    clmla_device_facts longest = {.type = CL_DEVICE_TYPE_GPU};
+    memset(longest.vendor, '\n', sizeof longest.vendor - 1);
+    memset(longest.name, '\n', sizeof longest.name - 1);
+    tune_row(row, &longest, "attend.tile.parts_per_unit", UINT32_MAX);
+    ck_assert_ptr_nonnull(strstr(row, ", TUNING_ATTEND_TILE_PARTS_PER_UNIT, 4294967295},"));
+}
+END_TEST
+
 static void add_tests(TCase *tests) {
     tcase_add_test(tests, neighbours);
     tcase_add_test(tests, uses);
+    tcase_add_test(tests, rows_name_the_numbers);
+    tcase_add_test(tests, rows_name_the_device);
 }
 
 int main(void) {

@@ -53,6 +53,13 @@ bool tune_compiles(const char *number);
 bool tune_has_matrix_units(const char *variant);
 bool tune_has_cpu_products(const char *variant);
 
+// tune_rows.c
+
+// The row of lib/tuning_defaults.c that would have a number begin with `value` on the device: "{CL_DEVICE_TYPE_GPU,
+// "NVIDIA Corporation", "NVIDIA H200", TUNING_ATTEND_TILE_KEYS, 64},".
+#define TUNE_ROW_BYTES 2048
+void tune_row(char out[TUNE_ROW_BYTES], const clmla_device_facts *facts, const char *number, uint32_t value);
+
 // tune_search.c
 
 // Fills shapes and numbers and searches: number by number, from the present value to its neighbours and on while that
