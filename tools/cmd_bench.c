@@ -117,12 +117,18 @@ static bool is_measured(const bench_report *report, const session *session, cons
     return false;
 }
 
+// Who asks for a quick look at cases gets one at the limits.
+static double limit_seconds(const bench_effort *asked) {
+    if (asked->repeat) return asked->repeat < BENCH_LEAST_RUNS ? 0.1 * BENCH_LIMIT_SECONDS : BENCH_LIMIT_SECONDS;
+    return asked->seconds > 0.0 && asked->seconds < BENCH_LIMIT_SECONDS ? asked->seconds : BENCH_LIMIT_SECONDS;
+}
+
 static bool run_cases(bench_report *report, const session *session, const bench_cases *cases,
                       const arguments *arguments, failure *failure) {
     bool any = false;
     bench_effort effort = arguments->effort;
     if (effort.seconds == 0.0) effort.seconds = cases->seconds;
-    if (!bench_limits_measure(&report->limits, session, failure)) return false;
+    if (!bench_limits_measure(&report->limits, session, limit_seconds(&arguments->effort), failure)) return false;
     if (!arguments->json) bench_print_head(report);
     for (size_t i = 0; i < cases->count; i++) {
         if (is_measured(report, session, &cases->list[i])) continue;

@@ -5,26 +5,24 @@
 #include "bench_time.h"
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#ifdef __unix__
-#include <unistd.h>
-#endif
 
 #define ACCUMULATORS 12
-#define CPU_GROUPS_A_UNIT 8 // groups are dealt out as cores get free
+#define CPU_GROUPS_A_UNIT 8   // groups are dealt out as cores get free
 #define GPU_ITEMS_A_UNIT 2048 // a multiple of a group
-#define MOST_LANES 16        // of a dot product: 512 bits
-#define LAUNCH_SECONDS 0.001 // long against the launch itself, short against other programs' turns
+#define MOST_LANES 16         // of a dot product: 512 bits
+#define LAUNCH_SECONDS 0.001  // long against the launch itself, short against other programs' turns
 #define SEARCHES 10
 #define READ_PIECE_BYTES 33554432.0 // of a CPU: about a millisecond
 #define READ_LEAST_BYTES 268435456.0
 #define READ_LEAST_BYTES_GPU 1073741824.0 // and in one piece: its launches take longer and its memory is faster
-static const bench_effort limit_effort = {.seconds = 0.4};
 
 // A program of bench_limits.cl on its way to a rate.
 typedef struct meter {
     const session *session;
     const clmla_device_facts *facts;
+    bench_effort effort; // of one search
     cl_program program;
     cl_kernel kernel;
     cl_mem out;
@@ -51,12 +49,15 @@ static void meter_close(meter *meter) {
 
 // *built is false if the compiler refuses the text. lanes: of a dot product, else 0.
 static bool meter_open(meter *out, bool *built, const session *session, const char *define, uint32_t lanes,
-                       failure *failure) {
+                       double seconds, failure *failure) {
     cl_int code;
     char flags[96], real[16] = "float";
     cl_context context = clmla_context_opencl(session->context);
     cl_device_id device = clmla_context_device(session->context);
-    *out = (meter){.session = session, .facts = clmla_context_facts(session->context), .lanes = lanes};
+    *out = (meter){.session = session,
+                   .facts = clmla_context_facts(session->context),
+                   .lanes = lanes,
+                   .effort = {.seconds = seconds}};
     uint32_t width = vector_width(out->facts);
     if (width > 1) snprintf(real, sizeof real, "float%u", width);
     snprintf(flags, sizeof flags, "-w -cl-std=CL1.2 -D%s -DREAL=%s -DLANE_COUNT=%u", define, real, lanes);
@@ -90,7 +91,7 @@ static bool find_shortest(double *seconds, meter *meter, bench_run run, failure 
     bench_times times;
     *seconds = HUGE_VAL;
     for (int i = 0, in_vain = 0; i < SEARCHES && in_vain < 2; i++) {
-        if (!bench_time(&times, meter->session, &limit_effort, run, meter, failure)) return false;
+        if (!bench_time(&times, meter->session, &meter->effort, run, meter, failure)) return false;
         in_vain = times.minimum < 0.99 * *seconds ? 0 : in_vain + 1;
         *seconds = fmin(*seconds, times.minimum);
     }
@@ -119,11 +120,11 @@ static bool measure_rounds(double *rate, meter *meter, double operations, failur
     return true;
 }
 
-static bool measure_fma(bench_limit *out, const session *session, failure *failure) {
+static bool measure_fma(bench_limit *out, const session *session, double seconds, failure *failure) {
     meter meter;
     bool built = false;
     const cl_float scale = 0.999f, shift = 1e-3f;
-    bool done = meter_open(&meter, &built, session, "FMA", 0, failure);
+    bool done = meter_open(&meter, &built, session, "FMA", 0, seconds, failure);
     if (done && !built) done = failure_set(failure, "the device's compiler refuses the FMA kernel of bench_limits.cl");
     double operations = 2.0 * ACCUMULATORS * vector_width(meter.facts), rate = 0.0;
     done = done && set(meter.kernel, 1, sizeof scale, &scale, failure) &&
@@ -225,7 +226,8 @@ static bool measure_built_dot(bench_limit *out, meter *meter, const dot *dot, fa
     return true;
 }
 
-static bool measure_dot(bench_limit *out, const session *session, const dot *dot, bool there, failure *failure) {
+static bool measure_dot(bench_limit *out, const session *session, const dot *dot, bool there, double seconds,
+                        failure *failure) {
     const clmla_device_facts *facts = clmla_context_facts(session->context);
     const char *reason = refusal(facts, dot, there);
     if (reason) {
@@ -233,7 +235,7 @@ static bool measure_dot(bench_limit *out, const session *session, const dot *dot
         return true;
     }
     meter meter;
-    bool built = false, done = meter_open(&meter, &built, session, dot->define, vector_width(facts), failure);
+    bool built = false, done = meter_open(&meter, &built, session, dot->define, vector_width(facts), seconds, failure);
     if (done && !built)
         snprintf(out->reason, sizeof out->reason, "%s: the device's compiler refuses the inline assembly",
                  dot->instruction);
@@ -245,14 +247,20 @@ static bool measure_dot(bench_limit *out, const session *session, const dot *dot
 // --- reading
 // -----------------------------------------------------------------------------------------------------------
 
+// Bytes of a core's last cache as Linux tells; 0 = it does not. sysconf(_SC_LEVEL3_CACHE_SIZE) adds up those of several
+// cores on some AMD CPUs.
+static double last_cache_bytes(void) {
+    char kib[32] = "";
+    FILE *file = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r");
+    if (!file) return 0.0;
+    if (!fgets(kib, sizeof kib, file)) kib[0] = '\0';
+    fclose(file);
+    return 1024.0 * strtod(kib, NULL);
+}
+
 // The device's cache. Some drivers call the second level of a CPU that; the host, which is the device, knows the last.
 static double cache_bytes(const clmla_device_facts *facts) {
-    double bytes = (double)facts->cache_bytes;
-#ifdef _SC_LEVEL3_CACHE_SIZE
-    double last = (double)sysconf(_SC_LEVEL3_CACHE_SIZE); // -1 or 0: not known
-    if (is_cpu(facts) && last > bytes) bytes = last;
-#endif
-    return bytes;
+    return is_cpu(facts) ? fmax((double)facts->cache_bytes, last_cache_bytes()) : (double)facts->cache_bytes;
 }
 
 // A launch reads one of some pieces and the next one the next, so that launches are short and what they read was long
@@ -290,34 +298,34 @@ static bool fill(const meter *meter, cl_mem memory, uint64_t bytes, failure *fai
     return code == CL_SUCCESS || failure_opencl(failure, "clEnqueueFillBuffer", code);
 }
 
-bool bench_limits_measure_read(bench_limits *out, const session *session, failure *failure) {
+bool bench_limits_measure_read(bench_limits *out, const session *session, double seconds, failure *failure) {
     meter meter;
     bool built = false;
     cl_mem in = NULL;
-    double seconds = 1.0;
-    bool done = meter_open(&meter, &built, session, "READ", 0, failure);
+    double shortest = 1.0;
+    bool done = meter_open(&meter, &built, session, "READ", 0, seconds, failure);
     if (done && !built) done = failure_set(failure, "the device's compiler refuses the READ kernel of bench_limits.cl");
     choose_pieces(&meter);
     uint64_t piece = meter.count * meter.items * vector_width(meter.facts) * sizeof(float),
              bytes = piece * meter.piece_count;
     done = done && session_buffer(&in, session, bytes, NULL, failure) && fill(&meter, in, bytes, failure) &&
-           set_reading(&meter, in, failure) && find_shortest(&seconds, &meter, launch_reading, failure);
-    out->read.rate = (double)piece / seconds * 1e-9;
+           set_reading(&meter, in, failure) && find_shortest(&shortest, &meter, launch_reading, failure);
+    out->read.rate = (double)piece / shortest * 1e-9;
     out->read_bytes = (double)bytes;
     bench_release(&in);
     meter_close(&meter);
     return done;
 }
 
-bool bench_limits_measure(bench_limits *out, const session *session, failure *failure) {
+bool bench_limits_measure(bench_limits *out, const session *session, double seconds, failure *failure) {
     static const dot int16 = {"INT16_DOT", "vpmaddwd", 0x00010001u, 0x00010001u, 2.0, 8, example_int16};
     static const dot bf16 = {"BF16_DOT", "vdpbf16ps", 0x3f803f80u, 0x3a833a83u, 2.0, 16, example_bf16};
     static const dot int8 = {"INT8_DOT", "vpdpbusd", 0x01010101u, 0x01010101u, 4.0, 16, example_int8};
     const clmla_device_facts *facts = clmla_context_facts(session->context);
     *out = (bench_limits){0};
-    return measure_fma(&out->fma, session, failure) &&
-           measure_dot(&out->int16_dot, session, &int16, facts->has_int16_dot, failure) &&
-           measure_dot(&out->bf16_dot, session, &bf16, facts->has_bf16_dot, failure) &&
-           measure_dot(&out->int8_dot, session, &int8, facts->has_int8_dot, failure) &&
-           bench_limits_measure_read(out, session, failure);
+    return measure_fma(&out->fma, session, seconds, failure) &&
+           measure_dot(&out->int16_dot, session, &int16, facts->has_int16_dot, seconds, failure) &&
+           measure_dot(&out->bf16_dot, session, &bf16, facts->has_bf16_dot, seconds, failure) &&
+           measure_dot(&out->int8_dot, session, &int8, facts->has_int8_dot, seconds, failure) &&
+           bench_limits_measure_read(out, session, seconds, failure);
 }

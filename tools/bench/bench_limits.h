@@ -29,9 +29,11 @@ static inline size_t bench_limits_group(const clmla_device_facts *facts) {
     return group;
 }
 
-// Best of repeated runs. A limit the device does not have is no failure.
-bool bench_limits_measure(bench_limits *out, const session *session, failure *failure);
+#define BENCH_LIMIT_SECONDS 0.4 // enough that the best of a search is found again
+
+// Best of repeated runs, for `seconds` three times at least. A limit the device does not have is no failure.
+bool bench_limits_measure(bench_limits *out, const session *session, double seconds, failure *failure);
 // Of them the rate of reads alone: out->read and read_bytes.
-bool bench_limits_measure_read(bench_limits *out, const session *session, failure *failure);
+bool bench_limits_measure_read(bench_limits *out, const session *session, double seconds, failure *failure);
 
 #endif

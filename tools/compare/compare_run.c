@@ -55,7 +55,8 @@ bool compare_run(compare_report *out, const compare_task *task, uint32_t wanted,
     bench_limits limits = {0};
     latent_data *data = NULL;
     *out = (compare_report){.shape = task->shape, .tokens = task->tokens};
-    if (!task->attention_alone && !bench_limits_measure_read(&limits, task->session, failure)) return false;
+    if (!task->attention_alone && !bench_limits_measure_read(&limits, task->session, BENCH_LIMIT_SECONDS, failure))
+        return false;
     out->device = clmla_context_facts(task->session->context)->name;
     out->read_rate = limits.read.rate;
     bool latent = wanted >> COMPARE_MLA_NAIVE;
