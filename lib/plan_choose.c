@@ -8,21 +8,18 @@
 #include "lib/proof.h"
 #include "lib/tuning.h"
 
-// More than any tile has: what lies beyond changes no choice.
-#define ROWS_PLENTY 65536u
-
 // Query heads that share a row.
 static uint32_t heads_of_kv_head(const clmla_plan_params *params) {
     return params->head_count / (params->kv_head_count ? params->kv_head_count : 1);
 }
 
-// A step of a plan with a capacity has as many rows as that says; fixed splits must not depend on it.
-static uint32_t expected_rows(const clmla_plan_params *params) {
+// New tokens of a sequence in most steps. What fixed splits come to must depend on no plan's expectations.
+static uint32_t expected_tokens(const clmla_plan_params *params) {
     const clmla_plan_capacity *capacity = &params->capacity;
-    uint32_t heads = heads_of_kv_head(params);
-    if (capacity->sequences == 0 || params->split_tokens > 0) return heads;
-    uint64_t tokens = ((uint64_t)capacity->query_tokens + capacity->sequences - 1) / capacity->sequences;
-    return tokens < ROWS_PLENTY / heads ? (uint32_t)(heads * tokens) : ROWS_PLENTY;
+    if (params->split_tokens > 0) return 1;
+    if (params->query_tokens > 0) return params->query_tokens;
+    if (capacity->sequences == 0) return 1;
+    return (uint32_t)(((uint64_t)capacity->query_tokens + capacity->sequences - 1) / capacity->sequences);
 }
 
 static bool choose_of(const variant *attend, attend_tile *tile, char reason[ATTEND_TILE_REASON_MAX],
@@ -74,7 +71,7 @@ clmla_status plan_choose_tile(attend_tile *tile, clmla_context *context, const c
                                .latent_dim = layout->latent_dim,
                                .rope_dim = layout->rope_dim,
                                .value_dim = params->value_dim,
-                               .rows = expected_rows(params),
+                               .rows = attend_rows_of(heads_of_kv_head(params), expected_tokens(params)),
                                .exact = params->compute == CLMLA_COMPUTE_EXACT};
     if (attend->method == VARIANT_WGMMA) {
         *tile = attend_wgmma_tile(layout->latent_dim, layout->rope_dim, shape.exact);
@@ -139,6 +136,7 @@ static clmla_status choose_attend(const variant **out, clmla_context *context, c
                          .rope_dim = params->layout.rope_dim,
                          .value_dim = params->value_dim,
                          .head_count = heads_of_kv_head(params),
+                         .query_tokens = expected_tokens(params),
                          .compute = params->compute};
     return variant_choose_judged(out, context, CLMLA_OP_ATTEND, &shape, params->attend_variant,
                                  proof_is_wanted(context) ? &proof.base : NULL);
