@@ -104,7 +104,7 @@ START_TEST(tiles_are_of_the_tokens_expected) {
 }
 END_TEST
 
-// What is expected goes before what a capacity has room for; without either it is one token, and with fixed splits it is
+// What is expected goes before what a capacity has room for; without either it is one token, and with fixed splits
 // always.
 START_TEST(what_is_expected_is_told_apart) {
     attend_set_tile(by_the_device);
