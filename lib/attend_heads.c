@@ -6,7 +6,7 @@
 #include "lib/operation.h"
 #include "lib/proof.h"
 #include "lib/tensor.h"
-#include "lib/tuning.h"
+#include "lib/tuned_tile.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -138,9 +138,34 @@ static clmla_status form_vector(heads_form *form, clmla_context *context, const 
     return operation_options(form->options, context, chosen, NULL, more);
 }
 
-static attend_tile_limits tile_limits(clmla_context *context) {
-    return (attend_tile_limits){.group = tuning_value(context, TUNING_ATTEND_TILE_GROUP),
-                                .local_bytes = 1024ull * tuning_value(context, TUNING_ATTEND_TILE_LOCAL_KIB)};
+// What a tile is looked for.
+typedef struct tile_question {
+    const clmla_device_facts *facts;
+    attend_heads_shape shape;
+    attend_heads_tile tile;     // of the variant "tile"
+    attend_heads_matrix matrix; // of "matrix"
+} tile_question;
+
+static bool search_tile(void *of, char reason[ATTEND_TILE_REASON_MAX], const attend_tile_limits *limits) {
+    tile_question *q = of;
+    return attend_heads_tile_choose(&q->tile, reason, q->facts, limits, &q->shape);
+}
+
+static bool search_matrix(void *of, char reason[ATTEND_TILE_REASON_MAX], const attend_tile_limits *limits) {
+    tile_question *q = of;
+    return attend_heads_matrix_choose(&q->matrix, reason, q->facts, limits, &q->shape);
+}
+
+static clmla_status find_tile(tile_question *out, clmla_context *context, const clmla_attend_heads_params *p,
+                              const variant *chosen) {
+    *out = (tile_question){.facts = &context->host.facts, .shape = {p->nope_dim, p->rope_dim, p->value_dim}};
+    return tuned_tile_find(
+        context, &(tuned_tile_request){.search = chosen->method == VARIANT_MATRIX ? search_matrix : search_tile,
+                                       .of = out,
+                                       .who = "attend_heads",
+                                       .variant = chosen->name,
+                                       .named = p->variant != NULL,
+                                       .every_call = true});
 }
 
 // A group for so many tokens of a head.
@@ -152,12 +177,10 @@ static heads_form grid_of(const clmla_attend_heads_params *p, uint32_t group, ui
 
 static clmla_status form_tile(heads_form *form, clmla_context *context, const clmla_attend_heads_params *p,
                               const variant *chosen) {
-    attend_heads_shape shape = {p->nope_dim, p->rope_dim, p->value_dim};
-    attend_tile_limits limits = tile_limits(context);
-    attend_heads_tile tile;
-    char reason[ATTEND_TILE_REASON_MAX], more[OPTIONS_MAX], width[64] = "";
-    if (!attend_heads_tile_choose(&tile, reason, &context->host.facts, &limits, &shape))
-        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "attend_heads: tile: %s", reason);
+    tile_question found;
+    char more[OPTIONS_MAX], width[64] = "";
+    STATUS_OR_RETURN(find_tile(&found, context, p, chosen));
+    const attend_heads_tile tile = found.tile;
     if (tile.sub_group) snprintf(width, sizeof width, " -DSUB_GROUP=%u", tile.sub_group);
     if (tile.large_registers) strcat(width, " -cl-intel-256-GRF-per-thread");
     snprintf(more, sizeof more,
@@ -169,12 +192,10 @@ static clmla_status form_tile(heads_form *form, clmla_context *context, const cl
 
 static clmla_status form_matrix(heads_form *form, clmla_context *context, const clmla_attend_heads_params *p,
                                 const variant *chosen) {
-    attend_heads_shape shape = {p->nope_dim, p->rope_dim, p->value_dim};
-    attend_tile_limits limits = tile_limits(context);
-    attend_heads_matrix tile;
-    char reason[ATTEND_TILE_REASON_MAX], more[OPTIONS_MAX];
-    if (!attend_heads_matrix_choose(&tile, reason, &context->host.facts, &limits, &shape))
-        return host_fail(&context->host.log, CLMLA_E_LIMIT, 0, "attend_heads: matrix: %s", reason);
+    tile_question found;
+    char more[OPTIONS_MAX];
+    STATUS_OR_RETURN(find_tile(&found, context, p, chosen));
+    const attend_heads_matrix tile = found.matrix;
     snprintf(more, sizeof more,
              "%s -DROWS_%s -DNOPE_DIM=%u -DROPE_DIM=%u -DVALUE_DIM=%u -DTILE_GROUP=%u -DROW_TILE=%u -DKEY_TILE=%u",
              host_matrix_find(&context->host.facts)->option, p->rounding == CLMLA_TYPE_F16 ? "F16" : "BF16",
@@ -217,6 +238,12 @@ static clmla_status launch(clmla_context *context, const clmla_attend_heads_para
     return operation_launch_items(&launch, chain, form.dimensions, form.global);
 }
 
+clmla_status attend_heads_enqueue_by(clmla_context *context, const clmla_attend_heads_params *params,
+                                     const variant *chosen, host_chain *chain) {
+    if (params->token_count == 0 || params->head_count == 0) return CLMLA_OK;
+    return launch(context, params, chosen, chain);
+}
+
 clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_heads_params *params, host_chain *chain) {
     const variant *chosen;
     clmla_shape shape = {.latent_dim = params->nope_dim,
@@ -230,8 +257,7 @@ clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_hea
     proof_heads proof = proof_heads_in(params);
     STATUS_OR_RETURN(variant_choose_judged(&chosen, context, CLMLA_OP_ATTEND_HEADS, &shape, params->variant,
                                            proof_is_wanted(context) ? &proof.base : NULL));
-    if (params->token_count == 0 || params->head_count == 0) return CLMLA_OK;
-    return launch(context, params, chosen, chain);
+    return attend_heads_enqueue_by(context, params, chosen, chain);
 }
 
 clmla_status clmla_attend_heads(clmla_context *context, const clmla_attend_heads_params *params, cl_command_queue queue,

@@ -8,6 +8,7 @@
 #define GROUP_WANTED 128 // fewer, and too little is under way at a time
 #define GROUP_MOST 256
 #define ROWS_MOST 32
+#define ROWS_PLENTY 65536u // of a sequence: more change no choice
 #define KEYS_MOST 32
 #define SCORE_ROWS_MOST 6
 #define SCORE_ROWS_MOST_MANY 8
@@ -33,6 +34,11 @@ typedef struct tile_search {
 
 static uint32_t least(uint32_t a, uint32_t b) {
     return a < b ? a : b;
+}
+
+uint32_t attend_rows_of(uint32_t heads, uint32_t query_tokens) {
+    uint64_t rows = (uint64_t)heads * (query_tokens ? query_tokens : 1);
+    return rows < ROWS_PLENTY ? (uint32_t)rows : ROWS_PLENTY;
 }
 
 static uint64_t local_of(const tile_search *s, const attend_tile *t) {

@@ -28,9 +28,13 @@ typedef struct attend_tile_limits {
 typedef struct attend_tile_shape {
     clmla_row_format format;
     uint32_t latent_dim, rope_dim, value_dim;
-    uint32_t rows; // of one sequence and kv head: query heads times query tokens, as far as they are known
+    uint32_t rows; // of one sequence and kv head (attend_rows_of); 0 = any
     bool exact;    // of attend_matrix: what it keeps a query and a weight as
 } attend_tile_shape;
+
+// The rows of a sequence with so many new tokens (0 = 1), whose kv heads have so many query heads each (0: not known,
+// and nor are the rows). Cut beyond what any tile has: more change no choice.
+uint32_t attend_rows_of(uint32_t heads, uint32_t query_tokens);
 
 // What a search found too little of. Every choice of a tile refuses by it: the kernels' names for what they hold differ
 // alone.

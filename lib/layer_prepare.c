@@ -11,11 +11,20 @@
 
 #define PREPARE_TOKENS 8 // more than a product's tile of tokens
 
+// What a plan attends by.
+typedef struct way {
+    const variant *attend;
+    attend_tile tile;
+    clmla_compute compute;
+} way;
+
 typedef struct rehearsal {
     clmla_layer layer; // a copy that writes cache layer 0
     clmla_cache *cache;
     clmla_plan *plan;
     cl_mem input, output;
+    way ways[2 * PREPARE_TOKENS]; // whose programs were built
+    uint32_t way_count;
 } rehearsal;
 
 // One step of `tokens` new tokens for a new sequence.
@@ -81,52 +90,70 @@ static bool same_tile(const attend_tile *a, const attend_tile *b) {
            a->score_rows == b->score_rows && a->partials == b->partials && a->stages == b->stages;
 }
 
-static bool is_among(const attend_tile *tile, const attend_tile *others, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++)
-        if (same_tile(tile, &others[i])) return true;
-    return false;
+// Matrix units' programs of exact and of fast compute differ.
+static bool same_programs(const way *a, const way *b) {
+    return a->attend == b->attend && same_tile(&a->tile, &b->tile) &&
+           (a->compute == b->compute || !variant_has_matrix_units(a->attend));
 }
 
-// Steps of plans with a capacity for several tokens a sequence, which may attend by larger tiles, each a program of its
-// own. `played`: the tile that was.
-static clmla_status play_larger_tiles(rehearsal *r, const clmla_plan_params *like, attend_tile played,
-                                      cl_command_queue queue) {
-    attend_tile tiles[PREPARE_TOKENS] = {played};
-    uint32_t count = 1;
-    clmla_plan_params params = {.head_count = like->head_count, .layout = like->layout, .compute = like->compute};
+// Whether the plan's way is one that was not there yet; it is from then on.
+static bool takes_new_way(rehearsal *r) {
+    const way way = {r->plan->attend, r->plan->tile, r->plan->params.compute};
+    for (uint32_t i = 0; i < r->way_count; i++)
+        if (same_programs(&way, &r->ways[i])) return false;
+    r->ways[r->way_count++] = way;
+    return true;
+}
+
+// Steps of plans that expect several tokens of a sequence, which may attend by another variant or by larger tiles, each
+// a program of its own; `params` says what else they are. With and without a capacity each is proven.
+static clmla_status play_many_rows(rehearsal *r, clmla_plan_params params, cl_command_queue queue) {
     for (uint32_t tokens = 2; tokens <= PREPARE_TOKENS; tokens++) {
+        params.query_tokens = tokens;
         params.capacity = (clmla_plan_capacity){1, tokens, tokens};
         STATUS_OR_RETURN(clmla_plan_create(&r->plan, r->layer.context, &params));
-        if (!is_among(&r->plan->tile, tiles, count)) {
-            tiles[count++] = r->plan->tile;
-            STATUS_OR_RETURN(play(r, tokens, queue));
-        }
+        bool new = takes_new_way(r);
+        if (new) STATUS_OR_RETURN(play(r, tokens, queue));
+        clmla_plan_destroy(&r->plan);
+        params.capacity = (clmla_plan_capacity){0};
+        if (new) STATUS_OR_RETURN(clmla_plan_create(&r->plan, r->layer.context, &params));
         clmla_plan_destroy(&r->plan);
     }
     return CLMLA_OK;
 }
 
-static clmla_status play_capacities(rehearsal *r, cl_command_queue queue) {
+// Leaves the plan as it is.
+static clmla_status play_expectations(rehearsal *r, cl_command_queue queue) {
     clmla_plan *kept = r->plan;
-    if (!variant_has_tiles(kept->attend)) return CLMLA_OK;
     r->plan = NULL;
-    clmla_status status = play_larger_tiles(r, &kept->params, kept->tile, queue);
+    clmla_status status = play_many_rows(r,
+                                         (clmla_plan_params){.head_count = kept->params.head_count,
+                                                             .layout = kept->params.layout,
+                                                             .compute = kept->params.compute},
+                                         queue);
     clmla_plan_destroy(&r->plan);
     r->plan = kept;
     return status;
 }
 
+static clmla_status play_exact(rehearsal *r, uint32_t tokens, cl_command_queue queue) {
+    (void)takes_new_way(r);
+    // Kernels of products are for 1, 2, 4 and 8 tokens, or for many.
+    for (uint32_t few = 1; few <= PREPARE_TOKENS; few *= 2) STATUS_OR_RETURN(play(r, few, queue));
+    STATUS_OR_RETURN(play(r, tokens, queue));
+    STATUS_OR_RETURN(play_edits(r, queue));
+    return play_expectations(r, queue);
+}
+
 // A plan of fast compute may attend with a kernel of its own, or with another build of the same.
 static clmla_status play_fast(rehearsal *r, uint32_t tokens, cl_command_queue queue) {
     clmla_plan_params params = r->plan->params;
-    const variant *exact = r->plan->attend;
     params.compute = CLMLA_COMPUTE_FAST;
     params.attend_variant = NULL;
     clmla_plan_destroy(&r->plan);
     STATUS_OR_RETURN(clmla_plan_create(&r->plan, r->layer.context, &params));
-    if (r->plan->attend == exact && !variant_has_matrix_units(exact)) return CLMLA_OK;
-    STATUS_OR_RETURN(play(r, tokens, queue));
-    return play_capacities(r, queue);
+    if (takes_new_way(r)) STATUS_OR_RETURN(play(r, tokens, queue));
+    return play_expectations(r, queue);
 }
 
 // Prompts, if any may be reconstructed without being asked to; of fast compute, if attend_heads has a kernel of its own
@@ -159,11 +186,7 @@ clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *ca
     uint32_t tokens = tuning_value(layer->context, TUNING_ATTEND_BLOCK_TOKENS) + PREPARE_TOKENS;
     if (tokens < VARIANT_MANY_ROWS) tokens = VARIANT_MANY_ROWS;
     STATUS_OR_OUT(make(&r, cache, tokens));
-    // Kernels of products are for 1, 2, 4 and 8 tokens, or for many.
-    for (uint32_t few = 1; few <= PREPARE_TOKENS; few *= 2) STATUS_OR_OUT(play(&r, few, queue));
-    STATUS_OR_OUT(play(&r, tokens, queue));
-    STATUS_OR_OUT(play_edits(&r, queue));
-    STATUS_OR_OUT(play_capacities(&r, queue));
+    STATUS_OR_OUT(play_exact(&r, tokens, queue));
     STATUS_OR_OUT(play_fast(&r, tokens, queue));
     STATUS_OR_OUT(play_prompt(&r, tokens, CLMLA_COMPUTE_EXACT, queue));
     STATUS_OR_OUT(play_prompt(&r, tokens, CLMLA_COMPUTE_FAST, queue));

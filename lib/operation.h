@@ -74,10 +74,14 @@ clmla_status output_enqueue(clmla_context *context, const clmla_output_params *p
                             host_chain *chain);
 // Why output does not merge what attend of the plan leaves; NULL when it does. A constant.
 const char *output_merge_refusal(clmla_context *context, const clmla_output_params *params, const clmla_plan *plan);
-// The options that a variant's program is built with for a call.
+// The options that a variant's program is built with for a call. params->variant says whether the caller named it, for
+// which the tuning may then leave no room: CLMLA_E_LIMIT.
 clmla_status attend_heads_options(char options[OPTIONS_MAX], clmla_context *context,
                                   const clmla_attend_heads_params *params, const variant *chosen);
 clmla_status attend_heads_enqueue(clmla_context *context, const clmla_attend_heads_params *params, host_chain *chain);
+// The same of checked parameters, by a variant that is chosen already.
+clmla_status attend_heads_enqueue_by(clmla_context *context, const clmla_attend_heads_params *params,
+                                     const variant *chosen, host_chain *chain);
 // attend between operations that do some of it, or none. The chain must already wait for the plan's upload
 // (plan_chain_begin).
 typedef struct attend_neighbours {

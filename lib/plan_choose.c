@@ -6,58 +6,38 @@
 #include "lib/attend_wgmma.h"
 #include "lib/plan.h"
 #include "lib/proof.h"
+#include "lib/tuned_tile.h"
 #include "lib/tuning.h"
-
-// More than any tile has: what lies beyond changes no choice.
-#define ROWS_PLENTY 65536u
 
 // Query heads that share a row.
 static uint32_t heads_of_kv_head(const clmla_plan_params *params) {
     return params->head_count / (params->kv_head_count ? params->kv_head_count : 1);
 }
 
-// A step of a plan with a capacity has as many rows as that says; fixed splits must not depend on it.
-static uint32_t expected_rows(const clmla_plan_params *params) {
+// New tokens of a sequence in most steps. What fixed splits come to must depend on no plan's expectations.
+static uint32_t expected_tokens(const clmla_plan_params *params) {
     const clmla_plan_capacity *capacity = &params->capacity;
-    uint32_t heads = heads_of_kv_head(params);
-    if (capacity->sequences == 0 || params->split_tokens > 0) return heads;
-    uint64_t tokens = ((uint64_t)capacity->query_tokens + capacity->sequences - 1) / capacity->sequences;
-    return tokens < ROWS_PLENTY / heads ? (uint32_t)(heads * tokens) : ROWS_PLENTY;
+    if (params->split_tokens > 0) return 1;
+    if (params->query_tokens > 0) return params->query_tokens;
+    if (capacity->sequences == 0) return 1;
+    return (uint32_t)(((uint64_t)capacity->query_tokens + capacity->sequences - 1) / capacity->sequences);
 }
 
-static bool choose_of(const variant *attend, attend_tile *tile, char reason[ATTEND_TILE_REASON_MAX],
-                      clmla_context *context, const attend_tile_limits *limits, const attend_tile_shape *shape) {
-    const clmla_device_facts *facts = &context->host.facts;
-    if (attend->method == VARIANT_MATRIX) return attend_matrix_choose(tile, reason, facts, limits, shape);
-    if (attend->method != VARIANT_MATRIX_RING) return attend_tile_choose(tile, reason, facts, limits, shape);
-    uint64_t local = host_instruction_try(&context->host, host_ring_find(facts))->local_bytes;
-    return attend_ring_choose(tile, reason, facts, local, limits, shape);
-}
+// What a tile is looked for.
+typedef struct tile_question {
+    attend_tile *tile;
+    clmla_context *context;
+    const variant *attend;
+    const attend_tile_shape *shape;
+} tile_question;
 
-// The number that leaves no room by itself; several may do so together.
-static const char *tight_number(clmla_context *context, const variant *attend, const attend_tile_limits *limits,
-                                const attend_tile_shape *shape) {
-    static const tuning_index numbers[] = {TUNING_ATTEND_TILE_GROUP, TUNING_ATTEND_TILE_ROWS, TUNING_ATTEND_TILE_KEYS,
-                                           TUNING_ATTEND_TILE_LOCAL_KIB};
-    attend_tile_limits without[] = {*limits, *limits, *limits, *limits};
-    without[0].group = without[1].rows = without[2].keys = 0, without[3].local_bytes = 0;
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        char reason[ATTEND_TILE_REASON_MAX];
-        attend_tile tile;
-        if (choose_of(attend, &tile, reason, context, &without[i], shape)) return tuning_name(numbers[i]);
-    }
-    return "attend.tile.*";
-}
-
-// A variant that the library chose is one for which the device has room: a tuning that leaves none is worked around.
-static bool choose_untuned(attend_tile *tile, const char *tuned_reason, clmla_context *context, const variant *attend,
-                           const attend_tile_limits *limits, const attend_tile_shape *shape) {
-    char reason[ATTEND_TILE_REASON_MAX];
-    if (!choose_of(attend, tile, reason, context, &(attend_tile_limits){0}, shape)) return false;
-    host_log(&context->host.log, CLMLA_LOG_WARNING,
-             "plan: %s of the tuning leaves no room for a tile: attend's variant '%s' %s; its tile is chosen without",
-             tight_number(context, attend, limits, shape), attend->name, tuned_reason);
-    return true;
+static bool search_tile(void *of, char reason[ATTEND_TILE_REASON_MAX], const attend_tile_limits *limits) {
+    const tile_question *q = of;
+    const clmla_device_facts *facts = &q->context->host.facts;
+    if (q->attend->method == VARIANT_MATRIX) return attend_matrix_choose(q->tile, reason, facts, limits, q->shape);
+    if (q->attend->method != VARIANT_MATRIX_RING) return attend_tile_choose(q->tile, reason, facts, limits, q->shape);
+    uint64_t local = host_instruction_try(&q->context->host, host_ring_find(facts))->local_bytes;
+    return attend_ring_choose(q->tile, reason, facts, local, limits, q->shape);
 }
 
 clmla_status plan_choose_tile(attend_tile *tile, clmla_context *context, const clmla_plan_params *params,
@@ -65,25 +45,22 @@ clmla_status plan_choose_tile(attend_tile *tile, clmla_context *context, const c
     *tile = (attend_tile){0};
     if (!variant_has_tiles(attend)) return CLMLA_OK;
     const clmla_row_layout *layout = &params->layout;
-    char reason[ATTEND_TILE_REASON_MAX];
-    attend_tile_limits limits = {.group = tuning_value(context, TUNING_ATTEND_TILE_GROUP),
-                                 .rows = tuning_value(context, TUNING_ATTEND_TILE_ROWS),
-                                 .keys = tuning_value(context, TUNING_ATTEND_TILE_KEYS),
-                                 .local_bytes = 1024ull * tuning_value(context, TUNING_ATTEND_TILE_LOCAL_KIB)};
     attend_tile_shape shape = {.format = layout->format,
                                .latent_dim = layout->latent_dim,
                                .rope_dim = layout->rope_dim,
                                .value_dim = params->value_dim,
-                               .rows = expected_rows(params),
+                               .rows = attend_rows_of(heads_of_kv_head(params), expected_tokens(params)),
                                .exact = params->compute == CLMLA_COMPUTE_EXACT};
     if (attend->method == VARIANT_WGMMA) {
         *tile = attend_wgmma_tile(layout->latent_dim, layout->rope_dim, shape.exact);
         return CLMLA_OK;
     }
-    if (choose_of(attend, tile, reason, context, &limits, &shape)) return CLMLA_OK;
-    if (!params->attend_variant && choose_untuned(tile, reason, context, attend, &limits, &shape)) return CLMLA_OK;
-    return host_fail(&context->host.log, CLMLA_E_LIMIT, 0,
-                     "plan: attend's variant '%s' %s (see attend.tile.* of the tuning)", attend->name, reason);
+    tile_question question = {tile, context, attend, &shape};
+    return tuned_tile_find(context, &(tuned_tile_request){.search = search_tile,
+                                                          .of = &question,
+                                                          .who = "plan: attend",
+                                                          .variant = attend->name,
+                                                          .named = params->attend_variant != NULL});
 }
 
 static void tile_rules(schedule_rules *rules, clmla_context *context, const attend_tile *tile) {
@@ -139,6 +116,7 @@ static clmla_status choose_attend(const variant **out, clmla_context *context, c
                          .rope_dim = params->layout.rope_dim,
                          .value_dim = params->value_dim,
                          .head_count = heads_of_kv_head(params),
+                         .query_tokens = expected_tokens(params),
                          .compute = params->compute};
     return variant_choose_judged(out, context, CLMLA_OP_ATTEND, &shape, params->attend_variant,
                                  proof_is_wanted(context) ? &proof.base : NULL);

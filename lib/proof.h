@@ -34,6 +34,7 @@ typedef struct proof_heads {
     uint32_t nope_dim, rope_dim, value_dim;
     clmla_compute compute;
     clmla_type rounding; // clmla_attend_heads_params
+    const char *named;   // the variant that the caller named; NULL = none
 } proof_heads;
 proof_heads proof_heads_of(const clmla_plan_params *params, const clmla_config *config);
 proof_heads proof_heads_in(const clmla_attend_heads_params *call); // looks up
@@ -63,8 +64,8 @@ typedef clmla_status proof_run(proof_trial *trial, const void *of, const variant
 // 'tile'". base->proven and `reason` ("" = trusted) say what came out. Errors: CLMLA_E_MEMORY; those of the naive
 // variant.
 clmla_status proof_settle(variant_judge *base, char reason[VARIANT_REASON_MAX], clmla_context *context,
-                          const host_claim *claim, const char *what,
-                          proof_run *run, const void *of, const variant *candidate);
+                          const host_claim *claim, const char *what, proof_run *run, const void *of,
+                          const variant *candidate);
 
 // Values from −1 to 1, the same everywhere; `seed` tells tensors apart.
 void proof_fill(float *values, size_t count, uint32_t seed);

@@ -306,7 +306,7 @@ static clmla_status judge_keys(variant_judge *base, char reason[VARIANT_REASON_M
     attend_of of = {.params = &params, .lists = lists};
     host_claim claim;
     char what[64 + PATHS_MAX], paths[PATHS_MAX];
-    // Tuning may leave room for no tile: whoever makes the plan says so.
+    // Tuning may leave room for no tile of one that is named: whoever makes the plan says so.
     if (!proof_ask(context, ask_tile, &(tile_question){&of.tile, proof->params, candidate})) return CLMLA_OK;
     STATUS_OR_RETURN(claim_of(&claim, context, &of, candidate));
     name_paths(paths, &params, lists);

@@ -44,6 +44,7 @@ static clmla_attend_heads_params call_of(const proof_heads *of) {
         .output_head_stride = of->value_dim,
         .lse_token_stride = HEADS,
         .lse_head_stride = 1,
+        .variant = of->named,
         .compute = of->compute,
         .rounding = of->rounding,
     };
@@ -66,8 +67,10 @@ static clmla_status make_scene(scene *s, proof_trial *trial) {
     return proof_scene_values(&s->results, &s->base, result_floats(s), 0);
 }
 
-static clmla_status attend_chunk(const scene *s, uint32_t first, uint32_t count, const char *variant) {
+static clmla_status attend_chunk(const scene *s, uint32_t first, uint32_t count, const variant *by) {
+    clmla_context *context = s->base.trial->context;
     clmla_attend_heads_params p = call_of(s->of);
+    host_chain chain;
     p.key_first = first;
     p.key_count = count;
     p.carry = first > 0;
@@ -77,27 +80,29 @@ static clmla_status attend_chunk(const scene *s, uint32_t first, uint32_t count,
     p.value = (clmla_buffer){s->value, first * p.value_token_stride * sizeof(float)};
     p.output = (clmla_buffer){s->results, 0};
     p.lse = (clmla_buffer){s->results, (uint64_t)TOKENS * HEADS * s->of->value_dim * sizeof(float)};
-    p.variant = variant;
-    return clmla_attend_heads(s->base.trial->context, &p, s->base.trial->queue, 0, NULL, NULL);
+    STATUS_OR_RETURN(operation_begin(&chain, context, &p, WHAT, s->base.trial->queue, 0, NULL, NULL));
+    return host_chain_finish(&chain, attend_heads_enqueue_by(context, &p, by, &chain), NULL);
 }
 
-static clmla_status attend_by(proof_result *out, const scene *s, const char *variant, float *values) {
+static clmla_status attend_by(proof_result *out, const scene *s, const variant *by, float *values) {
     size_t pairs = (size_t)TOKENS * HEADS;
     float *lse = values + pairs * s->of->value_dim;
     *out = (proof_result){values, lse, lse};
     STATUS_OR_RETURN(proof_scene_spoil(&s->base, s->results, result_floats(s) * sizeof(float)));
-    clmla_status status = attend_chunk(s, 0, CHUNK, variant);
-    if (status == CLMLA_OK) status = attend_chunk(s, CHUNK, KEYS - CHUNK, variant);
+    clmla_status status = attend_chunk(s, 0, CHUNK, by);
+    if (status == CLMLA_OK) status = attend_chunk(s, CHUNK, KEYS - CHUNK, by);
     if (status == CLMLA_OK) status = proof_scene_read(&s->base, s->results, result_floats(s) * sizeof(float), values);
     return status;
 }
 
 static clmla_status compare(scene *s, proof_trial *trial, const variant *candidate) {
     proof_result naive, found;
+    const variant *naive_variant;
     STATUS_OR_RETURN(make_scene(s, trial));
-    STATUS_OR_RETURN(attend_by(&naive, s, "naive", s->base.host));
+    STATUS_OR_RETURN(variant_choose(&naive_variant, trial->context, CLMLA_OP_ATTEND_HEADS, &(clmla_shape){0}, "naive"));
+    STATUS_OR_RETURN(attend_by(&naive, s, naive_variant, s->base.host));
     trial->subject = true;
-    STATUS_OR_RETURN(attend_by(&found, s, candidate->name, s->base.host + result_floats(s)));
+    STATUS_OR_RETURN(attend_by(&found, s, candidate, s->base.host + result_floats(s)));
     proof_compare(&trial->verdict, &found, &naive, (size_t)TOKENS * HEADS, s->of->value_dim,
                   proof_rounding(candidate, s->of->compute));
     return CLMLA_OK;
@@ -129,7 +134,7 @@ static clmla_status judge(variant_judge *base, char reason[VARIANT_REASON_MAX], 
     char options[OPTIONS_MAX], what[64];
     host_claim claim = {.sources = {candidate->source, &clmla_source_attend_heads_naive}};
     reason[0] = '\0';
-    // Tuning may leave room for no tile: whoever calls attend_heads is told.
+    // Tuning may leave room for no tile of one that is named: whoever calls attend_heads is told.
     if (!proof_ask(context, ask_options, &(options_question){options, &call, candidate})) return CLMLA_OK;
     snprintf(claim.text, sizeof claim.text, "proof 2 attend_heads [%s] rounding %g", options,
              proof_rounding(candidate, proof->compute));
@@ -138,17 +143,19 @@ static clmla_status judge(variant_judge *base, char reason[VARIANT_REASON_MAX], 
     return proof_settle(base, reason, context, &claim, what, run, proof, candidate);
 }
 
-static proof_heads make(uint32_t nope, uint32_t rope, uint32_t value, clmla_compute compute, clmla_type rounding) {
-    return (proof_heads){{.judge = judge}, nope, rope, value, compute, rounding};
+static proof_heads make(uint32_t nope, uint32_t rope, uint32_t value, clmla_compute compute, clmla_type rounding,
+                        const char *named) {
+    return (proof_heads){{.judge = judge}, nope, rope, value, compute, rounding, named};
 }
 
 proof_heads proof_heads_of(const clmla_plan_params *params, const clmla_config *config) {
     return make(config->qk_nope_head_dim, config->qk_rope_head_dim, config->v_head_dim, params->compute,
-                plan_prefill_rounding(params->layout.format));
+                plan_prefill_rounding(params->layout.format), params->attend_heads_variant);
 }
 
 proof_heads proof_heads_in(const clmla_attend_heads_params *call) {
-    proof_heads proof = make(call->nope_dim, call->rope_dim, call->value_dim, call->compute, call->rounding);
+    proof_heads proof =
+        make(call->nope_dim, call->rope_dim, call->value_dim, call->compute, call->rounding, call->variant);
     proof.base.look_up = true;
     return proof;
 }

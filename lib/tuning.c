@@ -78,6 +78,14 @@ uint32_t tuning_value(clmla_context *context, tuning_index index) {
     return value;
 }
 
+bool tuning_is_told_first(clmla_context *context) {
+    pthread_mutex_lock(&context->tuning_lock);
+    bool first = !context->tuning_is_told;
+    context->tuning_is_told = true;
+    pthread_mutex_unlock(&context->tuning_lock);
+    return first;
+}
+
 static clmla_status find(int *index, const clmla_context *context, const char *name) {
     if (!context || !name) return host_fail(NULL, CLMLA_E_ARGUMENT, 0, "tuning: context or name is NULL");
     *index = tuning_find(name, strlen(name));
@@ -120,6 +128,7 @@ clmla_status clmla_tuning_set(clmla_context *context, const char *name, uint32_t
     }
     pthread_mutex_lock(&context->tuning_lock);
     context->tuning[index] = value;
+    context->tuning_is_told = false;
     pthread_mutex_unlock(&context->tuning_lock);
     return CLMLA_OK;
 }

@@ -14,9 +14,9 @@
 #define AMX_LEAST_GAIN 3.0f
 // What of a gain is left beside others': rows become 16-bit codes first.
 #define INT16_GAIN_LEFT 0.85f
-// From so many heads on, codes take less time than they save: measured over f32, f16 and fp8 rows.
-#define INT16_LEAST_HEADS_LONG 24
-// Of q8 rows: measured even at 64 heads.
+// From so many heads times new tokens on, codes take less time than they save: measured over f32, f16 and fp8 rows.
+#define INT16_LEAST_ROWS_LONG 24
+// Of q8 rows: measured even at 64 heads, and not for several new tokens.
 #define AMX_Q8_LEAST_HEADS 64
 
 // Dot products and tiles of CPUs are so in contexts of tests.
@@ -50,7 +50,7 @@ static bool is_small_q8(const clmla_shape *shape) {
 // multiply-adds are at eight to nine tenths of what they can be. Quantised rows are codes almost.
 static bool is_sooner_exact(const clmla_device_facts *facts, const clmla_shape *shape) {
     return variant_has_long_vectors(facts) && !rows_are_quantised(shape->format) && shape->format != CLMLA_ROWS_BF16 &&
-           shape->head_count != 0 && shape->head_count < INT16_LEAST_HEADS_LONG;
+           shape->head_count != 0 && attend_rows_of(shape->head_count, shape->query_tokens) < INT16_LEAST_ROWS_LONG;
 }
 
 // What a variant's kernel is made of on the context's device.
@@ -108,7 +108,8 @@ const char *variant_refuse_instruction(char reason[VARIANT_REASON_MAX], clmla_co
     if (variant->method == VARIANT_AMX && is_small_q8(shape) && find_faster(list, variant, 0.0f, context, shape))
         return "q8 rows become bf16 first, which takes longer than products of their bytes below 64 heads";
     if (variant->method == VARIANT_INT16_DOT && is_sooner_exact(&context->host.facts, shape))
-        return "its rows become 16-bit codes first, which takes longer than exact products below 24 heads";
+        return "its rows become 16-bit codes first, which takes longer than exact products below 24 heads times new "
+               "tokens";
     const struct variant *faster = find_faster(list, variant, weigh(variant, trial->gain), context, shape);
     if (!faster) return NULL;
     snprintf(reason + length, VARIANT_REASON_MAX - (size_t)length, ", those of %s more", faster->name);

@@ -9,15 +9,24 @@
 #include "lib/variant_parts.h"
 #include <clmla/config.h>
 
-// Below so many query heads of one sequence rows become codes for too few products: attend_vector was faster at 4,
-// slower at 5.
-#define INT16_LEAST_HEADS 5
-// Query heads of one sequence below which most of a tile of 16 rows would be padding.
-#define MATRIX_LEAST_HEADS 8
+// Query heads times new tokens of one sequence, for which cached rows become codes once: for fewer attend_vector is
+// faster, as it was at 4, slower at 5.
+#define INT16_LEAST_ROWS 5
+// The same below which most of a tile of 16 rows would be padding.
+#define MATRIX_LEAST_ROWS 8
 // A row wider than this would make attend_vector's private block larger than a core's second-level cache.
 #define ATTEND_VECTOR_WIDEST_ROW 2048
 // The same of attend_heads_vector's tile.
 #define ATTEND_HEADS_VECTOR_WIDEST 512
+
+// Of queries, that meet the same keys; 0: not known.
+static uint32_t rows_of(const clmla_shape *shape) {
+    return attend_rows_of(shape->head_count, shape->query_tokens);
+}
+
+static bool has_fewer_rows(const clmla_shape *shape, uint32_t least) {
+    return shape->head_count != 0 && rows_of(shape) < least;
+}
 
 const char *variant_refuse_attend_vector(const clmla_device_facts *facts, const clmla_shape *shape) {
     if (shape->latent_dim + shape->rope_dim > ATTEND_VECTOR_WIDEST_ROW)
@@ -42,7 +51,7 @@ static bool tile_for(tile_choice choice, char reason[ATTEND_TILE_REASON_MAX], co
                             .latent_dim = shape->latent_dim,
                             .rope_dim = shape->rope_dim,
                             .value_dim = shape->latent_dim + shape->rope_dim, // at most
-                            .rows = shape->head_count,
+                            .rows = rows_of(shape),
                             .exact = shape->compute == CLMLA_COMPUTE_EXACT};
     return choice(&tile, reason, facts, &(attend_tile_limits){0}, &of);
 }
@@ -88,8 +97,8 @@ const char *variant_refuse_attend_matrix(const clmla_device_facts *facts, const 
     char reason[ATTEND_TILE_REASON_MAX];
     if (shape->format != CLMLA_ROWS_F16 && shape->format != CLMLA_ROWS_BF16)
         return "its products are of f16 or bf16 rows";
-    if (shape->head_count != 0 && shape->head_count < MATRIX_LEAST_HEADS)
-        return "fewer than 8 heads: most of a tile of 16 rows would be padding";
+    if (has_fewer_rows(shape, MATRIX_LEAST_ROWS))
+        return "fewer than 8 heads times new tokens: most of a tile of 16 rows would be padding";
     return tile_for(attend_matrix_choose, reason, facts, shape) ? NULL : "no tile fits the device";
 }
 
@@ -106,8 +115,8 @@ static const char *refuse_parts_in_tile(const clmla_shape *shape) {
 const char *variant_refuse_attend_ring(const clmla_device_facts *facts, const clmla_shape *shape) {
     const char *refusal = refuse_parts_in_tile(shape);
     if (refusal) return refusal;
-    if (shape->head_count != 0 && shape->head_count < MATRIX_LEAST_HEADS)
-        return "fewer than 8 heads: most of a tile of 32 rows would be padding";
+    if (has_fewer_rows(shape, MATRIX_LEAST_ROWS))
+        return "fewer than 8 heads times new tokens: most of a tile of 32 rows would be padding";
     return attend_ring_refuse(facts, shape->latent_dim, shape->rope_dim);
 }
 
@@ -135,8 +144,8 @@ const char *variant_refuse_attend_int16_dot(const clmla_device_facts *facts, con
     if (!facts->has_int16_dot)
         return "the CPU has no vpmaddwd of AVX2, or the driver is not known to take inline assembly";
     if (variant_vector_width(facts) < 8) return "the device's vectors are not of 8 or 16 floats";
-    if (shape->head_count != 0 && shape->head_count < INT16_LEAST_HEADS)
-        return "fewer than 5 heads: rows would become codes for too few products";
+    if (has_fewer_rows(shape, INT16_LEAST_ROWS))
+        return "fewer than 5 heads times new tokens: rows would become codes for too few products";
     return refuse_attend_pairs(facts, shape);
 }
 

@@ -51,8 +51,10 @@ typedef union shape_judge {
 static variant_judge *judge_of(shape_judge *out, clmla_plan_params *params, const clmla_context *context,
                                clmla_operation operation, const clmla_shape *shape) {
     if (!context || !proof_is_wanted(context) || shape->head_count == 0 || shape->latent_dim == 0) return NULL;
-    *params =
-        (clmla_plan_params){.head_count = shape->head_count, .value_dim = shape->value_dim, .compute = shape->compute};
+    *params = (clmla_plan_params){.head_count = shape->head_count,
+                                  .value_dim = shape->value_dim,
+                                  .query_tokens = shape->query_tokens,
+                                  .compute = shape->compute};
     if (operation == CLMLA_OP_ATTEND) {
         if (clmla_row_layout_make(&params->layout, shape->format, CLMLA_ROPE_INTERLEAVED, shape->latent_dim,
                                   shape->rope_dim) != CLMLA_OK)

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// The heads of DeepSeek-V2-Lite and of DeepSeek-V2 and V3, decoding one token from bf16 weights and an f16 cache: for
-// both the operations are listed where no number of heads is asked for, attend's instructions for the first.
+// The heads of DeepSeek-V2-Lite and of DeepSeek-V2 and V3, decoding from bf16 weights and an f16 cache: for both the
+// operations are listed where no number of heads is asked for, attend's instructions for the first.
 static const uint32_t usual_heads[] = {16, 128};
 #define MOST_HEADS (sizeof usual_heads / sizeof usual_heads[0])
 
@@ -43,7 +43,7 @@ static bool list_devices(device_list *out, const char *query, failure *failure) 
     return true;
 }
 
-// attend_heads serves prompts of any length, over keys of every head; the others one token.
+// attend_heads serves prompts of any length, over keys of every head; the others a sequence's new tokens.
 static clmla_shape shape_of(const info_request *request, clmla_operation operation, uint32_t head_count) {
     if (operation == CLMLA_OP_ATTEND_HEADS)
         return (clmla_shape){.latent_dim = DEEPSEEK_NOPE_DIM,
@@ -55,7 +55,8 @@ static clmla_shape shape_of(const info_request *request, clmla_operation operati
                          .latent_dim = request->latent_dim,
                          .rope_dim = request->rope_dim,
                          .head_count = head_count,
-                         .row_count = 1};
+                         .query_tokens = request->query_tokens,
+                         .row_count = request->query_tokens};
 }
 
 static size_t list_variants(clmla_variant *out, const clmla_device_facts *facts, const info_request *request,
@@ -125,7 +126,10 @@ static void describe_variants(char out[INFO_VARIANTS_TEXT], const clmla_device_f
 
 static void print_variants(const clmla_device_facts *facts, const arguments *arguments) {
     const info_request *request = &arguments->request;
-    printf("  kernels for one token, ");
+    if (request->query_tokens > 1)
+        printf("  kernels for %u tokens, ", request->query_tokens);
+    else
+        printf("  kernels for one token, ");
     for (size_t h = 0; h < arguments->head_count; h++) printf("%s%u", h ? " or " : "", arguments->head_counts[h]);
     printf(" heads, rows of %u + %u, bf16 weights, f16 cache; of attend_heads: a prompt, keys of %d + %u, values of "
            "%d\n",
@@ -180,6 +184,7 @@ static void add_variants(cJSON *device, const clmla_device_facts *facts, const a
             cJSON *entry = cJSON_CreateObject();
             cJSON_AddStringToObject(entry, "operation", clmla_operation_name((clmla_operation)o));
             cJSON_AddNumberToObject(entry, "heads", arguments->head_counts[h]);
+            cJSON_AddNumberToObject(entry, "query_tokens", arguments->request.query_tokens);
             info_variants_json(entry, variants, count);
             cJSON_AddItemToArray(list, entry);
         }
@@ -272,6 +277,7 @@ static options_outcome read_arguments(arguments *out, int argc, char **argv, fai
         {"--device", OPTION_TEXT, &out->device, "Q", "only this one: gpu, cpu, P:D or part of a name", 0, 0},
         {"--heads", OPTION_NUMBER, &out->heads, "N",
          "query heads (16; of operations whose instructions are not tried, 128 too)", 1, CLMLA_MAX_HEADS},
+        {"--query-tokens", OPTION_NUMBER, &r->query_tokens, "N", "new tokens of a sequence (1)", 1, CLMLA_MAX_CONTEXT},
         {"--format", OPTION_TEXT, &out->formats, "NAME,..",
          "rows that attend is listed for, or all (those that some variant has an instruction for)", 0, 0},
         {"--compute", OPTION_TEXT, &out->compute, "NAME", "plans that attend is listed for: exact, fast (both)", 0, 0},
@@ -306,7 +312,8 @@ static bool info(const arguments *arguments, failure *failure) {
 
 int command_info(int argc, char **argv) {
     failure failure = {0};
-    arguments arguments = {.request = {.latent_dim = DEEPSEEK_LATENT_DIM, .rope_dim = DEEPSEEK_ROPE_DIM}};
+    arguments arguments = {
+        .request = {.latent_dim = DEEPSEEK_LATENT_DIM, .rope_dim = DEEPSEEK_ROPE_DIM, .query_tokens = 1}};
     options_outcome outcome = read_arguments(&arguments, argc, argv, &failure);
     if (outcome == OPTIONS_HELP) return EXIT_PASS;
     bool done = outcome == OPTIONS_GO && complete(&arguments, &failure) && info(&arguments, &failure);

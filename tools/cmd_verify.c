@@ -106,6 +106,7 @@ static void print_variants(const session *session, const reference_case *referen
                          .latent_dim = config->kv_lora_rank,
                          .rope_dim = config->qk_rope_head_dim,
                          .head_count = config->head_count,
+                         .query_tokens = verify_step_tokens(reference, choice),
                          .compute = choice->compute};
     clmla_variant variants[INFO_VARIANTS_LISTED];
     size_t count = 0;

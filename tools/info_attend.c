@@ -119,6 +119,7 @@ static clmla_shape attend_shape(const info_request *request, clmla_compute compu
                          .latent_dim = request->latent_dim,
                          .rope_dim = request->rope_dim,
                          .head_count = request->head_count,
+                         .query_tokens = request->query_tokens,
                          .compute = compute};
 }
 
@@ -142,7 +143,8 @@ static void prove_all(clmla_context *context, const info_request *request, clmla
     size_t count = list_of(variants, clmla_context_facts(context), NULL, operation, shape);
     for (size_t i = 0; i < count; i++) {
         clmla_plan *plan = NULL;
-        clmla_plan_params params = {.head_count = shape->head_count, .compute = shape->compute};
+        clmla_plan_params params = {
+            .head_count = shape->head_count, .query_tokens = shape->query_tokens, .compute = shape->compute};
         if (operation == CLMLA_OP_ATTEND)
             params.attend_variant = variants[i].name, params.lists = true;
         else
@@ -175,8 +177,9 @@ void info_attend_print(const clmla_device_facts *facts, const info_request *requ
     for (size_t c = 0; c < INFO_COMPUTES; c++) {
         const info_formats *formats = &request->formats[c];
         if (formats->count == 0) continue;
-        printf("  attend of %s compute, %u heads, rows of %u + %u, instructions tried on the device\n",
-               clmla_compute_name(computes[c].compute), request->head_count, request->latent_dim, request->rope_dim);
+        printf("  attend of %s compute, %u heads, ", clmla_compute_name(computes[c].compute), request->head_count);
+        if (request->query_tokens > 1) printf("%u new tokens, ", request->query_tokens);
+        printf("rows of %u + %u, instructions tried on the device\n", request->latent_dim, request->rope_dim);
         for (size_t f = 0; f < formats->count; f++) {
             list_text(text, facts, d.context, request, CLMLA_OP_ATTEND,
                       attend_shape(request, computes[c].compute, formats->list[f]));
@@ -199,6 +202,7 @@ static void fill_entry(cJSON *entry, const clmla_device_facts *facts, clmla_cont
     clmla_variant variants[INFO_VARIANTS_LISTED];
     cJSON_AddStringToObject(entry, "compute", clmla_compute_name(shape.compute));
     cJSON_AddNumberToObject(entry, "heads", shape.head_count);
+    if (shape.query_tokens) cJSON_AddNumberToObject(entry, "query_tokens", shape.query_tokens);
     cJSON_AddNumberToObject(entry, "latent_dim", shape.latent_dim);
     cJSON_AddNumberToObject(entry, "rope_dim", shape.rope_dim);
     if (shape.value_dim) cJSON_AddNumberToObject(entry, "value_dim", shape.value_dim);

@@ -88,11 +88,11 @@ CLMLA_API clmla_status clmla_layer_enqueue(const clmla_layer *layer, clmla_plan 
                                            cl_uint wait_count, const cl_event *wait, cl_event *event);
 
 // Builds every kernel this layer can use over this cache, and runs each once over a small cache of its own, so that no
-// enqueue compiles afterwards, in the library or in the driver: with any plan that names no variant, and whose
-// capacity, if it has one, is of up to 8 tokens a sequence (more may share a tile, and a program, of their own). Where
-// variants must be proven (clmla_proof, context.h) those of attend that plans choose by themselves are, and all of
-// attend_heads, also for plans that name one and were made without the model's config. Blocks. Layers of one shape need
-// one call.
+// enqueue compiles afterwards, in the library or in the driver: with any plan that names no variant, and that expects
+// up to 8 new tokens of a sequence (clmla_plan_params.query_tokens; more may share a tile, and a program, of their
+// own). Where variants must be proven (clmla_proof, context.h) those of attend that plans choose by themselves are, and
+// all of attend_heads, also for plans that name one and were made without the model's config. Blocks. Layers of one
+// shape need one call.
 // Errors  : as clmla_layer_enqueue and clmla_cache_create.
 CLMLA_API clmla_status clmla_layer_prepare(const clmla_layer *layer, const clmla_cache *cache, cl_command_queue queue);
 

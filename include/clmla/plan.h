@@ -68,6 +68,11 @@ typedef struct clmla_plan_params {
     uint32_t split_tokens; // a fixed number of keys a split, rounded up to the variant's block; 0 = chosen from
                            // lengths and device. Fixed: a sequence's result does not depend on the rest of the batch
     clmla_plan_capacity capacity;
+    // New tokens a sequence mostly has in a step; 0 = as many as a capacity has room for in each, without one 1. A
+    // hint: attend's variant and tile are chosen for so many rows, one for each query head of a kv head and new token.
+    // Steps of any lengths are right, but slower where they are far from it. Plans with split_tokens choose for 1
+    // token, whatever this and the capacity say: there a sequence's bits hang on its own lengths and the heads alone
+    uint32_t query_tokens;
     // attend is given lists of slots (clmla_attend_params.scopes) with this plan, which are another program: it is
     // proven, too. Where variants must be proven (clmla_proof) lists are refused without; elsewhere it changes nothing.
     // Refused with a window or ranks, which lists have not

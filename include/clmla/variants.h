@@ -47,6 +47,7 @@ typedef struct clmla_shape {
     clmla_type weights;      // project, absorb, output
     clmla_row_format format; // append, attend, gather, copy_pages; convert_rows: what it writes
     uint32_t latent_dim, rope_dim, value_dim, head_count; // attend_heads: latent_dim is N; attend: heads of a kv head
+    uint32_t query_tokens; // attend: new tokens a sequence mostly has in a step (clmla_plan_params); 0 = 1
     clmla_compute compute; // attend, attend_heads
     uint32_t row_count;    // tokens or rows of the call
     bool recorded;         // it is kept in a recording (recording.h)

@@ -115,6 +115,44 @@ START_TEST(nothing_is_compiled_after_prepare) {
 }
 END_TEST
 
+// A step of a plan with these parameters after prepare builds nothing. before: what prepare had built.
+static void check_plan(world *w, clmla_context *context, clmla_sequence sequence, clmla_plan_params params,
+                       uint32_t tokens, clmla_program_counts before) {
+    clmla_rows rows;
+    TEST_OK(clmla_cache_rows(&rows, w->cache, 0));
+    params.head_count = 4;
+    params.layout = rows.layout;
+    clmla_plan_destroy(&w->plan);
+    TEST_OK(clmla_plan_create(&w->plan, context, &params));
+    test_case_begin("prepare, plans", (int)tokens, "%u tokens, %s compute, %s", tokens,
+                    clmla_compute_name(params.compute), clmla_plan_facts_get(w->plan).attend_variant);
+    step(w, &sequence, 1, tokens);
+    TEST_ASSERT(clmla_context_programs(context).built == before.built, "%u programs built, %u by prepare",
+                clmla_context_programs(context).built, before.built);
+}
+
+// A plan that expects several tokens of a sequence may attend by another variant: in fast compute a CPU's 16-bit
+// products of f16 rows pay from some rows on.
+START_TEST(nor_for_plans_that_expect_tokens) {
+    static const uint32_t tokens[] = {1, 2, 6, 8};
+    clmla_context *context = test_device_get()->context;
+    clmla_sequence sequence;
+    world w;
+    if (test_left_out(test_device_get()->short_form, "plans that expect tokens")) return;
+    open_world(&w, context, CLMLA_ROWS_F16);
+    TEST_OK(clmla_layer_prepare(w.layer, w.cache, test_device_get()->queue));
+    clmla_program_counts before = clmla_context_programs(context);
+    int before_driver = compiled_by_driver();
+    TEST_OK(clmla_cache_sequence_create(&sequence, w.cache));
+    for (size_t i = 0; i < 2 * sizeof tokens / sizeof *tokens; i++) {
+        clmla_plan_params params = {.query_tokens = tokens[i / 2], .compute = (clmla_compute)(i % 2)};
+        check_plan(&w, context, sequence, params, tokens[i / 2], before);
+    }
+    ck_assert_int_eq(compiled_by_driver(), before_driver);
+    close_world(&w);
+}
+END_TEST
+
 // A plan with a capacity for several tokens a sequence has more rows to share a tile, whose program is another one on
 // GPUs: which the device plays here, as the kernels for CPUs have one tile.
 START_TEST(nor_for_plans_with_a_capacity) {
@@ -136,18 +174,11 @@ START_TEST(nor_for_plans_with_a_capacity) {
     clmla_program_counts before = clmla_context_programs(context);
     TEST_OK(clmla_cache_sequence_create(&sequence, w.cache));
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
-        clmla_plan_params params = {
-            .head_count = 4, .capacity = {1, tokens[i], 100}, .compute = (clmla_compute)(i % 2)};
-        clmla_rows rows;
-        TEST_OK(clmla_cache_rows(&rows, w.cache, 0));
-        params.layout = rows.layout;
-        clmla_plan_destroy(&w.plan);
-        TEST_OK(clmla_plan_create(&w.plan, context, &params));
-        test_case_begin("prepare, capacity", (int)i, "%u tokens, %s", tokens[i],
-                        clmla_plan_facts_get(w.plan).attend_variant);
-        step(&w, &sequence, 1, tokens[i]);
-        TEST_ASSERT(clmla_context_programs(context).built == before.built, "%u programs built, %u by prepare",
-                    clmla_context_programs(context).built, before.built);
+        clmla_plan_params params = {.capacity = {1, tokens[i], 100}, .compute = (clmla_compute)(i % 2)};
+        check_plan(&w, context, sequence, params, tokens[i], before);
+        check_plan(&w, context, sequence,
+                   (clmla_plan_params){.query_tokens = tokens[i], .compute = (clmla_compute)(i % 2)}, tokens[i],
+                   before);
     }
     close_world(&w);
     clmla_context_destroy(&context);
@@ -180,6 +211,7 @@ END_TEST
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, named_variants_are_proven);
     tcase_add_test(tcase, nothing_is_compiled_after_prepare);
+    tcase_add_test(tcase, nor_for_plans_that_expect_tokens);
     tcase_add_test(tcase, nor_for_plans_with_a_capacity);
 }
 

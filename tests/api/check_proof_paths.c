@@ -256,6 +256,32 @@ START_TEST(named_variants_of_prompts_are_proven) {
 }
 END_TEST
 
+// What a tuning leaves no room for is tried without it, as it runs; of a variant that is named it would not run.
+START_TEST(tight_tunings_are_left_aside) {
+    proof_told t = proof_told_nothing();
+    clmla_context *context = proof_context(&t, CLMLA_PROOF_ALWAYS, "");
+    clmla_plan_params params = proof_small_params(5);
+    clmla_config config = {
+        .qk_nope_head_dim = 32, .qk_rope_head_dim = 8, .v_head_dim = 24, .kv_lora_rank = 32, .head_count = 5};
+    const char *reason;
+    test_case_begin("proof", 13, "attend_heads, a tight tuning");
+    proof_spoil("attend_heads_tile(", PROOF_NO_PROGRAM);
+    TEST_OK(clmla_tuning_set(context, "attend.tile.local_kib", 1));
+    params.config = &config;
+    params.attend_heads_variant = "tile";
+    TEST_OK(plan_prefill_prove(context, &params));
+    ck_assert_str_eq(heads_chosen(&reason, context, &params, &config), "tile");
+    ck_assert_ptr_nonnull(strstr(reason, "not proven on this device"));
+    ck_assert_int_eq(t.refused, 0);
+    params.attend_heads_variant = NULL;
+    TEST_OK(plan_prefill_prove_all(context, &params));
+    ck_assert_int_eq(t.refused, 1);
+    ck_assert_msg(strstr(t.last, "attend_heads 'tile' is not used: failed on this device: its program") != NULL, "%s",
+                  t.last);
+    clmla_context_destroy(&context);
+}
+END_TEST
+
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, every_variant_is_right);
     tcase_add_test(tcase, every_path_is_tried);
@@ -264,6 +290,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_loop_test(tcase, schedules_are_proven, 0, 2);
     tcase_add_loop_test(tcase, prompts_are_proven, 0, 2);
     tcase_add_test(tcase, named_variants_of_prompts_are_proven);
+    tcase_add_test(tcase, tight_tunings_are_left_aside);
 }
 
 int main(void) {

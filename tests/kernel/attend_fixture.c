@@ -33,6 +33,7 @@ clmla_shape attend_variant_shape(const attend_shape *s) {
                          .rope_dim = s->rope,
                          .value_dim = s->value,
                          .head_count = s->heads,
+                         .query_tokens = s->split_tokens ? 1 : s->expected_tokens,
                          .compute = s->compute};
 }
 
@@ -148,6 +149,7 @@ void attend_plan(attend_fixture *f, const char *variant) {
         .parallel = s->parallel,
         .compute = s->compute,
         .capacity = capacity_of(f),
+        .query_tokens = s->expected_tokens,
         .attend_variant = variant,
     };
     clmla_lengths lengths = attend_lengths(f);

@@ -69,7 +69,8 @@ typedef struct attend_shape {
     ref_type absorb_type;
     bool missing_page; // the table's first entry in use names no page
     clmla_compute compute;
-    bool capacity; // the plan has one, which the step fills
+    bool capacity;            // the plan has one, which the step fills
+    uint32_t expected_tokens; // clmla_plan_params.query_tokens
     uint64_t seed;
 } attend_shape;
 

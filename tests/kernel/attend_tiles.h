@@ -35,7 +35,7 @@ static inline void attend_reset_tile(void) {
 }
 
 // Three sequences of these rows, with what else attend does going round with the tile's number.
-static inline attend_shape attend_tile_shape(const attend_tile_rows *rows, size_t tile) {
+static inline attend_shape attend_tiles_shape(const attend_tile_rows *rows, size_t tile) {
     return (attend_shape){.format = rows->format,
                           .latent = rows->latent,
                           .rope = rows->rope,

@@ -56,7 +56,7 @@ static void make_small(attend_shape *s) {
 }
 
 static attend_shape shape_of(size_t shape, size_t tile, clmla_compute compute) {
-    attend_shape s = attend_tile_shape(&shapes[shape], tile);
+    attend_shape s = attend_tiles_shape(&shapes[shape], tile);
     make_small(&s);
     s.compute = compute;
     s.query_type = tile % 2 ? CLMLA_TYPE_F16 : CLMLA_TYPE_F32;
@@ -253,6 +253,32 @@ START_TEST(says_what_it_does_not_serve) {
 }
 END_TEST
 
+// Heads and new tokens make the rows; fixed splits must not depend on the tokens that are expected.
+START_TEST(counts_new_tokens_as_rows) {
+    static const struct {
+        uint32_t tokens, capacity, split_tokens;
+        bool refused;
+    } plans[] = {{0, 0, 0, true}, {1, 0, 0, true},  {2, 0, 0, false}, {0, 2, 0, false},
+                 {1, 8, 0, true}, {8, 1, 0, false}, {8, 0, 64, true}, {0, 8, 64, true}};
+    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
+        clmla_plan *plan = NULL;
+        clmla_plan_params params = {.head_count = 4,
+                                    .split_tokens = plans[i].split_tokens,
+                                    .query_tokens = plans[i].tokens,
+                                    .attend_variant = "matrix",
+                                    .compute = CLMLA_COMPUTE_FAST};
+        if (plans[i].capacity) params.capacity = (clmla_plan_capacity){1, plans[i].capacity, 100};
+        test_case_begin("attend matrix, rows", (int)i, "4 heads, %u tokens expected, capacity for %u, splits of %u",
+                        plans[i].tokens, plans[i].capacity, plans[i].split_tokens);
+        TEST_OK(clmla_row_layout_make(&params.layout, CLMLA_ROWS_F16, CLMLA_ROPE_INTERLEAVED, 64, 16));
+        clmla_status status = clmla_plan_create(&plan, test_device_get()->context, &params);
+        TEST_ASSERT(status == (plans[i].refused ? CLMLA_E_ARGUMENT : CLMLA_OK), "%s", clmla_status_name(status));
+        if (plans[i].refused) TEST_ASSERT(strstr(clmla_last_error(), "padding") != NULL, "%s", clmla_last_error());
+        clmla_plan_destroy(&plan);
+    }
+}
+END_TEST
+
 // Nothing on a device without matrix units runs it unless it is named.
 START_TEST(is_not_chosen_without_matrix_units) {
     clmla_plan *plan = NULL;
@@ -274,6 +300,7 @@ static void add(TCase *tcase) {
     tcase_add_loop_test(tcase, keeps_hidden_values_out, 0, 2);
     tcase_add_loop_test(tcase, shows_what_is_no_number, 0, 2);
     tcase_add_test(tcase, says_what_it_does_not_serve);
+    tcase_add_test(tcase, counts_new_tokens_as_rows);
     tcase_add_loop_test(tcase, is_not_chosen_without_matrix_units, 0, 2);
 }
 

@@ -52,7 +52,7 @@ static void make_small(attend_shape *s) {
 }
 
 static attend_shape shape_of(size_t number, size_t ring, clmla_compute compute) {
-    attend_shape s = attend_tile_shape(&shapes[number], ring + number);
+    attend_shape s = attend_tiles_shape(&shapes[number], ring + number);
     s.compute = compute;
     if (compute == CLMLA_COMPUTE_EXACT) s.format = CLMLA_ROWS_F16;
     s.kv_tokens[1] = ring % 2 ? 200 : 129;

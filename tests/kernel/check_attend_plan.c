@@ -3,6 +3,7 @@
 #include "tests/kernel/attend_fixture.h"
 #include "tests/support/variants.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -147,6 +148,27 @@ START_TEST(fixed_splits_do_not_depend_on_the_batch) {
 }
 END_TEST
 
+// Nor on what the plan expects of steps.
+static void check_expectations(attend_fixture *f) {
+    float *before = test_allocate(f->output.bytes, 1);
+    char variant[48];
+    snprintf(variant, sizeof variant, "%s", clmla_plan_facts_get(f->plan).attend_variant);
+    test_run_twice(&f->run);
+    memcpy(before, f->output.found, f->output.bytes);
+    f->shape.expected_tokens = 9;
+    f->shape.capacity = true;
+    attend_plan(f, variant);
+    test_run_twice(&f->run);
+    TEST_ASSERT(memcmp(before, f->output.found, f->output.bytes) == 0, "%s", "other bits with 9 tokens expected");
+    free(before);
+}
+
+START_TEST(fixed_splits_do_not_depend_on_expectations) {
+    attend_shape s = small();
+    for_each_variant("attend fixed split, expectations", &s, check_expectations);
+}
+END_TEST
+
 static void check_nothing(attend_fixture *f) {
     clmla_lengths empty[] = {{0, NULL, NULL}, {2, (uint32_t[]){0, 0}, (uint32_t[]){5, 0}}};
     for (int i = 0; i < 2; i++) {
@@ -278,6 +300,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, waits_for_its_plan);
     tcase_add_test(tcase, survives_many_updates);
     tcase_add_test(tcase, fixed_splits_do_not_depend_on_the_batch);
+    tcase_add_test(tcase, fixed_splits_do_not_depend_on_expectations);
     tcase_add_test(tcase, takes_empty_steps);
     tcase_add_test(tcase, refuses_wrong_arguments);
     tcase_add_test(tcase, refuses_a_plan_without_a_step);

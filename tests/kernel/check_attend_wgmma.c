@@ -35,7 +35,7 @@ static void check(const attend_shape *s) {
 }
 
 static attend_shape shape_of(size_t number, clmla_compute compute) {
-    attend_shape s = attend_tile_shape(&shapes[number], number);
+    attend_shape s = attend_tiles_shape(&shapes[number], number);
     s.compute = compute;
     if (compute == CLMLA_COMPUTE_EXACT) s.format = CLMLA_ROWS_F16;
     s.kv_tokens[1] = number % 2 ? 200 : 129;

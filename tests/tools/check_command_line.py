@@ -136,11 +136,31 @@ class CommandLine(tool.ToolTest):
             self.assertIn(words, text)
         self.assertNotIn('attend of exact compute', text)
 
+    def test_info_of_new_tokens(self):
+        def reasons(*options):
+            answer = self.run_json('info', '--heads', 4, '--format', 'f16', '--compute', 'fast', *options)
+            for device in answer['devices']:
+                (entry,) = device['attend_fast']
+                self.assertNotIn('query_tokens', device['attend_heads_fast'])
+                for variant in entry['variants']:
+                    yield entry['query_tokens'], variant['name'], variant['reason']
+        few, many = list(reasons()), list(reasons('--query-tokens', 8))
+        self.assertEqual({tokens for tokens, _, _ in few}, {1})
+        self.assertEqual({tokens for tokens, _, _ in many}, {8})
+        says = 'fewer than 8 heads times new tokens'
+        self.assertTrue(any(name == 'matrix' and says in reason for _, name, reason in few))
+        self.assertFalse([reason for _, _, reason in many if 'fewer than' in reason])
+        text = self.run_tool('info', '--heads', 4, '--query-tokens', 8).stdout.decode()
+        for words in ('kernels for 8 tokens, 4 heads, rows of 512 + 64,',
+                      'attend of fast compute, 4 heads, 8 new tokens, rows of 512 + 64,'):
+            self.assertIn(words, text)
+
     def test_info_bad_values(self):
         for names in ('q9', 'f16,', ',f16', '', 'all,f16', 'x' * 100):
             self.assert_refused('info', f'--format={names}', says=['row format: "', 'is none of f32, f16'])
         self.assert_refused('info', '--compute', 'wild', says='"wild" is none of exact, fast')
-        for option, number in (('--heads', 0), ('--heads', 1025), ('--latent', 0), ('--latent', 'x'), ('--rope', 257)):
+        for option, number in (('--heads', 0), ('--heads', 1025), ('--query-tokens', 0), ('--latent', 0),
+                               ('--latent', 'x'), ('--rope', 257)):
             self.assert_refused('info', option, number, says=[option, f"'{number}'"])
 
     def test_info_of_one_device(self):

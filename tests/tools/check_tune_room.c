@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A tuning that leaves no room for a tile, as a file written on another device may: a plan that chooses its variant is
-// made without it, and the log names the number; one that names the variant is refused.
-#include "lib/context.h"
+// made without it, and the log names the number; one that names the variant is refused. So are calls of attend_heads.
+#include "lib/operation.h"
 #include "tests/support/device.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,9 +72,66 @@ START_TEST(is_refused_by_name) {
 }
 END_TEST
 
+// --- attend_heads
+
+// By a variant that is chosen, or named.
+static clmla_status ask_heads(clmla_context *context, const char *variant, bool named, char options[OPTIONS_MAX]) {
+    const clmla_attend_heads_params call = {.token_count = 1,
+                                            .head_count = 1,
+                                            .nope_dim = 32,
+                                            .rope_dim = 8,
+                                            .value_dim = 24,
+                                            .variant = named ? variant : NULL,
+                                            .compute = CLMLA_COMPUTE_FAST};
+    const clmla_shape shape = {
+        .latent_dim = 32, .rope_dim = 8, .value_dim = 24, .head_count = 1, .compute = CLMLA_COMPUTE_FAST};
+    const struct variant *found;
+    TEST_OK(variant_choose(&found, context, CLMLA_OP_ATTEND_HEADS, &shape, variant));
+    return attend_heads_options(options, context, &call, found);
+}
+
+static const char *const heads_variants[] = {"tile", "matrix"};
+
+// The warning comes once, as calls are many, until a number is set.
+START_TEST(is_worked_around_in_calls) {
+    warnings w = {0};
+    char untuned[OPTIONS_MAX], options[OPTIONS_MAX], says[64];
+    clmla_context *context = open_context(&w);
+    snprintf(says, sizeof says, "variant '%s' needs ", heads_variants[_i]);
+    TEST_OK(ask_heads(context, heads_variants[_i], false, untuned));
+    for (uint32_t kib = 1; kib <= 2; kib++) {
+        TEST_OK(clmla_tuning_set(context, "attend.tile.local_kib", kib));
+        for (int call = 0; call < 3; call++) {
+            TEST_OK(ask_heads(context, heads_variants[_i], false, options));
+            ck_assert_str_eq(options, untuned);
+            ck_assert_int_eq(w.count, (int)kib);
+        }
+        ck_assert_msg(strstr(w.last, "attend_heads: attend.tile.local_kib of the tuning leaves no room") != NULL, "%s",
+                      w.last);
+        ck_assert_msg(strstr(w.last, says) != NULL, "%s", w.last);
+    }
+    clmla_context_destroy(&context);
+}
+END_TEST
+
+START_TEST(is_refused_by_name_in_calls) {
+    warnings w = {0};
+    char options[OPTIONS_MAX];
+    clmla_context *context = open_context(&w);
+    TEST_OK(clmla_tuning_set(context, "attend.tile.local_kib", 1));
+    ck_assert_int_eq(ask_heads(context, heads_variants[_i], true, options), CLMLA_E_LIMIT);
+    ck_assert_msg(strstr(clmla_last_error(), "see attend.tile.* of the tuning") != NULL, "%s", clmla_last_error());
+    ck_assert_msg(strstr(clmla_last_error(), "has 1024") != NULL, "%s", clmla_last_error());
+    ck_assert_int_eq(w.count, 0);
+    clmla_context_destroy(&context);
+}
+END_TEST
+
 static void add(TCase *tcase) {
     tcase_add_test(tcase, is_worked_around);
     tcase_add_test(tcase, is_refused_by_name);
+    tcase_add_loop_test(tcase, is_worked_around_in_calls, 0, 2);
+    tcase_add_loop_test(tcase, is_refused_by_name_in_calls, 0, 2);
 }
 
 int main(void) {

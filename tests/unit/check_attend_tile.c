@@ -86,6 +86,16 @@ static attend_tile choose(const clmla_device_facts *facts, const attend_tile_lim
     return tile;
 }
 
+START_TEST(rows_are_of_heads_and_tokens) {
+    ck_assert_uint_eq(attend_rows_of(0, 8), 0); // not known
+    ck_assert_uint_eq(attend_rows_of(4, 0), 4);
+    ck_assert_uint_eq(attend_rows_of(4, 1), 4);
+    ck_assert_uint_eq(attend_rows_of(4, 8), 32);
+    ck_assert_uint_eq(attend_rows_of(1024, UINT32_MAX), 65536);
+    ck_assert_uint_eq(attend_rows_of(UINT32_MAX, UINT32_MAX), 65536);
+}
+END_TEST
+
 // More local memory stages more keys, and a key is staged for many heads.
 START_TEST(uses_what_there_is) {
     const attend_tile_limits none = {0};
@@ -175,6 +185,7 @@ END_TEST
 
 static void add_tests(TCase *tests) {
     tcase_add_test(tests, every_device_gets_a_tile_that_fits);
+    tcase_add_test(tests, rows_are_of_heads_and_tokens);
     tcase_add_test(tests, uses_what_there_is);
     tcase_add_test(tests, keeps_to_its_limits);
     tcase_add_test(tests, cpus_get_few_tiles);

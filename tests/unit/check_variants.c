@@ -140,7 +140,7 @@ START_TEST(test_products_are_asked_for) {
         {"bf16_dot", DOTS, 16, CLMLA_ROWS_Q8, 512, 64, 0, 16, "bf16 rows"},
         {"bf16_dot", DOTS, 16, CLMLA_ROWS_BF16, 512, 7, 0, 16, "odd"},
         {"bf16_dot", INT8, 16, CLMLA_ROWS_BF16, 512, 64, 0, 16, "vdpbf16ps"},
-        {"int16_dot", INT16, 8, CLMLA_ROWS_Q8, 512, 7, 0, 4, "5 heads"},
+        {"int16_dot", INT16, 8, CLMLA_ROWS_Q8, 512, 7, 0, 4, "5 heads times"},
         {"int16_dot", INT16, 8, CLMLA_ROWS_Q8, 500, 7, 0, 16, "64"},
         {"int16_dot", INT16, 8, CLMLA_ROWS_Q8, 2048, 7, 0, 16, "wider than 2048"},
         {"int16_dot", INT16, 8, CLMLA_ROWS_Q8, 512, 7, 519, 16, "rope part"},
@@ -158,6 +158,37 @@ START_TEST(test_products_are_asked_for) {
         check_product(&(product_case){"int16_dot", INT16, 8, format, 512, 7, 0, 16, NULL});
         check_product(&(product_case){"int16_dot", INT16, 16, format, 512, 7, 0, 16, NULL});
         check_product(&(product_case){"amx", ALL, 16, format, 512, 64, 0, 16, NULL});
+    }
+}
+END_TEST
+
+// New tokens of a sequence share its cached rows as its heads do: whether these are too few hangs on both.
+START_TEST(test_new_tokens_count_as_heads_do) {
+    static const struct {
+        uint32_t heads, tokens;
+        bool dot, matrix;
+    } rows[] = {{4, 0, false, false}, {4, 1, false, false},       {1, 4, false, false}, {1, 5, true, false},
+                {7, 1, true, false},  {4, 2, true, true},         {1, 8, true, true},   {8, 1, true, true},
+                {0, 1, true, true},   {1, UINT32_MAX, true, true}};
+    clmla_device_facts cpu = {.type = CL_DEVICE_TYPE_CPU, .float_vector_width = 8, .has_int16_dot = true};
+    clmla_device_facts gpu = {.type = CL_DEVICE_TYPE_GPU,
+                              .vendor_id = 0x10de,
+                              .compute_capability = 80,
+                              .local_bytes = 49152,
+                              .max_group_size = 1024};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        clmla_shape shape = {.format = CLMLA_ROWS_F16,
+                             .latent_dim = 512,
+                             .rope_dim = 64,
+                             .head_count = rows[i].heads,
+                             .query_tokens = rows[i].tokens,
+                             .compute = CLMLA_COMPUTE_FAST};
+        ck_assert_int_eq(attend_variant("int16_dot", &cpu, shape).accepted, rows[i].dot);
+        ck_assert_int_eq(attend_variant("matrix_ring", &gpu, shape).accepted, rows[i].matrix);
+        ck_assert_int_eq(attend_variant("matrix", &gpu, shape).accepted, rows[i].matrix);
+        ck_assert(attend_variant("tile", &gpu, shape).accepted);
+        if (rows[i].matrix) continue;
+        ck_assert_ptr_nonnull(strstr(attend_variant("matrix", &gpu, shape).reason, "8 heads times new tokens"));
     }
 }
 END_TEST
@@ -216,6 +247,7 @@ static void add_tests(TCase *tests) {
     tcase_add_test(tests, test_cpu_gets_vectors_gpu_does_not);
     tcase_add_test(tests, test_gpus_have_tiles_for_prompts);
     tcase_add_test(tests, test_products_are_asked_for);
+    tcase_add_test(tests, test_new_tokens_count_as_heads_do);
     tcase_add_test(tests, test_recorded_products_are_our_own);
     tcase_add_test(tests, test_wrong_arguments);
     tcase_add_test(tests, test_sizes_beyond_the_limits);

@@ -50,8 +50,11 @@ static bool create_plan(clmla_plan **out, clmla_row_layout *layout, const sessio
     if (clmla_row_layout_make(layout, bench->rows, CLMLA_ROPE_INTERLEAVED, bench->latent_dim, bench->rope_dim) !=
         CLMLA_OK)
         return failure_library(failure);
-    clmla_plan_params params = {
-        .head_count = bench->heads, .layout = *layout, .compute = bench->compute, .attend_variant = bench->variant};
+    clmla_plan_params params = {.head_count = bench->heads,
+                                .layout = *layout,
+                                .query_tokens = bench->query_tokens,
+                                .compute = bench->compute,
+                                .attend_variant = bench->variant};
     return clmla_plan_create(out, session->context, &params) == CLMLA_OK || failure_library(failure);
 }
 

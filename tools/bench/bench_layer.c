@@ -97,6 +97,7 @@ static bool make_plan(step *s, bool replayed, failure *failure) {
     bool rebuilt = s->prefill == CLMLA_PREFILL_RECONSTRUCTED;
     clmla_plan_params params = {.head_count = b->heads,
                                 .layout = s->rows.layout,
+                                .query_tokens = b->query_tokens,
                                 .compute = b->compute,
                                 .attend_variant = rebuilt ? NULL : b->variant,
                                 .prefill = s->prefill,

@@ -86,9 +86,11 @@ bool session_buffer(cl_mem *out, const session *session, uint64_t bytes, const v
 }
 
 bool session_plan(clmla_plan **out, const session *session, const clmla_config *config, const clmla_cache *cache,
-                  clmla_compute compute, clmla_prefill prefill, const char *attend_variant, failure *failure) {
+                  uint32_t query_tokens, clmla_compute compute, clmla_prefill prefill, const char *attend_variant,
+                  failure *failure) {
     clmla_rows rows;
     clmla_plan_params params = {.head_count = config->head_count,
+                                .query_tokens = query_tokens,
                                 .compute = compute,
                                 .attend_variant = attend_variant,
                                 .prefill = prefill,

@@ -25,9 +25,10 @@ void session_close(session *session);
 // A read-only or scratch buffer; `values` NULL leaves it undefined. Releases nothing on failure.
 bool session_buffer(cl_mem *out, const session *session, uint64_t bytes, const void *values, failure *failure);
 
-// A plan for a model's layers over a cache, with an attend kernel of the caller's choice, NULL = the plan's for that
-// compute mode.
+// A plan for a model's layers over a cache, whose steps mostly have so many new tokens of a sequence, with an attend
+// kernel of the caller's choice, NULL = the plan's for that compute mode.
 bool session_plan(clmla_plan **out, const session *session, const clmla_config *config, const clmla_cache *cache,
-                  clmla_compute compute, clmla_prefill prefill, const char *attend_variant, failure *failure);
+                  uint32_t query_tokens, clmla_compute compute, clmla_prefill prefill, const char *attend_variant,
+                  failure *failure);
 
 #endif

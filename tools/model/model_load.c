@@ -173,7 +173,8 @@ static bool open_cache(model *model, const model_cache *cache, failure *failure)
                                  .share_prefixes = cache->keep_tokens};
     if (clmla_cache_create(&model->cache, model->session->context, &model->config, &params) != CLMLA_OK)
         return failure_library(failure);
-    if (!session_plan(&model->plan, model->session, &model->config, model->cache, cache->compute, CLMLA_PREFILL_AUTO,
+    // Prompts are few steps: most decode a token.
+    if (!session_plan(&model->plan, model->session, &model->config, model->cache, 1, cache->compute, CLMLA_PREFILL_AUTO,
                       NULL, failure))
         return false;
     // All layers have one shape: after this no step compiles an attention kernel.

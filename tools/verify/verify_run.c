@@ -42,6 +42,11 @@ double verify_rows_bar(clmla_row_format format) {
     return bars[format].rows;
 }
 
+uint32_t verify_step_tokens(const reference_case *reference, const verify_choice *choice) {
+    bool all = choice->chunk == 0 || choice->chunk > reference->token_count;
+    return all ? reference->token_count : choice->chunk;
+}
+
 static void close_run(run *r) {
     for (uint32_t i = 0; r->layers && i < r->reference->layer_count; i++) clmla_layer_destroy(&r->layers[i]);
     clmla_plan_destroy(&r->plan);
@@ -56,7 +61,7 @@ static void close_run(run *r) {
     free(r->results);
 }
 
-static bool open_cache(run *r, const verify_choice *choice, failure *failure) {
+static bool open_cache(run *r, const verify_choice *choice, uint32_t step_tokens, failure *failure) {
     const reference_case *reference = r->reference;
     uint32_t page_tokens = choice->page_tokens ? choice->page_tokens : reference->token_count;
     uint64_t pages_each = ((uint64_t)reference->token_count + page_tokens - 1) / page_tokens;
@@ -68,7 +73,7 @@ static bool open_cache(run *r, const verify_choice *choice, failure *failure) {
                                  .page_count = pages_each * reference->sequence_count};
     if (clmla_cache_create(&r->cache, r->session->context, &reference->config, &params) != CLMLA_OK)
         return failure_library(failure);
-    if (!session_plan(&r->plan, r->session, &reference->config, r->cache, choice->compute, choice->prefill,
+    if (!session_plan(&r->plan, r->session, &reference->config, r->cache, step_tokens, choice->compute, choice->prefill,
                       choice->attend_variant, failure))
         return false;
     for (uint32_t i = 0; i < reference->sequence_count; i++)
@@ -112,7 +117,7 @@ static bool open_run(run *r, const verify_choice *choice, uint32_t step_tokens, 
         return failure_memory(failure);
     return session_buffer(&r->input, r->session, rows * width * sizeof(float), NULL, failure) &&
            session_buffer(&r->output, r->session, rows * width * sizeof(float), NULL, failure) &&
-           load_layers(r, choice, failure) && open_cache(r, choice, failure);
+           load_layers(r, choice, failure) && open_cache(r, choice, step_tokens, failure);
 }
 
 // Gathers tokens first .. first+count of every sequence, and makes the library ready for them.
@@ -201,8 +206,7 @@ static bool compare_rows(verify_layer *out, const run *r, uint32_t layer, clmla_
 bool verify_run(verify_layer *layers, verify_way *way, const session *session, const reference_case *reference,
                 const verify_choice *choice, failure *failure) {
     run r = {.session = session, .reference = reference};
-    bool all = choice->chunk == 0 || choice->chunk > reference->token_count;
-    uint32_t step_tokens = all ? reference->token_count : choice->chunk;
+    uint32_t step_tokens = verify_step_tokens(reference, choice);
     bool done = open_run(&r, choice, step_tokens, failure) && run_steps(&r, step_tokens, failure);
     for (uint32_t i = 0; done && i < reference->layer_count; i++)
         done = compare_output(&layers[i].output, &r, i, failure) &&

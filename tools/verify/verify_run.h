@@ -28,6 +28,9 @@ typedef struct verify_layer {
 double verify_output_bar(clmla_row_format format, clmla_compute compute);
 double verify_rows_bar(clmla_row_format format);
 
+// New tokens of a sequence in a step, but for the last one.
+uint32_t verify_step_tokens(const reference_case *reference, const verify_choice *choice);
+
 // How the steps were attended.
 typedef struct verify_way {
     const char *attend_variant; // of the tokens that were not reconstructed; a constant
