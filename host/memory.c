@@ -71,14 +71,13 @@ static clmla_status lay_out_large(host_context *context, cl_mem memory, size_t b
     return status;
 }
 
-clmla_status host_buffer_create(cl_mem *out, host_context *context, uint64_t bytes, const void *data,
-                                const char *what) {
+static clmla_status create(cl_mem *out, host_context *context, uint64_t bytes, const void *data, const char *what,
+                           bool large) {
     uint64_t limit = context->facts.max_buffer_bytes;
     if ((limit && bytes > limit) || bytes > SIZE_MAX)
         return host_fail(&context->log, CLMLA_E_LIMIT, 0,
                          "%s: %llu bytes are needed in one buffer, the device allows %llu", what,
                          (unsigned long long)bytes, (unsigned long long)limit);
-    bool large = (context->facts.type & CL_DEVICE_TYPE_CPU) && bytes >= LARGE_PAGES_LEAST;
     cl_mem_flags flags = CL_MEM_READ_WRITE | (data && !large ? CL_MEM_COPY_HOST_PTR : 0);
     cl_int code = CL_SUCCESS;
     // The driver only reads `data`; OpenCL's signature has no const.
@@ -90,6 +89,17 @@ clmla_status host_buffer_create(cl_mem *out, host_context *context, uint64_t byt
     if (status != CLMLA_OK) host_buffer_release(context, &memory);
     *out = memory;
     return status;
+}
+
+clmla_status host_buffer_create(cl_mem *out, host_context *context, uint64_t bytes, const void *data,
+                                const char *what) {
+    return create(out, context, bytes, data, what, false);
+}
+
+clmla_status host_buffer_create_lasting(cl_mem *out, host_context *context, uint64_t bytes, const void *data,
+                                        const char *what) {
+    bool large = (context->facts.type & CL_DEVICE_TYPE_CPU) && bytes >= LARGE_PAGES_LEAST;
+    return create(out, context, bytes, data, what, large);
 }
 
 void host_buffer_release(host_context *context, cl_mem *buffer) {

@@ -24,11 +24,16 @@ bool host_multiply(uint64_t *out, uint64_t a, uint64_t b);
 bool host_add(uint64_t *out, uint64_t a, uint64_t b);
 
 // Makes a device buffer of at least one byte. `what` names it in the sentence. When `data` is not NULL the buffer
-// starts with a copy of it (bytes long). A CPU's buffer of 4 MiB and more is of large pages where the system has them
-// for who asks: with pages of 4 KiB weights and rows that exceed the caches wait for their addresses, too. Errors:
-// CLMLA_E_LIMIT (over CL_DEVICE_MAX_MEM_ALLOC_SIZE, both figures named), CLMLA_E_OPENCL; *out is then NULL or as it was.
+// starts with a copy of it (bytes long). Errors: CLMLA_E_LIMIT (over CL_DEVICE_MAX_MEM_ALLOC_SIZE, both figures named),
+// CLMLA_E_OPENCL.
 clmla_status host_buffer_create(cl_mem *out, struct host_context *context, uint64_t bytes, const void *data,
                                 const char *what);
+// The same for what stays and is read again and again, weights and cached rows: a CPU's buffer of 4 MiB and more is of
+// large pages where the system has them for who asks. With pages of 4 KiB what exceeds the caches waits for its
+// addresses, too. Blocks, by a queue of its own: not for what grows while steps are enqueued. On errors *out is NULL or
+// as it was.
+clmla_status host_buffer_create_lasting(cl_mem *out, struct host_context *context, uint64_t bytes, const void *data,
+                                        const char *what);
 // Releases and sets NULL; accepts NULL.
 void host_buffer_release(struct host_context *context, cl_mem *buffer);
 

@@ -93,7 +93,7 @@ static clmla_status allocate(clmla_cache *cache, bool share_prefixes) {
         char what[64];
         snprintf(what, sizeof what, "cache layers %u to %u", i * cache->layers_per_group,
                  i * cache->layers_per_group + layers - 1);
-        STATUS_OR_RETURN(host_buffer_create(&cache->groups[i], host, bytes, NULL, what));
+        STATUS_OR_RETURN(host_buffer_create_lasting(&cache->groups[i], host, bytes, NULL, what));
     }
     // Without a log: what a call answers is logged when it is settled, after the owner could evict.
     cache_pages_params params = {.allocator = &host->allocator,

@@ -102,7 +102,7 @@ clmla_status clmla_buffer_create(cl_mem *out, clmla_context *context, uint64_t b
     if (!out || !context)
         return host_fail(context ? &context->host.log : NULL, CLMLA_E_ARGUMENT, 0, "buffer: %s is missing",
                          out ? "context" : "out");
-    return host_buffer_create(out, &context->host, bytes, data, "buffer");
+    return host_buffer_create_lasting(out, &context->host, bytes, data, "buffer");
 }
 
 const clmla_device_facts *clmla_context_facts(const clmla_context *context) {

@@ -96,7 +96,7 @@ static void copy_window(unsigned char *out, clmla_type type, const layer_tensor 
 // A device buffer the layer owns.
 static clmla_status keep(clmla_layer *layer, clmla_buffer *out, uint64_t bytes, const void *data, const char *what) {
     cl_mem *memory = &layer->buffers[layer->buffer_count];
-    STATUS_OR_RETURN(host_buffer_create(memory, &layer->context->host, bytes, data, what));
+    STATUS_OR_RETURN(host_buffer_create_lasting(memory, &layer->context->host, bytes, data, what));
     layer->buffer_count++;
     layer->bytes += bytes;
     *out = (clmla_buffer){*memory, 0};

@@ -3,7 +3,7 @@
 """Measures attention and the rest of a step with clmla bench on this machine and writes the tables into docs/bench.md, between the
 markers of MACHINE.
 
-    tools/bench_figures.py MACHINE [CLMLA [OPTION ...]]     MACHINE: avx2, avx512; default: build/tools/clmla; options go to clmla bench
+    tools/bench_figures.py MACHINE [CLMLA [OPTION ...]]     MACHINE: avx2, avx512, avx512_halves; default: build/tools/clmla; options go to clmla bench
 
 Run it on a machine that does nothing else (ten minutes): what it writes beside the figures says whether that was so.
 """

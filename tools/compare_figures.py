@@ -3,7 +3,7 @@
 """Measures clmla compare's figures on this machine and writes them into docs/compare.md, between the markers of MACHINE, and
 docs/compare_MACHINE.svg; the rows that matter most also into README.md, if it has markers of MACHINE.
 
-    tools/compare_figures.py MACHINE [CLMLA [OPTION ...]]     MACHINE: avx2, avx512; default: build/tools/clmla; options go to clmla compare
+    tools/compare_figures.py MACHINE [CLMLA [OPTION ...]]     MACHINE: avx2, avx512, avx512_halves; default: build/tools/clmla; options go to clmla compare
 
 Run it on a machine that does nothing else: what it writes beside the figures says whether that was so.
 """

@@ -103,7 +103,7 @@ CLMLA_API cl_device_id clmla_context_device(const clmla_context *context);
 // A buffer of `bytes` bytes (of 0: one) on the context's device, readable and writable by kernels. What clCreateBuffer
 // makes, but of large pages where the device is a CPU, the buffer has 4 MiB or more, and the system has such pages for
 // who asks (Linux: "madvise" or "always" in /sys/kernel/mm/transparent_hugepage/enabled): weights and rows that exceed
-// the caches are read faster from them. The library's own buffers are made alike.
+// the caches are read faster from them. Weights of layers and caches are made alike. Blocks.
 // In      : data, `bytes` bytes that the buffer starts with, copied before the call returns; NULL = anything.
 // Out     : *out, the caller's, to be given to clReleaseMemObject; on failure NULL.
 // Errors  : CLMLA_E_ARGUMENT (no out or no context); CLMLA_E_LIMIT (more than the device allows in one buffer, with both

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Host memory through an allocator, sizes that overflow, and device buffers: made, measured, refused.
+#ifdef __linux__
+#define _DEFAULT_SOURCE // MAP_ANONYMOUS
+#endif
 #include "host/memory.h"
+#include "host/os.h"
 #include "lib/context.h"
 #include "tests/host/faulty.h"
 #include "tests/support/device.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 static host_context *host(void) {
     return &((clmla_context *)(uintptr_t)test_device_get()->context)->host;
@@ -133,6 +141,41 @@ START_TEST(buffers_are_made) {
 }
 END_TEST
 
+#ifdef __linux__
+// Whether the mapping that holds the address was asked to be of large pages ("hg"), as the kernel tells.
+static bool is_advised(const void *at) {
+    char line[512];
+    bool here = false, advised = false;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    ck_assert_ptr_nonnull(maps);
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long long begin, end;
+        if (sscanf(line, "%llx-%llx ", &begin, &end) == 2) here = (uintptr_t)at >= begin && (uintptr_t)at < end;
+        if (here && strncmp(line, "VmFlags:", 8) == 0) advised = strstr(line, " hg") != NULL;
+    }
+    fclose(maps);
+    return advised;
+}
+
+// The whole pages of a range, and no others.
+START_TEST(large_pages_are_asked_for) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = 4096 * page;
+    if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) != 0) return; // such a kernel has none
+    char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(at, MAP_FAILED);
+    ck_assert(!is_advised(at));
+    host_large_pages(at + 1, page);     // less than one
+    host_large_pages(at + 1, page + 5); // likewise
+    host_large_pages(at, 0);
+    ck_assert(!is_advised(at) && !is_advised(at + page));
+    host_large_pages(at + 1, bytes / 2);
+    ck_assert(!is_advised(at) && is_advised(at + page) && is_advised(at + bytes / 2 - 1));
+    ck_assert(!is_advised(at + bytes / 2));
+    munmap(at, bytes);
+}
+END_TEST
+#endif
+
 // From 4 MiB on a CPU's buffers are laid out page by page: `bytes` of them read back, and each call in turn that fails.
 START_TEST(large_buffers_are_made_or_not) {
     size_t bytes = (5u << 20) + 12;
@@ -141,7 +184,7 @@ START_TEST(large_buffers_are_made_or_not) {
     host_context faulty = *host();
     faulty.calls = faulty_calls();
     cl_mem made = NULL;
-    TEST_OK(host_buffer_create(&made, &faulty, bytes, values, "many values"));
+    TEST_OK(host_buffer_create_lasting(&made, &faulty, bytes, values, "many values"));
     TEST_CL(clEnqueueReadBuffer(test_device_get()->queue, made, CL_TRUE, 0, bytes, back, 0, NULL, NULL));
     ck_assert_mem_eq(back, values, bytes);
     host_buffer_release(&faulty, &made);
@@ -149,7 +192,8 @@ START_TEST(large_buffers_are_made_or_not) {
     int failed = 0;
     for (;; failed++) {
         faulty_arm(FAULTY_CALL, failed, false);
-        clmla_status status = host_buffer_create(&made, &faulty, bytes, failed % 2 ? NULL : values, "many values");
+        clmla_status status =
+            host_buffer_create_lasting(&made, &faulty, bytes, failed % 2 ? NULL : values, "many values");
         if (!faulty_hit()) break;
         ck_assert_int_eq(status, CLMLA_E_OPENCL);
         ck_assert_ptr_null(made);
@@ -191,6 +235,9 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, buffers_are_measured);
     tcase_add_test(tcase, buffers_of_another_context);
     tcase_add_test(tcase, buffers_are_made);
+#ifdef __linux__
+    tcase_add_test(tcase, large_pages_are_asked_for);
+#endif
     tcase_add_test(tcase, large_buffers_are_made_or_not);
     tcase_add_test(tcase, buffers_of_the_public_call);
 }

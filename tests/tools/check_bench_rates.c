@@ -47,22 +47,26 @@ START_TEST(layer_is_the_sum_of_its_operations) {
 }
 END_TEST
 
-// The n-th launch of an operation does its n-th work; launches beyond the works, and of other operations, have no limit.
+// The n-th launch of an operation that does its work does its n-th one; launches beyond the works, of other operations,
+// and those that lay out and merge have no limit.
 START_TEST(launches_have_their_work_s_limit) {
     bench_result result = took(1.1, 60e9, 6e9);
-    const char *const operations[] = {"project", "merge", "attend", "attend", "project"};
+    const char *const operations[] = {"project", "merge", "attend", "attend", "attend", "project", "attend"};
+    const char *const kernels[] = {"project_vector", "merge_vector", "attend_pack_bf16", "attend_bf16_dot",
+                                   "attend_merge",   "project_tile", "attend_vector"};
     result.works[0] = (bench_work){"project", 10e9, 5e9}; // 0.5 s
     result.works[1] = (bench_work){"attend", 20e9, 1e9};  // 0.2 s
     result.works[2] = (bench_work){"project", 0.0, 1e9};  // 0.1 s
     result.work_count = 3;
-    result.launches.count = 5;
-    for (uint32_t i = 0; i < 5; i++)
-        snprintf(result.launches.list[i].operation, sizeof result.launches.list[i].operation, "%s", operations[i]);
-    expect(bench_launch_limit(&limits, &result, 0), 0.5);
-    ck_assert(bench_launch_limit(&limits, &result, 1) == 0.0);
-    expect(bench_launch_limit(&limits, &result, 2), 0.2);
-    ck_assert(bench_launch_limit(&limits, &result, 3) == 0.0);
-    expect(bench_launch_limit(&limits, &result, 4), 0.1);
+    result.launches.count = 7;
+    for (uint32_t i = 0; i < 7; i++) {
+        bench_launch *launch = &result.launches.list[i];
+        snprintf(launch->operation, sizeof launch->operation, "%s", operations[i]);
+        snprintf(launch->kernel, sizeof launch->kernel, "%s", kernels[i]);
+    }
+    const double expected[] = {0.5, 0.0, 0.0, 0.2, 0.0, 0.1, 0.0};
+    for (uint32_t i = 0; i < 7; i++)
+        ck_assert_double_eq_tol(bench_launch_limit(&limits, &result, i), expected[i], 1e-12);
 }
 END_TEST
 

@@ -213,11 +213,9 @@ static void set_session(void *payload, const session *session) {
     ((step *)payload)->session = session;
 }
 
-// A recording's kernels are not told of, and a prompt's are many.
+// A recording's kernels are not told of.
 static bool profile_step(bench_result *out, step *s, const bench_effort *effort, failure *failure) {
-    if (!effort->profile || s->recording || s->prefill != CLMLA_PREFILL_ABSORBED ||
-        s->bench->query_tokens == s->bench->tokens)
-        return true;
+    if (!effort->profile || s->recording) return true;
     return bench_profile_run(&out->launches, effort->profile, s->session, enqueue, set_session, s, failure);
 }
 
@@ -275,6 +273,7 @@ static bool measure_prompt(bench_result *out, const session *session, const benc
     step s = {.session = session, .bench = &whole, .prefill = prefill};
     bench_effort few = effort->repeat ? *effort : (bench_effort){.repeat = PROMPT_RUNS};
     bool reconstructed = false;
+    few.profile = NULL; // its kernels are many
     double pairs = 0.5 * bench->batch * bench->tokens * (bench->tokens + 1.0);
     if (!measure_step(out, &s, false, &few, pairs, &reconstructed, failure)) return false;
     snprintf(out->variant, sizeof out->variant, "%s", reconstructed ? "reconstructed" : "absorbed");

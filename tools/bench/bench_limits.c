@@ -247,20 +247,35 @@ static bool measure_dot(bench_limit *out, const session *session, const dot *dot
 // --- reading
 // -----------------------------------------------------------------------------------------------------------
 
-// Bytes of a core's last cache as Linux tells; 0 = it does not. sysconf(_SC_LEVEL3_CACHE_SIZE) adds up those of several
-// cores on some AMD CPUs.
-static double last_cache_bytes(void) {
-    char kib[32] = "";
-    FILE *file = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r");
-    if (!file) return 0.0;
-    if (!fgets(kib, sizeof kib, file)) kib[0] = '\0';
-    fclose(file);
-    return 1024.0 * strtod(kib, NULL);
+// A line of what Linux tells of the last cache of CPU 0; "" where it does not.
+static void last_cache_text(char *out, int size, const char *name) {
+    char path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index3/%s", name);
+    FILE *file = fopen(path, "r");
+    if (!file || !fgets(out, size, file)) out[0] = '\0';
+    if (file) fclose(file);
 }
 
-// The device's cache. Some drivers call the second level of a CPU that; the host, which is the device, knows the last.
+// CPUs of a list like "0-7,64-71"; at least one.
+static double cpus_of(const char *list) {
+    double count = 0.0;
+    for (char *end; *list; list = *end == ',' ? end + 1 : "") {
+        double first = strtod(list, &end), last = *end == '-' ? strtod(end + 1, &end) : first;
+        count += last - first + 1.0;
+    }
+    return fmax(count, 1.0);
+}
+
+// The device's cache. Some drivers call the second level of a CPU that; the host, which is the device, knows the last:
+// each of them, for as many CPUs as share one. (sysconf(_SC_LEVEL3_CACHE_SIZE) counts CPUs that a virtual machine has
+// not.)
 static double cache_bytes(const clmla_device_facts *facts) {
-    return is_cpu(facts) ? fmax((double)facts->cache_bytes, last_cache_bytes()) : (double)facts->cache_bytes;
+    char kib[32], cpus[256];
+    if (!is_cpu(facts)) return (double)facts->cache_bytes;
+    last_cache_text(kib, sizeof kib, "size");
+    last_cache_text(cpus, sizeof cpus, "shared_cpu_list");
+    double caches = ceil((double)facts->compute_units / cpus_of(cpus));
+    return fmax((double)facts->cache_bytes, 1024.0 * strtod(kib, NULL) * fmax(caches, 1.0));
 }
 
 // A launch reads one of some pieces and the next one the next, so that launches are short and what they read was long

@@ -8,12 +8,15 @@
 
 #define RUNS 21
 #define UNMEASURED 2
-#define MOST_RECORDS ((RUNS + UNMEASURED) * BENCH_MOST_LAUNCHES)
-#define WAIT_SECONDS 5.0 // for callbacks, which may come after the queue is done
+#define STEPS (RUNS + UNMEASURED)
+#define MOST_RECORDS (STEPS * BENCH_MOST_LAUNCHES)
+#define WAIT_SECONDS 5.0  // for callbacks, which may come after the queue is done
+#define QUIET_SECONDS 0.1 // after the last of them
 
 typedef struct record {
     char operation[24], kernel[48];
     uint64_t start, end; // nanoseconds of the device
+    size_t number;       // in the order they were told
 } record;
 
 struct bench_profile {
@@ -41,7 +44,7 @@ static void note(void *payload, const char *operation, const char *kernel, uint6
     pthread_mutex_lock(&profile->lock);
     if (profile->open && profile->told++ < MOST_RECORDS) {
         record *r = &profile->list[profile->told - 1];
-        *r = (record){.start = start_ns, .end = end_ns};
+        *r = (record){.start = start_ns, .end = end_ns, .number = profile->told};
         strncpy(r->operation, operation, sizeof r->operation - 1);
         strncpy(r->kernel, kernel, sizeof r->kernel - 1);
     }
@@ -54,67 +57,56 @@ clmla_profile bench_profile_callback(bench_profile *profile) {
 
 // --- runs
 
-static size_t told(bench_profile *profile, bool open) {
+static void listen(bench_profile *profile, bool open) {
+    pthread_mutex_lock(&profile->lock);
+    if (open) profile->told = 0;
+    profile->open = open;
+    pthread_mutex_unlock(&profile->lock);
+}
+
+static size_t told(bench_profile *profile) {
     pthread_mutex_lock(&profile->lock);
     size_t count = profile->told;
-    profile->open = open;
     pthread_mutex_unlock(&profile->lock);
     return count;
 }
 
-static void begin(bench_profile *profile) {
-    pthread_mutex_lock(&profile->lock);
-    profile->told = 0;
-    profile->open = true;
-    pthread_mutex_unlock(&profile->lock);
-}
-
-// Until `count` have come (0: until some have, and no more come).
-static size_t wait_for(bench_profile *profile, size_t count) {
-    const struct timespec pause = {0, 20000000};
-    double deadline = stopwatch_now() + WAIT_SECONDS;
-    size_t before = 0, now = told(profile, true);
-    while (stopwatch_now() < deadline && (count ? now < count : now == 0 || now != before)) {
-        before = now;
+// What was told when for a while nothing more came and every step had told of as many launches.
+static size_t settled(bench_profile *profile) {
+    const struct timespec pause = {0, 10000000};
+    double deadline = stopwatch_now() + WAIT_SECONDS, since = stopwatch_now();
+    size_t before = told(profile), now = before;
+    while (stopwatch_now() < deadline && (now == 0 || now % STEPS != 0 || stopwatch_now() - since < QUIET_SECONDS)) {
         nanosleep(&pause, NULL);
-        now = told(profile, true);
+        now = told(profile);
+        if (now != before) since = stopwatch_now();
+        before = now;
     }
     return now;
 }
 
-static bool run_step(const session *session, bench_run run, void *payload, failure *failure) {
-    if (!run(payload, failure)) return false;
-    cl_int code = clFinish(session->queue);
-    return code == CL_SUCCESS || failure_opencl(failure, "clFinish", code);
-}
-
-// The number of launches of a step, by a first run of it alone.
-static bool count_launches(size_t *out, bench_profile *profile, const session *session, bench_run run, void *payload,
-                           failure *failure) {
-    begin(profile);
-    if (!run_step(session, run, payload, failure)) return false;
-    *out = wait_for(profile, 0);
-    if (*out >= 1 && *out <= BENCH_MOST_LAUNCHES) return true;
-    return failure_set(failure, "a step's profile tells of %zu launches; from 1 to %d are expected", *out,
-                       BENCH_MOST_LAUNCHES);
-}
-
-static bool run_all(bench_profile *profile, size_t launches, const session *session, bench_run run, void *payload,
-                    failure *failure) {
-    size_t expected = (RUNS + UNMEASURED) * launches;
-    begin(profile);
-    for (int i = 0; i < RUNS + UNMEASURED; i++)
-        if (!run_step(session, run, payload, failure)) return false;
-    size_t found = wait_for(profile, expected);
-    told(profile, false);
-    return found == expected || failure_set(failure, "a step's profile tells of %zu launches of %zu", found, expected);
+static bool run_steps(size_t *launches, bench_profile *profile, const session *session, bench_run run, void *payload,
+                      failure *failure) {
+    listen(profile, true);
+    for (int i = 0; i < STEPS; i++) {
+        if (!run(payload, failure)) return false;
+        cl_int code = clFinish(session->queue);
+        if (code != CL_SUCCESS) return failure_opencl(failure, "clFinish", code);
+    }
+    size_t found = settled(profile);
+    listen(profile, false);
+    *launches = found / STEPS;
+    if (found > 0 && found % STEPS == 0 && *launches <= BENCH_MOST_LAUNCHES) return true;
+    return failure_set(failure, "the profile of %d steps tells of %zu launches; from 1 to %d a step are expected",
+                       STEPS, found, BENCH_MOST_LAUNCHES);
 }
 
 // --- figures
 
 static int by_start(const void *a, const void *b) {
     const record *left = a, *right = b;
-    return (left->start > right->start) - (left->start < right->start);
+    if (left->start == right->start) return (left->number > right->number) - (left->number < right->number);
+    return left->start > right->start ? 1 : -1;
 }
 
 static int by_size(const void *a, const void *b) {
@@ -152,7 +144,7 @@ static double sum_between(const record *records, size_t count) {
 }
 
 static bool sum_up(bench_launches *out, bench_profile *profile, size_t count, failure *failure) {
-    qsort(profile->list, (RUNS + UNMEASURED) * count, sizeof *profile->list, by_start);
+    qsort(profile->list, STEPS * count, sizeof *profile->list, by_start);
     const record *measured = profile->list + UNMEASURED * count;
     for (size_t i = 0; i < count; i++)
         if (!sum_launch(&out->list[i], measured, count, i, failure)) return false;
@@ -170,9 +162,8 @@ bool bench_profile_run(bench_launches *out, bench_profile *profile, const sessio
                                            clmla_context_device(session->context), CL_QUEUE_PROFILING_ENABLE, &code);
     if (code != CL_SUCCESS) return failure_opencl(failure, "clCreateCommandQueue", code);
     set(payload, &measuring);
-    bool done = count_launches(&launches, profile, &measuring, run, payload, failure) &&
-                run_all(profile, launches, &measuring, run, payload, failure) &&
-                sum_up(out, profile, launches, failure);
+    bool done =
+        run_steps(&launches, profile, &measuring, run, payload, failure) && sum_up(out, profile, launches, failure);
     clFinish(measuring.queue);
     set(payload, session);
     clReleaseCommandQueue(measuring.queue);

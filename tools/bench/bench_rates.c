@@ -20,11 +20,19 @@ static double limit_seconds(const bench_limits *limits, const bench_result *resu
     return seconds;
 }
 
-// Works are in the step's order, launches too: the n-th launch of an operation does its n-th work.
+// Attention lays out queries before its kernel, and merges behind it.
+static bool does_the_work(const bench_launch *launch) {
+    return !strstr(launch->kernel, "_pack") && !strstr(launch->kernel, "_merge");
+}
+
+// Works are in the step's order, launches too: the n-th launch of an operation that does its work does its n-th one.
 double bench_launch_limit(const bench_limits *limits, const bench_result *result, uint32_t launch) {
-    const char *operation = result->launches.list[launch].operation;
+    const bench_launch *list = result->launches.list;
+    const char *operation = list[launch].operation;
     uint32_t before = 0;
-    for (uint32_t i = 0; i < launch; i++) before += strcmp(result->launches.list[i].operation, operation) == 0;
+    if (!does_the_work(&list[launch])) return 0.0;
+    for (uint32_t i = 0; i < launch; i++)
+        before += strcmp(list[i].operation, operation) == 0 && does_the_work(&list[i]);
     for (uint32_t i = 0; i < result->work_count; i++)
         if (strcmp(result->works[i].operation, operation) == 0 && before-- == 0)
             return work_limit(limits, result->works[i]);

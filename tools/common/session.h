@@ -22,7 +22,7 @@ bool session_open_sized(session *out, const char *query, uint32_t vector_width, 
 bool session_open_own(session *out, const char *query, bool verbose, failure *failure);
 void session_close(session *session);
 
-// A read-only or scratch buffer; `values` NULL leaves it undefined. Releases nothing on failure.
+// What clmla_buffer_create makes; `values` NULL leaves it undefined.
 bool session_buffer(cl_mem *out, const session *session, uint64_t bytes, const void *values, failure *failure);
 
 // A plan for a model's layers over a cache, whose steps mostly have so many new tokens of a sequence, with an attend
