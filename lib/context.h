@@ -15,7 +15,7 @@ struct clmla_context {
     host_mutex proof_lock; // held while a variant is proven (proof.h)
     host_mutex tuning_lock;
     uint32_t tuning[TUNING_COUNT_MAX]; // by tuning_index of tuning.h
-    bool tuning_is_told;               // tuning_is_told_first
+    bool tuning_has_warned;               // tuning_takes_first_warning
     char tuning_file[HOST_FILE_PATH];  // "" = none
 };
 

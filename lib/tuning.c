@@ -78,10 +78,10 @@ uint32_t tuning_value(clmla_context *context, tuning_index index) {
     return value;
 }
 
-bool tuning_is_told_first(clmla_context *context) {
+bool tuning_takes_first_warning(clmla_context *context) {
     pthread_mutex_lock(&context->tuning_lock);
-    bool first = !context->tuning_is_told;
-    context->tuning_is_told = true;
+    bool first = !context->tuning_has_warned;
+    context->tuning_has_warned = true;
     pthread_mutex_unlock(&context->tuning_lock);
     return first;
 }
@@ -128,7 +128,7 @@ clmla_status clmla_tuning_set(clmla_context *context, const char *name, uint32_t
     }
     pthread_mutex_lock(&context->tuning_lock);
     context->tuning[index] = value;
-    context->tuning_is_told = false;
+    context->tuning_has_warned = false;
     pthread_mutex_unlock(&context->tuning_lock);
     return CLMLA_OK;
 }

@@ -41,6 +41,6 @@ int tuning_find(const char *name, size_t length);
 uint32_t tuning_value(clmla_context *context, tuning_index index);
 // Whether this is the first time that it is asked since a number was set: what would be said of the numbers in every
 // call is said then.
-bool tuning_is_told_first(clmla_context *context);
+bool tuning_takes_first_warning(clmla_context *context);
 
 #endif

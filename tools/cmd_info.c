@@ -184,7 +184,7 @@ static void add_variants(cJSON *device, const clmla_device_facts *facts, const a
             cJSON *entry = cJSON_CreateObject();
             cJSON_AddStringToObject(entry, "operation", clmla_operation_name((clmla_operation)o));
             cJSON_AddNumberToObject(entry, "heads", arguments->head_counts[h]);
-            cJSON_AddNumberToObject(entry, "query_tokens", arguments->request.query_tokens);
+            if (o == CLMLA_OP_ATTEND) cJSON_AddNumberToObject(entry, "query_tokens", arguments->request.query_tokens);
             info_variants_json(entry, variants, count);
             cJSON_AddItemToArray(list, entry);
         }

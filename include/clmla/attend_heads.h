@@ -28,7 +28,7 @@ CLMLA_BEGIN
 // All values are f32, strides in elements; on GPUs those are read fastest whose buffers and strides are multiples of 16
 // bytes. A variant that was proven wrong on the device (clmla_proof) is not chosen; none is proven here: that is for
 // plans and clmla_layer_prepare. Where attend.tile.* of the tuning leaves no room for a tile of the variant named the
-// call fails with CLMLA_E_LIMIT; of one that is chosen the tuning is left aside, with a warning the first time. Errors,
+// call fails with CLMLA_E_LIMIT; of one that is chosen the tuning is left aside, with one warning a context. Errors,
 // threads, variant, trailing parameters: operations.h.
 typedef struct clmla_attend_heads_params {
     uint32_t token_count;          // query tokens, of one sequence and one after the other
