@@ -2,6 +2,7 @@
 #include "host/context.h"
 #include "host/device.h"
 #include "host/error.h"
+#include "host/gemm.h"
 #include "host/instruction.h"
 #include "host/launch.h"
 #include "host/memory.h"
@@ -80,12 +81,14 @@ clmla_status host_context_init(host_context *context, const clmla_context_params
     STATUS_OR_OUT(host_recordings_create(&context->recordings, context));
     STATUS_OR_OUT(host_instructions_create(&context->instructions, context));
     STATUS_OR_OUT(host_verdicts_create(&context->verdicts, context));
+    STATUS_OR_OUT(host_gemm_space_create(&context->gemm_space, context));
 out:
     if (status != CLMLA_OK) host_context_finish(context);
     return status;
 }
 
 void host_context_finish(host_context *context) {
+    if (context->gemm_space) host_gemm_space_destroy(&context->gemm_space, context);
     if (context->verdicts) host_verdicts_destroy(&context->verdicts, context);
     if (context->instructions) host_instructions_destroy(&context->instructions, context);
     if (context->recordings) host_recordings_destroy(&context->recordings, context);

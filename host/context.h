@@ -7,6 +7,7 @@
 #include "host/calls.h"
 #include <clmla/context.h>
 
+struct host_gemm_space;
 struct host_instructions;
 struct host_programs;
 struct host_recordings;
@@ -26,6 +27,7 @@ typedef struct host_context {
     struct host_recordings *recordings;     // see recording.h; likewise
     struct host_instructions *instructions; // see instruction.h; likewise
     struct host_verdicts *verdicts;         // see verdict.h; likewise
+    struct host_gemm_space *gemm_space;     // see gemm.h; likewise. NULL where CLBlast is not built in
 } host_context;
 
 // Fills a context from public parameters; calls NULL = host_calls_default(). On failure everything is released again.

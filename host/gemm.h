@@ -12,6 +12,12 @@ typedef struct host_gemm {
     uint64_t input_stride, weights_stride, output_stride;
 } host_gemm;
 
+// What products of a context need beside their matrices: one buffer, as large as the largest asked for, which those use
+// whose queue comes to them after the one before; others have CLBlast make one for the call. Errors: CLMLA_E_MEMORY.
+typedef struct host_gemm_space host_gemm_space;
+clmla_status host_gemm_space_create(host_gemm_space **out, host_context *context);
+void host_gemm_space_destroy(host_gemm_space **space, host_context *context);
+
 // Whether the library was built with CLBlast.
 bool host_gemm_available(void);
 

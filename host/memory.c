@@ -2,6 +2,7 @@
 #include "host/memory.h"
 #include "host/context.h"
 #include "host/error.h"
+#include "host/event.h"
 #include "host/os.h"
 #include <stdlib.h>
 #include <string.h>
@@ -63,11 +64,10 @@ static clmla_status fill_large(host_context *context, cl_command_queue queue, cl
 
 static clmla_status lay_out_large(host_context *context, cl_mem memory, size_t bytes, const void *data,
                                   const char *what) {
-    cl_int code;
-    cl_command_queue queue = context->calls->CreateCommandQueue(context->cl, context->device, 0, &code);
-    if (code != CL_SUCCESS) return fail_fill(context, "clCreateCommandQueue", code, what);
+    cl_command_queue queue;
+    STATUS_OR_RETURN(host_queue_create(&queue, context, what));
     clmla_status status = fill_large(context, queue, memory, bytes, data, what);
-    context->calls->ReleaseCommandQueue(queue);
+    host_queue_release(context, &queue);
     return status;
 }
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PADDING 7       // floats before and after each matrix
+#define PADDING 7        // floats before and after each matrix
 #define CANARY -12345.0f // where a product must not write
 
 typedef struct shape {
@@ -77,38 +77,93 @@ static void compare(const shape *s, const matrix *input, const matrix *weights, 
     }
 }
 
+typedef struct scene {
+    const shape *shape;
+    matrix input, weights, output;
+    host_gemm product;
+} scene;
+
+static scene scene_make(const shape *s) {
+    scene made = {s,
+                  make(s->rows, s->inputs, s->input_gap, 1),
+                  make(s->outputs, s->inputs, s->weights_gap, 2),
+                  make(s->rows, s->outputs, s->output_gap, 0),
+                  {0}};
+    made.product = (host_gemm){.rows = s->rows,
+                               .outputs = s->outputs,
+                               .inputs = s->inputs,
+                               .input = place(&made.input),
+                               .weights = place(&made.weights),
+                               .output = place(&made.output),
+                               .input_stride = made.input.stride,
+                               .weights_stride = made.weights.stride,
+                               .output_stride = made.output.stride};
+    return made;
+}
+
+static cl_event enqueue_behind(const scene *s, cl_command_queue queue, const cl_event *gate) {
+    host_chain chain;
+    cl_event done = NULL;
+    TEST_OK(host_chain_begin(&chain, host(), queue, gate ? 1 : 0, gate, true));
+    TEST_OK(host_chain_finish(&chain, host_gemm_enqueue(&s->product, &chain), &done));
+    return done;
+}
+
+static bool is_complete(cl_event event) {
+    cl_int state;
+    TEST_CL(clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL));
+    return state == CL_COMPLETE;
+}
+
+// Waits for the product, compares it and gives everything back.
+static void scene_end(scene *s, cl_command_queue queue, cl_event done) {
+    TEST_CL(clWaitForEvents(1, &done));
+    TEST_CL(clEnqueueReadBuffer(queue, s->output.memory, CL_TRUE, 0, s->output.count * sizeof(float), s->output.values,
+                                0, NULL, NULL));
+    compare(s->shape, &s->input, &s->weights, &s->output);
+    clReleaseEvent(done);
+    give_back(&s->input);
+    give_back(&s->weights);
+    give_back(&s->output);
+}
+
+static cl_event gate_make(void) {
+    cl_int code;
+    cl_event gate = clCreateUserEvent(host()->cl, &code);
+    TEST_CL(code);
+    return gate;
+}
+
 // Behind a gate: nothing is written before it opens, all of it before the chain's event is complete.
 static void check_product(cl_command_queue queue, const shape *s) {
-    cl_int code, state;
-    host_chain chain;
-    cl_event gate = clCreateUserEvent(host()->cl, &code), done = NULL;
-    TEST_CL(code);
-    matrix input = make(s->rows, s->inputs, s->input_gap, 1), weights = make(s->outputs, s->inputs, s->weights_gap, 2);
-    matrix output = make(s->rows, s->outputs, s->output_gap, 0);
-    host_gemm product = {.rows = s->rows,
-                         .outputs = s->outputs,
-                         .inputs = s->inputs,
-                         .input = place(&input),
-                         .weights = place(&weights),
-                         .output = place(&output),
-                         .input_stride = input.stride,
-                         .weights_stride = weights.stride,
-                         .output_stride = output.stride};
-    TEST_OK(host_chain_begin(&chain, host(), queue, 1, &gate, true));
-    TEST_OK(host_chain_finish(&chain, host_gemm_enqueue(&product, &chain), &done));
-    TEST_CL(clGetEventInfo(done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL));
-    ck_assert_int_ne(state, CL_COMPLETE);
+    scene of = scene_make(s);
+    cl_event gate = gate_make(), done = enqueue_behind(&of, queue, &gate);
+    ck_assert(!is_complete(done));
     TEST_CL(clSetUserEventStatus(gate, CL_COMPLETE));
-    TEST_CL(clWaitForEvents(1, &done));
-    TEST_CL(clEnqueueReadBuffer(queue, output.memory, CL_TRUE, 0, output.count * sizeof(float), output.values, 0, NULL,
-                                NULL));
-    compare(s, &input, &weights, &output);
+    scene_end(&of, queue, done);
     clReleaseEvent(gate);
-    clReleaseEvent(done);
-    give_back(&input);
-    give_back(&weights);
-    give_back(&output);
 }
+
+// What products share ties no queue to another: one behind a closed gate lets one on another queue pass, and a third
+// behind itself keeps its place.
+START_TEST(products_of_two_queues) {
+    const shape held = {64, 96, 128, 0, 0, 0}, passing = {33, 17, 40, 3, 1, 2}, larger = {70, 130, 140, 1, 0, 0};
+    cl_command_queue queue = test_device_get()->queue;
+    cl_int code;
+    cl_command_queue other = clCreateCommandQueue(host()->cl, host()->device, 0, &code);
+    TEST_CL(code);
+    scene first = scene_make(&held), second = scene_make(&passing), third = scene_make(&larger);
+    cl_event gate = gate_make(), first_done = enqueue_behind(&first, queue, &gate);
+    cl_event third_done = enqueue_behind(&third, queue, NULL);
+    scene_end(&second, other, enqueue_behind(&second, other, NULL));
+    ck_assert(!is_complete(first_done));
+    TEST_CL(clSetUserEventStatus(gate, CL_COMPLETE));
+    scene_end(&first, queue, first_done);
+    scene_end(&third, queue, third_done);
+    clReleaseEvent(gate);
+    clReleaseCommandQueue(other);
+}
+END_TEST
 
 START_TEST(products) {
     const shape shapes[] = {
@@ -146,6 +201,7 @@ END_TEST
 static void add_tests(TCase *tcase) {
     if (host_gemm_available()) {
         tcase_add_test(tcase, products);
+        tcase_add_test(tcase, products_of_two_queues);
         tcase_add_test(tcase, refused_products);
     } else {
         tcase_add_test(tcase, no_products);
