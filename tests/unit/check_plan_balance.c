@@ -139,9 +139,37 @@ START_TEST(test_one_sequence_is_shared_out) {
 }
 END_TEST
 
+// Of a GPU's tile, few rows: as many units work as there are shares of part_keys keys and what a piece costs beside,
+// and none gets more than parts_per_unit.
+START_TEST(test_few_rows_fill_a_gpu) {
+    plan_schedule schedule = {.allocator = &allocator};
+    const uint32_t lengths[] = {512, 4096, 16384, 131072}, units[] = {1, 16, 132, UNITS_MOST};
+    for (uint32_t rows = 1; rows <= 16; rows *= 4)
+        for (int l = 0; l < 4; l++)
+            for (int u = 0; u < 4; u++) {
+                schedule_rules rules = rules_make(false, rows, units[u]);
+                rules.row_tile = rules.pack_rows = rows;
+                rules.row_floor = (rows + 1) / 2;
+                rules.block_tokens = 32;
+                rules.part_keys = 64;
+                rules.least_split = 32;
+                clmla_lengths one = {1, NULL, lengths + l};
+                ck_assert_int_eq(plan_schedule_make(&schedule, &rules, &one, NULL), CLMLA_OK);
+                uint32_t shares = lengths[l] / (rules.part_keys + rules.piece_keys),
+                         least = shares < units[u] ? shares : units[u];
+                ck_assert_msg(schedule.part_count >= least && schedule.part_count <= rules.parts_per_unit * units[u],
+                              "%u rows, %u keys, %u units: %u parts", rows, lengths[l], units[u], schedule.part_count);
+                finish f = simulate(&schedule, &rules);
+                if (lengths[l] >= 1500 * units[u]) ck_assert(f.slowest <= 1.1 * f.mean);
+            }
+    plan_schedule_finish(&schedule);
+}
+END_TEST
+
 static void add_tests(TCase *tests) {
     tcase_add_loop_test(tests, test_units_finish_together, 0, LENGTHS_KINDS);
     tcase_add_test(tests, test_one_sequence_is_shared_out);
+    tcase_add_test(tests, test_few_rows_fill_a_gpu);
 }
 
 int main(void) {
