@@ -150,6 +150,18 @@ class Bench(tool.ToolTest):
             self.assertGreater(launch['seconds_min'], 0)
             self.assertGreaterEqual(launch['seconds_median'], launch['seconds_min'])
 
+    def test_profile_of_fast_compute(self):
+        """What lays out queries before attention's kernel is told as attend, too; the limit is the kernel's."""
+        answer = self.run_json('bench', '--op', 'layer', '--format', 'bf16', '--compute', 'fast', '--heads', 16, '--tokens', 200, '--repeat', 1,
+                               '--profile', timeout=300)
+        self.check_answer(answer)
+        case, = answer['cases']
+        attend = [launch for launch in case['launches'] if launch['operation'] == 'attend']
+        limited = [launch['kernel'] for launch in attend if launch['limit_seconds'] is not None]
+        self.assertEqual(len(limited), 1)
+        self.assertTrue(limited[0].startswith('attend_' + case['variant']), limited)
+        self.assertEqual(len(attend) > 1, case['variant'] != 'vector')
+
     def check_shape(self, op, case):
         """Numbers an operation does not have are 0, and its arithmetic is that of its formula."""
         new, keys = 2, {'attend_mixed': 20 + 40}.get(op, 2 * 40)
