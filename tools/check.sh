@@ -86,7 +86,7 @@ on_pocl() {
   # PoCL keeps what it compiled itself. The program's own store is tested with folders of the tests' own, and used on Intel's
   # runtime: here it would only have PoCL compile each kernel a second time, for groups of any size.
   CLMLA_TEST_FEW_PROGRAMS=$short_form OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd run_tests "$build" pocl \
-    --no-rebuild --no-suite offline --wrap 'env CLMLA_PROGRAM_CACHE=off'
+    --no-rebuild --no-suite offline "${pocl_without[@]}" --wrap 'env CLMLA_PROGRAM_CACHE=off'
 }
 
 # Intel's CPU runtime from PyPI; its own copy of the loader would shadow the system's.
@@ -241,9 +241,11 @@ done
 if [ "$short_form" = 1 ]; then
   intel_suites=(--suite kernel --suite layer --suite short --no-suite narrow --no-suite portable --no-suite many_programs)
   sanitize_suites=(--suite unit --suite api)
+  pocl_without=(--no-suite full)
 else
   intel_suites=(--no-suite unit --no-suite oclgrind --no-suite meta --no-suite offline)
   sanitize_suites=(--suite unit --suite host --suite api --suite kernel --suite layer)
+  pocl_without=()
 fi
 
 extras=()
