@@ -74,7 +74,7 @@ static cl_mem take_memory(host_gemm_space *space, const host_gemm *p, host_chain
 
 // After a product that took it. What runs without an event to ask must not meet the next one's values.
 static void note_use(host_gemm_space *space, const host_chain *chain, cl_event done) {
-    if (!done || chain->context->calls->RetainEvent(done) != CL_SUCCESS) {
+    if (!done || !host_event_retain(chain->context, done)) {
         give_up(space, chain->context);
         return;
     }

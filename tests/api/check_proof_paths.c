@@ -193,14 +193,19 @@ static const char *heads_chosen(const char **reason, clmla_context *context, con
     return found ? found->name : "none";
 }
 
+// Of the model that proof_small_params(5) is for.
+static clmla_config small_config(void) {
+    return (clmla_config){
+        .qk_nope_head_dim = 32, .qk_rope_head_dim = 8, .v_head_dim = 24, .kv_lora_rank = 32, .head_count = 5};
+}
+
 // Prompts by reconstructed keys: proven with a plan that knows the model, absorbed before, and called by others
 // afterwards.
 START_TEST(prompts_are_proven) {
     proof_told t = proof_told_nothing();
     clmla_context *context = proof_context(&t, CLMLA_PROOF_ALWAYS, "");
     clmla_plan_params params = proof_small_params(5);
-    clmla_config config = {
-        .qk_nope_head_dim = 32, .qk_rope_head_dim = 8, .v_head_dim = 24, .kv_lora_rank = 32, .head_count = 5};
+    clmla_config config = small_config();
     const char *reason;
     test_case_begin("proof", 7, "attend_heads, %s", _i ? "wrong" : "right");
     proof_spoil_nothing();
@@ -232,8 +237,7 @@ START_TEST(named_variants_of_prompts_are_proven) {
     proof_told t = proof_told_nothing();
     clmla_context *context = proof_context(&t, CLMLA_PROOF_ALWAYS, "");
     clmla_plan_params params = proof_small_params(5), named = params;
-    clmla_config config = {
-        .qk_nope_head_dim = 32, .qk_rope_head_dim = 8, .v_head_dim = 24, .kv_lora_rank = 32, .head_count = 5};
+    clmla_config config = small_config();
     const char *reason;
     test_case_begin("proof", 12, "attend_heads, named");
     proof_spoil("attend_heads_tile(", PROOF_NO_PROGRAM);
@@ -261,8 +265,7 @@ START_TEST(tight_tunings_are_left_aside) {
     proof_told t = proof_told_nothing();
     clmla_context *context = proof_context(&t, CLMLA_PROOF_ALWAYS, "");
     clmla_plan_params params = proof_small_params(5);
-    clmla_config config = {
-        .qk_nope_head_dim = 32, .qk_rope_head_dim = 8, .v_head_dim = 24, .kv_lora_rank = 32, .head_count = 5};
+    clmla_config config = small_config();
     const char *reason;
     test_case_begin("proof", 13, "attend_heads, a tight tuning");
     proof_spoil("attend_heads_tile(", PROOF_NO_PROGRAM);

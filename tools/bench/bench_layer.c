@@ -204,7 +204,7 @@ static void add_reconstructed(bench_result *out, const step *s, double pairs) {
     double pair = BENCH_NOPE_DIM + b->rope_dim + BENCH_VALUE_DIM;
     add_inputs(out, s);
     add_work(out, "gather", 0.0, bench_rows_bytes(&s->rows.layout, (double)b->tokens * b->batch));
-    add_product(out, s, "kv_b", (double)b->heads * (BENCH_NOPE_DIM + BENCH_VALUE_DIM), b->latent_dim);
+    add_product(out, s, "project", (double)b->heads * (BENCH_NOPE_DIM + BENCH_VALUE_DIM), b->latent_dim);
     add_work(out, "attend_heads", 2.0 * b->heads * pairs * pair, 0.0);
     add_output(out, s);
 }

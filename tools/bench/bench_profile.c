@@ -109,11 +109,6 @@ static int by_start(const void *a, const void *b) {
     return left->start > right->start ? 1 : -1;
 }
 
-static int by_size(const void *a, const void *b) {
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
 static double nanoseconds(uint64_t from, uint64_t to) {
     return to > from ? 1e-9 * (double)(to - from) : 0.0;
 }
@@ -127,7 +122,7 @@ static bool sum_launch(bench_launch *out, const record *records, size_t count, s
             return failure_set(failure, "a step's profile tells of %s in place of %s", of->kernel, records[i].kernel);
         seconds[r] = nanoseconds(of->start, of->end);
     }
-    qsort(seconds, RUNS, sizeof *seconds, by_size);
+    qsort(seconds, RUNS, sizeof *seconds, bench_compare_seconds);
     *out = (bench_launch){.minimum = seconds[0], .median = seconds[RUNS / 2]};
     memcpy(out->operation, records[i].operation, sizeof out->operation);
     memcpy(out->kernel, records[i].kernel, sizeof out->kernel);
@@ -139,7 +134,7 @@ static double sum_between(const record *records, size_t count) {
     for (size_t r = 0; r < RUNS; r++)
         for (size_t i = 1; i < count; i++)
             seconds[r] += nanoseconds(records[r * count + i - 1].end, records[r * count + i].start);
-    qsort(seconds, RUNS, sizeof *seconds, by_size);
+    qsort(seconds, RUNS, sizeof *seconds, bench_compare_seconds);
     return seconds[RUNS / 2];
 }
 

@@ -11,7 +11,7 @@ static bool run_once(double *seconds, const session *session, bench_run run, voi
     return code == CL_SUCCESS || failure_opencl(failure, "clFinish", code);
 }
 
-static int compare(const void *a, const void *b) {
+int bench_compare_seconds(const void *a, const void *b) {
     double left = *(const double *)a, right = *(const double *)b;
     return (left > right) - (left < right);
 }
@@ -33,7 +33,7 @@ bool bench_time(bench_times *out, const session *session, const bench_effort *ef
         spent += seconds[runs++];
     }
     if (done) {
-        qsort(seconds, runs, sizeof *seconds, compare);
+        qsort(seconds, runs, sizeof *seconds, bench_compare_seconds);
         *out =
             (bench_times){seconds[0], runs % 2 ? seconds[runs / 2] : 0.5 * (seconds[runs / 2 - 1] + seconds[runs / 2])};
     }

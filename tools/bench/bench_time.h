@@ -20,6 +20,9 @@ typedef struct bench_times {
     double minimum, median; // seconds of a run
 } bench_times;
 
+// For qsort of doubles.
+int bench_compare_seconds(const void *a, const void *b);
+
 // Enqueues the work once on the session's queue, without waiting for it.
 typedef bool (*bench_run)(void *payload, failure *failure);
 
